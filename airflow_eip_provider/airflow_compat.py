@@ -1,4 +1,4 @@
-"""The one place that knows where Airflow's versions differ."""
+"""Hides the differences between the versions of Airflow."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ try:  # Airflow >= 3.1
 except ImportError:  # Airflow 2.11 and 3.0
     from airflow.hooks.base import BaseHook  # type: ignore[no-redef,attr-defined]
 
-# Airflow 2 counts execution_timeout from the task's first start. A task that is resumed when it is over runs no code
-# of its operator any more, but on_kill. So a wait ends this much earlier there, or a quarter of the timeout earlier.
+# Airflow 2 counts execution_timeout from the first start of the task. When a task is resumed after that, only on_kill
+# runs. So there a wait ends this much earlier, or a quarter of the timeout earlier.
 _RESUME_SECONDS = 0.0
 try:  # Airflow >= 3.0
     from airflow.sdk import BaseOperator, TaskGroup
@@ -53,7 +53,7 @@ try:  # Airflow >= 3.1
 except ImportError:  # Airflow 2.11 and 3.0
     from airflow.configuration import conf
 
-# One for all processes until Airflow 3.1; since then the tasks' own, and that of Airflow's services.
+# One for all processes until Airflow 3.1; since then one for tasks, and one for Airflow's services.
 try:  # Airflow >= 3.2
     from airflow.observability.stats import Stats as _CoreStats
     from airflow.sdk.observability.stats import Stats as _TaskStats
@@ -65,7 +65,7 @@ except ImportError:  # Airflow 2.11 to 3.1
     _STATS = (_OnlyStats,)
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context  # noqa: TC004 - others import this name for their annotations only
+    from airflow.sdk import Context  # noqa: TC004 - imported by other modules, for annotations only
 
 __all__ = [
     "DEFAULT_DEFERRABLE",
@@ -96,28 +96,28 @@ __all__ = [
     "task_state",
 ]
 
-# How long a task waits at most at its end for a collector that does not answer.
+# How long a task waits at its end for a collector that does not respond.
 _FLUSH_MILLISECONDS = 5000
 
-# What Airflow puts in place of the method name when a deferral ended in a timeout or a trigger's error.
+# Airflow uses this method name when a deferral ended with a timeout or an error of the trigger.
 TRIGGER_FAIL_REPR = "__fail__"
 _NOT_FOUND = 404
 
-# The states in which nothing of a task instance runs any more, or ever will by itself.
+# The terminal states of a task instance.
 TASK_IS_OVER = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
 
 DEFAULT_DEFERRABLE: bool = conf.getboolean("operators", "default_deferrable", fallback=False)
 
 
-# The scheduler's clock, which dates runs and tries, may differ from AWS's.
+# The scheduler's clock, which sets the dates of runs and tries, may differ from AWS's.
 _CLOCK_SKEW_SECONDS = 900
 
 
 def execution_seconds(operator: Any) -> float | None:
     """
-    Return for how long a task may run and wait by its ``execution_timeout``; ``None`` without one.
+    Return for how long a task may run and wait according to its ``execution_timeout``; ``None`` without one.
 
-    Airflow 3 applies it to each resumed part of a deferred task alone, and to no wait.
+    Airflow 3 itself applies it to each resumed part of a deferred task separately, and not to its waits.
     """
     if operator.execution_timeout is None:
         return None
@@ -127,10 +127,10 @@ def execution_seconds(operator: Any) -> float | None:
 
 def earliest_start(context: Context) -> float:
     """
-    Return a time before which no try of this task instance has run, in seconds since the epoch; 0 when unknown.
+    Return a time before the first try of this task instance, in seconds since the epoch; 0 when unknown.
 
-    The oldest of what Airflow's versions say of a DAG run: a clear renews some of it, and a run that was triggered by
-    hand or by an asset lacks some.
+    It is the oldest of several dates of the DAG run: a clear renews some of them, and a run that was triggered manually
+    or by an asset lacks some.
     """
     run, ti = context.get("dag_run"), context["ti"]
     known = [getattr(run, name, None) for name in ("run_after", "data_interval_end", "start_date")]
@@ -140,33 +140,33 @@ def earliest_start(context: Context) -> float:
 
 def own_xcom(context: Context, key: str) -> Any:
     """
-    Read what the running task instance itself pushed in this try.
+    Read an XCom that this task instance pushed in this try.
 
-    A mapped task must name its own map index, or it reads the list of all of its siblings.
+    A mapped task must name its map index; otherwise it reads a list of the values of all mapped tasks.
     """
     ti = context["ti"]
     return ti.xcom_pull(task_ids=ti.task_id, key=key, map_indexes=ti.map_index)
 
 
 def remember(context: Context, key: str, value: Any) -> None:
-    """Keep something for later tries of this task; before Airflow 3.3 nothing outlives a try."""
+    """Store a value for later tries of this task (Airflow >= 3.3; else it does nothing)."""
     if (store := context.get("task_state_store")) is not None:
         store.set(key, value)
 
 
 def remembered(context: Context, key: str) -> Any:
-    """Return what an earlier try of this task kept, or this one; ``None`` before Airflow 3.3."""
+    """Return a value that this or an earlier try of this task stored; ``None`` before Airflow 3.3."""
     store = context.get("task_state_store")
     return None if store is None else store.get(key)
 
 
 def statistics() -> Any:
     """
-    Return Airflow's statistics, as this process sends them.
+    Return the Airflow statistics object of this process.
 
-    Since Airflow 3.2 there are two, and a process initializes one of them: a task the task SDK's, the triggerer the
-    core's. What is given to the other is lost without a word (apache/airflow#69172). A process that has initialized
-    neither, such as a command, gets the task SDK's, initialized as a task does.
+    Since Airflow 3.2 there are two, and a process initializes one of them: a task that of the task SDK, the triggerer
+    that of the core. Metrics that are sent to the other one are lost silently (apache/airflow#69172). A process that
+    has initialized neither, such as a command, uses that of the task SDK, initialized as in a task.
     """
     if len(_STATS) == 1:
         return _STATS[0]
@@ -190,16 +190,16 @@ def _initialize(stats: Any) -> None:
     of_whom = (stats,) if signature(get_stats_factory).parameters else ()  # Airflow 3.2
     options: dict[str, Any] = {"factory": get_stats_factory(*of_whom)}
     if "export_legacy_names" in signature(stats.initialize).parameters:  # Airflow >= 3.3
-        options["export_legacy_names"] = False  # they are of Airflow's own metrics
+        options["export_legacy_names"] = False  # only for Airflow's own metrics
     if options["factory"].__name__ != "NoStatsLogger":
         stats.initialize(**options)
 
 
 def flush_statistics() -> None:
     """
-    Let OpenTelemetry export what it has collected, if Airflow's statistics go there.
+    Let OpenTelemetry export the collected metrics, if Airflow's statistics use it.
 
-    Only since Airflow 3.3 a task's process does so at its end.
+    Since Airflow 3.3 the process of a task does that itself at its end.
     """
     if conf.getboolean("metrics", "otel_on", fallback=False):
         from opentelemetry import metrics  # noqa: PLC0415 - an optional part of Airflow 2.11
@@ -211,10 +211,10 @@ def flush_statistics() -> None:
 
 def dag_run_state(dag_id: str, run_id: str, *, ti: Any = None) -> str | None:
     """
-    Return the state of a DAG run ("queued", "running", "success", "failed"); ``None`` when Airflow knows no such run.
+    Return the state of a DAG run ("queued", "running", "success", "failed"); ``None`` if it does not exist.
 
-    :param ti: of the task that asks: on Airflow 3 tasks have no metadata database, and ask through their supervisor.
-        Processes that have the database, like the command line, leave it out.
+    :param ti: of the calling task: on Airflow 3 tasks cannot access the metadata database, and use their supervisor.
+        ``None`` in processes with access to the database, such as commands.
     """
     if hasattr(ti, "get_dagrun_state"):  # Airflow >= 3.0
         from airflow.sdk.exceptions import AirflowRuntimeError  # noqa: PLC0415
@@ -226,7 +226,7 @@ def dag_run_state(dag_id: str, run_id: str, *, ti: Any = None) -> str | None:
                 return None
             raise
         return str(getattr(state, "value", state))
-    from airflow.models import DagRun  # noqa: PLC0415 - slow, and the database is not there for everyone
+    from airflow.models import DagRun  # noqa: PLC0415 - slow, and not every process has access to the database
 
     found = DagRun.find(dag_id=dag_id, run_id=run_id)
     return str(getattr(found[0].state, "value", found[0].state)) if found else None
@@ -234,11 +234,11 @@ def dag_run_state(dag_id: str, run_id: str, *, ti: Any = None) -> str | None:
 
 def task_state(ti: Any) -> str | None:
     """
-    Return the state of a task instance as it is now, from a thread of the triggerer (Airflow >= 3.3).
+    Return the present state of a task instance, in a thread of the triggerer (Airflow >= 3.3).
 
-    "removed" when there is no such task instance any more; ``None`` when it is to run again.
+    "removed" if the task instance no longer exists; ``None`` if it is to run again.
     """
-    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance  # noqa: PLC0415 - unknown to Airflow 2
+    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance  # noqa: PLC0415 - does not exist in Airflow 2
 
     states = RuntimeTaskInstance.get_task_states(
         dag_id=ti.dag_id, task_ids=[ti.task_id], run_ids=[ti.run_id], map_index=ti.map_index

@@ -1,8 +1,8 @@
 """
-The IAM policy of the role that Airflow works with: what this package calls, and no more.
+The IAM policy for the role of Airflow: it allows only what this package calls.
 
-The actions and what they can be limited by are those of the Service Authorization Reference. Where EMR and EC2 know
-neither a resource nor a tag for an action, the region is all that is left to limit.
+The actions, resources and condition keys are those of the Service Authorization Reference. Actions of EMR and EC2
+without resources and tags are limited to the region.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 Statement = dict[str, Any]
 
-BINDINGS = ("primary", "nat-gateway")  # where an address is put
+BINDINGS = ("primary", "nat-gateway")
 _ACCOUNT = re.compile(r"\d{12}")
 _ROLE = re.compile(r"arn:[a-z-]+:iam::\d{12}:role/[\w+=,.@/-]+")
 _SUBNET, _TABLE = re.compile(r"subnet-[0-9a-f]{8,17}"), re.compile(r"rtb-[0-9a-f]{8,17}")
@@ -41,28 +41,27 @@ _SERVICE_SUFFIX = {"aws-cn": "amazonaws.com.cn"}
 @dataclass(frozen=True, kw_only=True)
 class Configuration:
     """
-    What a policy is made for.
+    The input of a policy.
 
-    :param allocation_ids: the Elastic IPs, ``eipalloc-…``; all of those of which a task may take any one.
+    :param allocation_ids: the Elastic IPs, ``eipalloc-…``, including all addresses of pools.
     :param region: of the addresses and their clusters.
-    :param account: its 12 digits.
-    :param service_roles: ARNs of the roles that clusters give to EMR (RunJobFlow's ``ServiceRole``).
+    :param account: the account ID.
+    :param service_roles: ARNs of the service roles of clusters (RunJobFlow's ``ServiceRole``).
     :param instance_roles: ARNs of the roles in the instance profiles of clusters (``JobFlowRole``).
-    :param autoscaling_roles: ARNs of the roles for automatic scaling (``AutoScalingRole``), if clusters name any.
-    :param execution_roles: ARNs of the runtime roles that steps may name; empty: they may name any.
+    :param autoscaling_roles: ARNs of the roles for automatic scaling (``AutoScalingRole``), if clusters use it.
+    :param execution_roles: ARNs of the runtime roles that steps may use; empty for any.
     :param lock_store: its URI; ``None`` without one.
-    :param log_uri: the clusters' LogUri, of which failed steps are shown; ``None`` without one.
-    :param binding: where an address is put: "primary", the primary node, or "nat-gateway".
-    :param public_subnets: with "nat-gateway", where gateways are made for clusters; empty: none are made, because each
-        address is on a gateway for good.
-    :param route_tables: with ``public_subnets``, those whose default routes are led to the gateways.
-    :param health: the health of primary nodes is watched: EmrPrimaryHealthSensor, EmrFailoverOperator.
-    :param target_groups: ARNs of the target groups of load balancers in which primary nodes are registered and
-        deregistered: NlbTargetsOperator, EmrFailoverOperator.
-    :param drill: primary nodes are stopped on purpose, and the vCPU quota is looked at: airflow-eip drill.
-    :param address_tags: besides, or instead, all Elastic IPs with these tags, and those that get them later. EC2 allows
-        no other address then; which clusters and records belong to such addresses, nothing says beforehand, so those of
-        all addresses are allowed.
+    :param log_uri: the LogUri of the clusters, for the logs of failed steps; ``None`` without one.
+    :param binding: where the addresses are: "primary", the primary node, or "nat-gateway".
+    :param public_subnets: with "nat-gateway", the subnets in which gateways are created for clusters; empty if the
+        addresses are on the user's own gateways.
+    :param route_tables: with ``public_subnets``, the tables whose default routes are changed.
+    :param health: allow health checks of primary nodes: EmrPrimaryHealthSensor, EmrFailoverOperator.
+    :param target_groups: ARNs of the target groups in which primary nodes are registered: NlbTargetsOperator,
+        EmrFailoverOperator.
+    :param drill: allow stopping primary nodes and reading the vCPU quota: airflow-eip drill.
+    :param address_tags: also allow all Elastic IPs with these tags, now or later. EC2 then allows no other address. The
+        clusters and records of such addresses are not known beforehand, so those of all addresses are allowed.
     """
 
     allocation_ids: Sequence[str]
@@ -85,32 +84,32 @@ class Configuration:
 
 def policy_document(configuration: Configuration) -> dict[str, Any]:
     """
-    Return the policy document for a configuration, as ``json.dumps`` and boto3 take it.
+    Return the policy document for a configuration, for ``json.dumps`` and boto3.
 
-    :raises InvalidInputError: naming the part of the configuration that is wrong.
+    :raises InvalidInputError: naming the part of the configuration that is not valid.
     """
     if not (configuration.account and configuration.region):
-        raise _wrong("account and region", "one is missing", "give both")
+        raise _invalid("account and region", "one is missing", "give both")
     check(configuration)
     writer = _Writer(configuration)
     return {"Version": "2012-10-17", "Statement": list(writer.statements())}
 
 
-@functools.cache  # a session reads all partitions anew, which takes tens of milliseconds
+@functools.cache  # every session reads all partitions again, which takes tens of milliseconds
 def partition_of(region: str) -> str:
     """
     Return the partition of a region, e.g. "aws" or "aws-cn".
 
-    :raises InvalidInputError: for a region that does not exist.
+    :raises InvalidInputError: if the region does not exist.
     """
     try:
         return str(boto3.Session().get_partition_for_region(region))
     except UnknownRegionError as error:
-        raise _wrong(f"region {region!r}", "there is no such region", "give one like eu-west-1") from error
+        raise _invalid(f"region {region!r}", "this region does not exist", "give a region such as eu-west-1") from error
 
 
 class _Writer:
-    """Writes the statements, one for each thing to be allowed and each way to limit it."""
+    """Writes the statements, one for each set of actions with the same limits."""
 
     def __init__(self, configuration: Configuration) -> None:
         self._given = configuration
@@ -120,7 +119,7 @@ class _Writer:
         self._in_region = {"aws:RequestedRegion": configuration.region}
         tags = {key: list(values) for key, values in configuration.address_tags.items()}
         self._tagged = {f"ec2:ResourceTag/{key}": values for key, values in tags.items()}
-        # Where an address can be known by nothing but its id, those of tagged addresses may be any.
+        # The IDs of tagged addresses are not known, so where only an ID can limit an action, any is allowed.
         self._names = [_ANY_ADDRESS] if tags else list(configuration.allocation_ids)
         self._is = "StringLike" if tags else "StringEquals"
         self._ours = {f"elasticmapreduce:ResourceTag/{ALLOCATION_TAG}": self._names}
@@ -149,9 +148,9 @@ class _Writer:
 
     def _look(self) -> Iterator[Statement]:
         """
-        Allow looking; a cluster of the same name, and what carries the address, may be anybody's.
+        Allow reading any cluster, because other clusters may have the same name or the address.
 
-        The Describe calls of EC2 and these of EMR know no resources.
+        EC2's Describe actions, and these of EMR, do not support resources.
         """
         ec2 = (
             "Addresses",
@@ -172,9 +171,9 @@ class _Writer:
 
     def _move_address(self) -> Iterator[Statement]:
         """
-        Allow putting these addresses somewhere, and taking them off.
+        Allow associating and disassociating these addresses.
 
-        Nothing is asked of the interface: the permission check by DryRun names one that does not exist.
+        Any interface is allowed, because the permission check by DryRun names one that does not exist.
         """
         interfaces, instances = self._arn("ec2", "network-interface/*"), self._arn("ec2", "instance/*")
         yield _allow("Associate", ["ec2:AssociateAddress"], [*self._addresses, interfaces, instances])
@@ -184,7 +183,7 @@ class _Writer:
             yield _allow("MoveTagged", actions, self._arn("ec2", "elastic-ip/*"), StringEquals=self._tagged)
 
     def _make_gateways(self) -> Iterator[Statement]:
-        """Allow NAT gateways that carry an address's tag from their start, with these addresses, in these subnets."""
+        """Allow creating NAT gateways with the tag of an address, with these addresses, in these subnets."""
         gateways = self._arn("ec2", "natgateway/*")
         subnets = [self._arn("ec2", f"subnet/{name}") for name in self._given.public_subnets]
         marked = {f"aws:RequestTag/{ALLOCATION_TAG}": self._names}
@@ -197,7 +196,7 @@ class _Writer:
         yield _allow("TagGateway", ["ec2:CreateTags"], gateways, **self._both(creating, marked))
 
     def _remove_gateways(self) -> Iterator[Statement]:
-        """Allow deleting gateways that carry the tag of one of these addresses, and leading routes there and back."""
+        """Allow deleting gateways with the tag of one of these addresses, and changing routes."""
         ours = {self._is: {f"aws:ResourceTag/{ALLOCATION_TAG}": self._names}}
         yield _allow("DeleteGateway", ["ec2:DeleteNatGateway"], self._arn("ec2", "natgateway/*"), **ours)
         tables = [self._arn("ec2", f"route-table/{name}") for name in self._given.route_tables]
@@ -205,28 +204,19 @@ class _Writer:
 
     def _launch(self) -> Iterator[Statement]:
         """
-        Allow clusters that carry an address's tag from their start.
+        Allow launching clusters with the tag of an address.
 
-        RunJobFlow knows no resource; its tags need AddTags, its idle timeout PutAutoTerminationPolicy (EMR Management
-        Guide, "Permissions to use auto-termination"). No cluster exists then that could have a tag, hence ``IfExists``,
-        which keeps out the clusters of other addresses. The same lets a cluster of a pool get the tag of another one of
-        its addresses.
+        RunJobFlow does not support resources. Its tags need AddTags, and its idle timeout needs
+        PutAutoTerminationPolicy (EMR Management Guide, "Permissions to use auto-termination"). The cluster has no tags
+        at that time, hence ``IfExists``, which excludes the clusters of other addresses. It also lets a cluster of a
+        pool get the tag of another address of the pool.
         """
         if_exists = {f"{self._is}IfExists": self._ours}
         yield _allow("Launch", ["elasticmapreduce:RunJobFlow"], "*", **self._both(self._in_region, self._marked))
-        yield _allow(
-            "TagAtLaunch",
-            ["elasticmapreduce:AddTags"],
-            self._clusters,
-            **{self._is: self._marked},
-            **if_exists,
-        )
-        yield _allow(
-            "IdleTimeoutAtLaunch",
-            ["elasticmapreduce:PutAutoTerminationPolicy"],
-            self._clusters,
-            **if_exists,
-        )
+        marked = {self._is: self._marked, **if_exists}
+        yield _allow("TagAtLaunch", ["elasticmapreduce:AddTags"], self._clusters, **marked)
+        idle_timeout = ["elasticmapreduce:PutAutoTerminationPolicy"]
+        yield _allow("IdleTimeoutAtLaunch", idle_timeout, self._clusters, **if_exists)
         for sid, roles, service in (
             ("PassServiceRole", self._given.service_roles, "elasticmapreduce"),
             ("PassInstanceRole", self._given.instance_roles, "ec2"),
@@ -237,7 +227,7 @@ class _Writer:
                 yield _allow(sid, ["iam:PassRole"], list(roles), StringEquals={"iam:PassedToService": principal})
 
     def _own_clusters(self) -> Iterator[Statement]:
-        """Allow changing clusters that carry the tag of one of these addresses."""
+        """Allow changing clusters with the tag of one of these addresses."""
         roles = {}
         if self._given.execution_roles:
             roles = {"ArnEqualsIfExists": {"elasticmapreduce:ExecutionRoleArn": list(self._given.execution_roles)}}
@@ -247,13 +237,13 @@ class _Writer:
         changes = ("CancelSteps", "SetTerminationProtection", "TerminateJobFlows")
         actions = [f"elasticmapreduce:{change}" for change in changes]
         yield _allow("EndStepsAndClusters", actions, self._clusters, **ours)
-        # A retry that adopts a cluster says so in a tag, and so does a failover that moves a service to one.
+        # A retry that adopts a cluster sets a tag on it, and so does a failover that moves a service to it.
         keys = [TRY_TAG, *((SUCCESSOR_TAG, IN_CHARGE_TAG) if self._given.health else ())]
         only_these = {"ForAllValues:StringEquals": {"aws:TagKeys": keys}}
         yield _allow("Adopt", ["elasticmapreduce:AddTags"], self._clusters, **ours, **only_these)
 
     def _targets(self) -> Iterator[Statement]:
-        """Allow changing the targets of these groups; Elastic Load Balancing's Describe calls know no resources."""
+        """Allow changing the targets of these groups. The Describe actions do not support resources."""
         kinds = ("LoadBalancerAttributes", "LoadBalancers", "TargetGroupAttributes", "TargetGroups", "TargetHealth")
         look = [f"elasticloadbalancing:Describe{kind}" for kind in kinds]
         yield _allow("LookAtTargets", look, "*", StringEquals=self._in_region)
@@ -262,7 +252,7 @@ class _Writer:
 
     def _drill(self) -> Iterator[Statement]:
         """
-        Allow stopping the nodes of clusters that carry the tag of one of these addresses, and reading the quota.
+        Allow stopping the nodes of clusters with the tag of one of these addresses, and reading the quota.
 
         EMR gives a cluster's tags to its instances (EMR Management Guide, "Tag clusters").
         """
@@ -273,7 +263,7 @@ class _Writer:
         yield _allow("StopPrimary", ["ec2:TerminateInstances"], self._arn("ec2", "instance/*"), **ours)
 
     def _table(self, where: StoreUri) -> Iterator[Statement]:
-        """Allow the records of these addresses; an address is the key of its item."""
+        """Allow the records of these addresses. The allocation ID is the key of the item."""
         table = self._arn("dynamodb", f"table/{where.name}", region=where.region)
         ours = {f"ForAllValues:{self._is}": {"dynamodb:LeadingKeys": self._names}}
         yield _allow("LockRecords", ["dynamodb:GetItem", "dynamodb:PutItem"], table, **ours)
@@ -282,9 +272,9 @@ class _Writer:
 
     def _bucket(self, where: StoreUri) -> Iterator[Statement]:
         """
-        Allow the records of these addresses; without ListBucket S3 does not say that one is not there yet.
+        Allow the records of these addresses. Without ListBucket, S3 does not report that a record does not exist yet.
 
-        HeadBucket has no prefix that a condition could name (S3 API Reference, HeadBucket).
+        HeadBucket has no prefix for a condition (S3 API Reference, HeadBucket).
         """
         bucket = f"arn:{self._partition}:s3:::{where.name}"
         prefix = f"{where.prefix}/" * bool(where.prefix)
@@ -293,7 +283,7 @@ class _Writer:
         yield _allow("LockBucket", ["s3:ListBucket"], bucket)
 
     def _logs(self, log_uri: str) -> Iterator[Statement]:
-        """Allow reading what steps have printed."""
+        """Allow reading the logs of steps."""
         name, prefix = split_log_uri(log_uri)
         bucket = f"arn:{self._partition}:s3:::{name}"
         objects = [f"{bucket}/{base}j-*/steps/*" for base in spellings(prefix)]
@@ -301,7 +291,7 @@ class _Writer:
         yield _allow("StepLogBucket", ["s3:ListBucket"], bucket)
 
     def _both(self, equals: dict[str, Any], named: dict[str, Any]) -> dict[str, dict[str, Any]]:
-        """Return the conditions of which the second ones compare the ids of addresses."""
+        """Return conditions, of which the second ones compare the IDs of addresses."""
         if self._is == "StringEquals":
             return {"StringEquals": {**equals, **named}}
         return {"StringEquals": equals, self._is: named}
@@ -317,57 +307,61 @@ def _allow(sid: str, actions: list[str], resource: str | list[str], **conditions
 
 def check(given: Configuration) -> None:
     """
-    Check a configuration by itself; an empty account or region is one that is not known yet.
+    Check a configuration. The account and the region may be empty if they are not known yet.
 
-    :raises InvalidInputError: naming the part that is wrong.
+    :raises InvalidInputError: naming the part that is not valid.
     """
     _check_addresses(given)
     if given.account and not _ACCOUNT.fullmatch(given.account):
-        raise _wrong(f"account {given.account!r}", "it is no account ID", "give its 12 digits")
+        raise _invalid(f"account {given.account!r}", "it is not an account ID", "give its 12 digits")
     if given.region:
         partition_of(given.region)
     if given.binding not in BINDINGS:
-        raise _wrong(f"binding {given.binding!r}", "unknown choice", f"use one of {BINDINGS}")
+        raise _invalid(f"binding {given.binding!r}", "unknown choice", f"use one of {BINDINGS}")
     _check_gateways(given)
     _check_roles(given)
     for arn in given.target_groups:
         if not _TARGET_GROUP.fullmatch(arn):
-            raise _wrong(f"target_groups {arn!r}", "it is no ARN of a target group", "give what EC2's console shows")
+            raise _invalid(
+                f"target_groups {arn!r}", "it is not the ARN of a target group", "give the ARN that EC2's console shows"
+            )
     if given.log_uri and not (
         given.log_uri.startswith(("s3://", "s3n://", "s3a://")) and split_log_uri(given.log_uri)[0]
     ):
-        raise _wrong(f"log_uri {given.log_uri!r}", "it is no place in S3", "give the clusters' LogUri")
+        raise _invalid(f"log_uri {given.log_uri!r}", "it is not an S3 URI", "give the LogUri of the clusters")
 
 
 def _check_addresses(given: Configuration) -> None:
     if not (given.allocation_ids or given.address_tags):
-        raise _wrong("allocation_ids", "there are none", "name at least one Elastic IP, or a tag of some")
+        raise _invalid("allocation_ids", "none is given", "give at least one Elastic IP, or a tag of Elastic IPs")
     for key, values in given.address_tags.items():
         if not key or not values or not all(values):
-            raise _wrong(f"tag {key!r}", f"{list(values)!r} is no value", "give a key and a value of it")
+            raise _invalid(f"tag {key!r}", f"{list(values)!r} is not a value", "give a key and its value")
     for allocation_id in given.allocation_ids:
         check_allocation_id(allocation_id)
 
 
 def _check_gateways(given: Configuration) -> None:
     if given.binding == "primary" and (given.public_subnets or given.route_tables):
-        raise _wrong("public_subnets", "the primary node needs none", "leave them out, or use binding nat-gateway")
+        raise _invalid("public_subnets", "binding primary has none", "omit them, or use binding nat-gateway")
     if bool(given.public_subnets) != bool(given.route_tables):
-        raise _wrong("public_subnets and route_tables", "one is missing", "give both, or neither for lasting gateways")
+        raise _invalid(
+            "public_subnets and route_tables", "one is missing", "give both, or none of them for your own gateways"
+        )
     for names, form in ((given.public_subnets, _SUBNET), (given.route_tables, _TABLE)):
         for name in names:
             if not form.fullmatch(name):
-                raise _wrong(repr(name), "it is no such id", "give subnet-… and rtb-…")
+                raise _invalid(repr(name), "it is not such an ID", "give subnet-… and rtb-…")
 
 
 def _check_roles(given: Configuration) -> None:
     if not given.service_roles or not given.instance_roles:
-        raise _wrong("roles", "a cluster needs both", "name its service role and its instance profile's role")
+        raise _invalid("roles", "a cluster needs both", "give its service role and the role of its instance profile")
     for name in ("service_roles", "instance_roles", "autoscaling_roles", "execution_roles"):
         for arn in getattr(given, name):
             if not _ROLE.fullmatch(arn):
-                raise _wrong(f"{name} {arn!r}", "it is no ARN of a role", "give arn:aws:iam::ACCOUNT:role/NAME")
+                raise _invalid(f"{name} {arn!r}", "it is not the ARN of a role", "give arn:aws:iam::ACCOUNT:role/NAME")
 
 
-def _wrong(what: str, problem: str, remedy: str) -> InvalidInputError:
+def _invalid(what: str, problem: str, remedy: str) -> InvalidInputError:
     return InvalidInputError(f"making a policy for {what}", problem=problem, remedy=remedy)

@@ -88,7 +88,7 @@ def test_account_and_region_are_the_connections_unless_they_are_named(local_aws,
         (["--target-group", "livy"], "target_groups 'livy': it is no ARN of a target group"),
         (["--region", "nowhere"], "region 'nowhere'"),
         (["--binding", "nat-gateway", "--public-subnet", "subnet-0123456789abcdef0"], "one is missing"),
-        (["--public-subnet", "subnet-0123456789abcdef0"], "the primary node needs none"),
+        (["--public-subnet", "subnet-0123456789abcdef0"], "binding primary has none"),
     ],
 )
 def test_a_wrong_option_is_named_and_aws_is_not_asked(local_aws, capsys, arguments, in_message):
