@@ -78,7 +78,7 @@ def test_it_is_said_for_people_too(clocked, allocation_id, overrides, tmp_path, 
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [('{"Count": {{ n }}}', "it holds templates: put each into a string"), ("[" * 100_000, "it is not JSON")],
+    [('{"Count": {{ n }}}', "it contains templates: put each into a string"), ("[" * 100_000, "it is not JSON")],
     ids=["template", "deep"],
 )
 def test_a_file_that_is_no_json_says_why(clocked, allocation_id, tmp_path, capsys, text, said):

@@ -163,7 +163,7 @@ def test_an_existing_gateway_without_a_lock_store(refused, existing):
 
 def test_a_gateway_that_does_not_exist(refused, named):
     unknown = "nat-0123456789abcdef0"
-    refused(unknown, "unknown", binding=NatGateway(nat_gateway_id=unknown), lock_store=STORE)
+    refused(unknown, "does not exist", binding=NatGateway(nat_gateway_id=unknown), lock_store=STORE)
 
 
 def test_a_gateway_with_another_address(refused, existing, ec2, named):

@@ -238,7 +238,7 @@ def test_a_notifier_of_airflows_renders_its_templates_each_time(clocked, create_
         ({"on_lost": "mail"}, "on_lost 'mail'"),
         ({"on_failover": 3}, "on_failover 3"),
         ({"on_lost": Told}, "on_lost"),
-        ({"on_queued_longer_than": timedelta(1)}, "no pair"),
+        ({"on_queued_longer_than": timedelta(1)}, "not a pair"),
         ({"on_queued_longer_than": (timedelta(0), print)}, "not a positive duration"),
         ({"on_queued_longer_than": (60, print)}, "not a positive duration"),
         ({"on_queued_longer_than": (timedelta(1), None)}, "no notifier"),

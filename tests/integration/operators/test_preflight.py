@@ -149,7 +149,7 @@ def test_what_may_not_be_looked_at_does_not_keep_a_cluster_from_its_launch(
     open_group(8088)
     clocked.deny(operation)
     assert Task(create_operator()).run()
-    assert "could not check" in (said := logged())
+    assert "the check failed" in (said := logged())
     assert operation in said
 
 

@@ -108,7 +108,7 @@ def test_more_tags_than_emr_takes_are_refused(clocked, create_operator, override
         assert task.run()
         return
     with pytest.raises(
-        AirflowFailException, match=r"Tags has 41 tags, and this provider adds up to 10.*give 40 at most"
+        AirflowFailException, match=r"Tags has 41 tags, and this provider adds up to 10.*give at most 40"
     ):
         task.run()
     assert_nothing_changed()
