@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 # A BaseNotifier, or a function that takes the task's context.
 Notifier: TypeAlias = Callable[["Context"], Any]
 
-_AS_NOTIFIER = "give a notifier of Airflow's, such as SnsNotifier(...), or a function that takes the context"
+_AS_NOTIFIER = "give a notifier of Airflow, such as SnsNotifier(...), or a function that takes the context"
 _REMEMBERED = "eip_notified"
 
 
@@ -34,7 +34,7 @@ def checked_notifier(value: Any, *, parameter: str) -> Notifier | None:
     """
     if value is None or (callable(value) and not isinstance(value, type)):
         return value
-    raise InvalidInputError(f"checking {parameter} {value!r}", problem="it is not callable", remedy=_AS_NOTIFIER)
+    raise _invalid(parameter, value, "it is not callable", _AS_NOTIFIER)
 
 
 def checked_limit(value: Any, *, parameter: str) -> tuple[timedelta, Notifier] | None:
@@ -46,21 +46,19 @@ def checked_limit(value: Any, *, parameter: str) -> tuple[timedelta, Notifier] |
     if value is None:
         return None
     if not isinstance(value, (tuple, list)) or len(value) != len(("limit", "notifier")):
-        raise InvalidInputError(
-            f"checking {parameter} {value!r}",
-            problem="it is not a pair of a duration and a notifier",
-            remedy=f"write {parameter}=(timedelta(minutes=30), notifier)",
-        )
+        example = f"write {parameter}=(timedelta(minutes=30), notifier)"
+        raise _invalid(parameter, value, "it is not a pair of a duration and a notifier", example)
     limit, notifier = value
     if not isinstance(limit, timedelta) or limit <= timedelta():
-        raise InvalidInputError(
-            f"checking {parameter} {value!r}",
-            problem=f"{limit!r} is not a positive duration",
-            remedy="give a timedelta, such as timedelta(minutes=30)",
-        )
+        problem = f"{limit!r} is not a positive duration"
+        raise _invalid(parameter, value, problem, "give a timedelta, such as timedelta(minutes=30)")
     if notifier is None:
-        raise InvalidInputError(f"checking {parameter} {value!r}", problem="there is no notifier", remedy=_AS_NOTIFIER)
+        raise _invalid(parameter, value, "there is no notifier", _AS_NOTIFIER)
     return limit, checked_notifier(notifier, parameter=parameter)  # type: ignore[return-value]
+
+
+def _invalid(parameter: str, value: object, problem: str, remedy: str) -> InvalidInputError:
+    return InvalidInputError(f"checking {parameter} {value!r}", problem=problem, remedy=remedy)
 
 
 class Notifying:
