@@ -84,7 +84,7 @@ def find_stop_problems(resources: Resources) -> Iterator[Finding]:
             raise
         yield error(
             subject,
-            what="ec2:TerminateInstances is not permitted (EC2 was asked with DryRun)",
+            what="ec2:TerminateInstances is not permitted (according to a DryRun)",
             why=f"--stop {INSTANCE} terminates it",
             mend="allow it: airflow-eip iam-policy --drill prints the policy, which covers clusters with the tag "
             "airflow-eip:allocation-id; or use another way to stop the primary",

@@ -15,7 +15,6 @@ from airflow_eip_provider.preflight.finding import error, warning
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from airflow_eip_provider.aws.addresses import Instance
     from airflow_eip_provider.aws.load_balancers import TargetGroup
     from airflow_eip_provider.aws.target_checks import TargetProblem
     from airflow_eip_provider.cli.drill.resources import Resources

@@ -31,9 +31,7 @@ exec 9>&1 1>/dev/null
 aws() { printf '%s\\0' "$@" >&9; printf '\\n\\0' >&9; }
 """
 # A shell ends the command where a backslash is missing at the end of a line; what follows cannot be run.
-LOST_BACKSLASH = re.compile(
-    r"line \d+: the command ends with line \d+, and '--[a-z-]+ .* would be a separate command"
-)
+LOST_BACKSLASH = re.compile(r"line \d+: the command ends with line \d+, and '--[a-z-]+ .* would be a separate command")
 # Why the AWS CLI refuses an example: a part of its text, and of the error.
 REFUSED = {
     "--configurations https://": "Unable to retrieve https://s3.amazonaws.com/",

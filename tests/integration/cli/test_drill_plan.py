@@ -132,7 +132,7 @@ def test_a_stop_that_is_not_permitted_is_an_error(plan, pair, cold):
     pair.enforce()
     said = plan(*cold)
     assert said.status == 3
-    assert found(said) == {"stop": ["ec2:TerminateInstances is not permitted (EC2 was asked with DryRun)"]}
+    assert found(said) == {"stop": ["ec2:TerminateInstances is not permitted (according to a DryRun)"]}
     assert plan(*cold, "--stop", "cluster").status == 0
 
 

@@ -209,7 +209,7 @@ def test_wrong_parameters_fail_the_task(clocked, cluster, livy, wrong, why, defe
 def test_a_cluster_that_rendered_to_nothing_fails_the_task(clocked, livy, nothing):
     watch = sensor("{{ of_a_task }}", livy)
     watch.job_flow_id = nothing  # as rendering does
-    with pytest.raises(AirflowFailException, match="job_flow_id is .*rendered to nothing"):
+    with pytest.raises(AirflowFailException, match=r"job_flow_id is .*rendered to nothing"):
         Task(watch).run()
 
 
