@@ -54,7 +54,7 @@ def test_tag_is_optional_and_a_byte_order_mark_does_no_harm(tmp_path: Path) -> N
         ({**GOOD, "allocationID": "203.0.113.7"}, "key 'allocationID' is '203.0.113.7'"),
         ({**GOOD, "allocationID": "eipalloc-..."}, "key 'allocationID' is 'eipalloc-...'"),
         ({**GOOD, "clusterVPCID": "subnet-0123456789abcdef0"}, "key 'clusterVPCID' is 'subnet-"),
-        (f'{{"allocationID": "{ALLOCATION}", "allocationID": "{ALLOCATION}"}}', "key 'allocationID' is there 2 times"),
+        (f'{{"allocationID": "{ALLOCATION}", "allocationID": "{ALLOCATION}"}}', "key 'allocationID' occurs 2 times"),
     ],
 )
 def test_what_is_wrong_is_named_with_its_key(values: Any, said: str, tmp_path: Path) -> None:
