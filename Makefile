@@ -1,12 +1,12 @@
-# Everything a developer runs. `make setup` builds .venv from the pinned versions; the other targets build it when needed.
+# All commands for developers. `make setup` builds .venv from the pinned versions; the other targets build it when needed.
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 DOCS   := .venv-docs
-# Compiled modules are kept, whatever the environment says: every Airflow process would compile thousands anew.
+# Always keep compiled modules: otherwise every Airflow process compiles thousands of them.
 export PYTHONDONTWRITEBYTECODE :=
-# A process for each core; one file's tests stay together, as they share what is slow to start, and slow files come first.
+# One process for each core. Tests of a file stay together, because they share slow fixtures; slow files come first.
 PARALLEL := --numprocesses auto --dist loadfile --no-loadscope-reorder
 PIN    := $(BIN)/uv pip compile --quiet --python-version 3.11 --no-header --no-annotate --no-emit-index-url --no-emit-find-links
 
@@ -15,8 +15,8 @@ PIN    := $(BIN)/uv pip compile --quiet --python-version 3.11 --no-header --no-a
 setup: $(STAMP)
 
 $(STAMP): requirements/dev.txt pyproject.toml local_emr/pyproject.toml
-	@echo "installing what requirements/dev.txt names into $(VENV), once"
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one with: make PYTHON=python3.12 ...")'
+	@echo "installing requirements/dev.txt into $(VENV), once"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; choose one with: make PYTHON=python3.12 ...")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --requirement requirements/dev.txt
@@ -31,35 +31,35 @@ demo: $(STAMP)
 test: $(STAMP)
 	@$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
-# The documentation site, docs/_build/html/index.html; a dead link, a missing docstring or any other warning fails. It has an
-# environment of its own, because the AWS CLI of the other one needs an old docutils.
+# The documentation site, docs/_build/html/index.html; a dead link, a missing docstring or any other warning fails. It has a
+# separate environment, because the AWS CLI in the other one needs an old docutils.
 .PHONY: docs
 docs: $(DOCS)/.installed
 	@$(DOCS)/bin/python -m sphinx -q -W --keep-going -b html $(ARGS) docs docs/_build/html
 	@echo "docs/_build/html/index.html"
 
 $(DOCS)/.installed: requirements/docs.txt | $(STAMP)
-	@echo "installing what requirements/docs.txt names into $(DOCS), once"
+	@echo "installing requirements/docs.txt into $(DOCS), once"
 	@test -x $(DOCS)/bin/python || $(PYTHON) -m venv $(DOCS)
 	@$(BIN)/uv pip install --quiet --python $(DOCS)/bin/python --requirement requirements/docs.txt
 	@$(BIN)/uv pip install --quiet --python $(DOCS)/bin/python --no-deps --editable .
 	@touch $@
 
-# Which lines of the provider the unit tests run, with a floor (pyproject.toml); of other tests, with ARGS, without one.
+# The lines of the provider that the unit tests run, with a minimum (pyproject.toml); with ARGS other tests, without one.
 coverage: $(STAMP)
 	@$(BIN)/python -m coverage run -m pytest $(or $(ARGS),tests/unit)
 	@$(BIN)/python -m coverage combine --quiet
 	@$(BIN)/python -m coverage report $(if $(ARGS),--fail-under=0,--include='airflow_eip_provider/*')
 
-# Generated commands and records beside their references, for ten minutes; ARGS="--minutes 60" for longer.
+# Compares generated commands and records with their references, for ten minutes; ARGS="--minutes 60" for longer.
 fuzz: $(STAMP)
 	@$(BIN)/python -m tests.verification.fuzz $(ARGS)
 
-# docker-compose.yaml on a real engine, the example DAGs in it, and a restart; skipped where no engine can be started.
+# docker-compose.yaml on a real engine, with the example DAGs and a restart; skipped if no engine can be started.
 compose-test: $(STAMP)
 	@$(BIN)/python -m tests.verification.compose
 
-# A whole lease period again and again, each time with one fault at one of its calls; and the same with the stock operators.
+# A whole lease period, repeated with one fault at each of its calls; and the same with the stock operators.
 chaos: $(STAMP)
 	@$(BIN)/python -m tests.verification.chaos $(ARGS)
 
@@ -67,11 +67,11 @@ chaos: $(STAMP)
 exits: $(STAMP)
 	@$(BIN)/python -m tests.verification.exits $(if $(AIRFLOW),--airflow $(AIRFLOW)) $(ARGS)
 
-# Long-running clusters fail on a real Airflow, and how long it takes until another one has their work; minutes.
+# How long it takes until another cluster takes over from a failed long-running one, on a real Airflow; minutes.
 recovery: $(STAMP)
 	@$(BIN)/python -m pytest -p no:xdist tests/verification/recovery $(ARGS)
 
-# Metrics, traces and notifications of a real Airflow, as they arrive; TELEMETRY_VENVS names a folder with other versions.
+# Metrics, traces and notifications of a real Airflow arrive; TELEMETRY_VENVS names a folder with other versions.
 telemetry: $(STAMP)
 	@$(BIN)/python -m pytest -p no:xdist $(or $(ARGS),tests/verification/telemetry)
 
@@ -80,25 +80,25 @@ soak: $(STAMP)
 	@$(BIN)/python -m tests.verification.soak $(ARGS)
 
 # 16 processes run 3,200 lease periods on one Elastic IP while calls fail and processes are killed; about 20 minutes.
-# ARGS="--addresses 3" for three, of which most processes ask for any one of two.
+# ARGS="--addresses 3" for three addresses; most processes then ask for any one of two.
 # ARGS=--queue for figures of the queue instead: many arrivals at once, a slow Airflow, long queues; some minutes.
 stress: $(STAMP)
 	@$(BIN)/python -m tests.verification.stress $(ARGS)
 
-# Every interleaving of the lease protocol in a world that fails, and a mutation for each guard; about 3 minutes.
+# Every interleaving of the lease protocol with failures, and a mutation for each guard; about 3 minutes.
 model: $(STAMP)
 	@$(BIN)/python -m tests.verification.model
 
-# What the lock costs beside other lock clients, and how long ten runs take that share an address; about 5 minutes.
+# The cost of the lock compared with other lock clients, and the time of ten runs that share an address; about 5 minutes.
 bench: $(STAMP)
 	@$(BIN)/python -m bench
 	@$(BIN)/python -m bench.triggerer
 
-# dist/mwaa/, for an Amazon MWAA environment: docs/mwaa.md. CONSTRAINTS=FILE carries a constraints file along.
+# dist/mwaa/, for an Amazon MWAA environment: docs/mwaa.md. CONSTRAINTS=FILE includes a constraints file.
 mwaa: $(STAMP)
 	@$(BIN)/python deploy/mwaa/build.py $(if $(CONSTRAINTS),--constraints $(CONSTRAINTS))
 
-# The tests in every supported environment, and the table of it; ARGS="--only mwaa-3.0.6" for one of them; over an hour.
+# The tests in every supported environment, and the table of the results; ARGS="--only mwaa-3.0.6" for one of them; over an hour.
 matrix: $(STAMP)
 	@$(BIN)/python -m tests.verification.matrix $(ARGS)
 
@@ -116,7 +116,7 @@ format: $(STAMP)
 release-check: $(STAMP)
 	@$(BIN)/python deploy/release.py
 
-# The same, and a tag for it, when everything is ready to be published.
+# The same, and a release tag if everything is ready to be published.
 release-tag: $(STAMP)
 	@$(BIN)/python deploy/release.py --tag
 

@@ -1,6 +1,6 @@
 """Two daily jobs that read an Azure SQL Database from one Elastic IP, which its firewall admits.
 
-Before the first run, upload the job and say where everything is, in one Airflow Variable::
+Before the first run, upload the job and describe your resources in one Airflow Variable::
 
     aws s3 cp --recursive dags/jobs s3://BUCKET/jobs/
     airflow variables set azure_sql '{
@@ -9,10 +9,10 @@ Before the first run, upload the job and say where everything is, in one Airflow
         "service_role": "EMR_DefaultRole", "server": "example.database.windows.net", "database": "sales",
         "user": "reader", "secret_id": "azure-sql/reader"}'
 
-``port`` (1433) and ``encrypt`` ("yes") may be there too. With a list of addresses as ``allocation_id``, or
-``{"tag:purpose": "azure-sql"}``, each job takes any one that is free.
+``port`` (1433) and ``encrypt`` ("yes") are optional keys. With a list of addresses as ``allocation_id``, or
+``{"tag:purpose": "azure-sql"}``, each job takes any free one.
 
-For the day on which the subnet's zone has no capacity: make FALLBACKS and ``fallbacks`` below code, and add
+In case the subnet's zone has no capacity: uncomment FALLBACKS and ``fallbacks`` below, and add
 ``other_subnet_id``, a subnet in another Availability Zone, to the Variable.
 """
 
@@ -41,7 +41,7 @@ def setting(name: str, default: Any = None) -> Any:
     return value
 
 
-# One node: executors leave from the address of the node that they run on.
+# One node: executors connect from the address of the node that they run on.
 CLUSTER = {
     "Name": "{{ dag.dag_id }}",
     "ReleaseLabel": "emr-7.5.0",
@@ -79,7 +79,7 @@ def read_step(*, table: str, partition_column: str) -> dict[str, Any]:
         "--region": "{{ setting('region') }}",
         "--table": table,
         "--partition-column": partition_column,
-        # A colon in a path is more than Hadoop can take.
+        # Hadoop does not accept a colon in a path.
         "--output": f"s3://{{{{ setting('bucket') }}}}/{table}/run={{{{ run_id | replace(':', '-') }}}}/",
     }
     job = "s3://{{ setting('bucket') }}/jobs/read_azure_sql.py"

@@ -1,8 +1,9 @@
-"""Lists every day the EMR clusters whose owner has finished, and ends them when it is told to.
+"""Lists every day the EMR clusters whose owner has finished, and terminates them on request.
 
-A dry run by default: trigger it with ``dry_run`` false to end what it lists, or change the default below. Clusters of
-this environment are judged by their DAG runs, which needs ``[eip] environment``; those of an environment that is gone
-for good are ended when its name is in ``gone_environments``. The task's log says what becomes of each cluster, and why.
+A dry run by default: trigger it with ``dry_run`` false to terminate what it lists, or change the default below.
+Clusters of this environment are judged by their DAG runs, which needs ``[eip] environment``. Clusters of an environment
+that no longer exists are terminated if its name is in ``gone_environments``. The task's log has the decision and the
+reason for each cluster.
 """
 
 from __future__ import annotations
@@ -29,10 +30,10 @@ with DAG(
     params={
         "dry_run": True,
         "gone_environments": [],
-        "job_flow_ids": [],  # to end although nothing is known of their owners
+        "job_flow_ids": [],  # to terminate although their owners are unknown
         "min_age_hours": 1,
         "aws_conn_id": "aws_default",
-        "region_name": None,  # the connection's own
+        "region_name": None,  # default: the connection's region
     },
     tags=["eip"],
 ) as dag:

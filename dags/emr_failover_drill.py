@@ -1,13 +1,13 @@
-"""Checks every day that a standby would take over, and rehearses the failover when it is told to.
+"""Checks every day that a standby would take over, and rehearses the failover on request.
 
-The task ``plan`` changes nothing, and fails when something would keep the standby from taking over. ``execute`` stops
-the primary on purpose; it is skipped unless the run was triggered with ``confirm``, the id of the primary. It is never
+The task ``plan`` changes nothing, and fails if something would keep the standby from taking over. ``execute`` stops the
+primary on purpose; it is skipped unless the run was triggered with ``confirm``, the ID of the primary. It is never
 retried. The DAG is paused at first.
 
 Before you unpause it, set the Airflow Variable ``emr_failover_drill``, as JSON:
 ``{"job_flow_id": "j-…", "standby_job_flow_id": "j-…", "allocation_id": "eipalloc-…", "target_groups": ["emr-livy"],
-"rto_minutes": 15}``. Without ``standby_job_flow_id``, give ``job_flow_overrides``, what is launched then. With
-``"fail_over": true`` the drill does the failover itself; otherwise the DAG that watches the primary has to run.
+"rto_minutes": 15}``. Without ``standby_job_flow_id``, give ``job_flow_overrides`` for the cluster to launch. With
+``"fail_over": true`` the drill does the failover itself; otherwise the DAG that watches the primary must be running.
 """
 
 from __future__ import annotations

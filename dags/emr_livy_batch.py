@@ -1,8 +1,8 @@
 """A daily Spark batch through Livy that reads an Azure SQL Database from one Elastic IP, which its firewall admits.
 
-The same job as in ``azure_sql_daily.py``, as a batch of Livy instead of a step: for clusters on which others submit
-through Livy, too. It reads the same Airflow Variable ``azure_sql``, and needs the extra ``livy``, and a Livy connection
-``livy_default``, of which schema, port and login count: the host is the cluster's own. Workers and triggerers must
+The same job as in ``azure_sql_daily.py``, as a Livy batch instead of a step, for clusters on which others also submit
+through Livy. It reads the same Airflow Variable ``azure_sql``. It needs the extra ``livy``, and a Livy connection
+``livy_default``, of which it uses schema, port and login: the host is the cluster's own. Workers and triggerers must
 reach port 8998 of the primary node: allow it in the security group of EMR's primary nodes.
 """
 
@@ -32,7 +32,7 @@ def setting(name: str, default: Any = None) -> Any:
     return value
 
 
-# One node: executors leave from the address of the node that they run on.
+# One node: executors connect from the address of the node that they run on.
 CLUSTER = {
     "Name": "{{ dag.dag_id }}",
     "ReleaseLabel": "emr-7.5.0",
@@ -65,7 +65,7 @@ ARGUMENTS = {
     "--region": "{{ setting('region') }}",
     "--table": "sales.orders",
     "--partition-column": "order_id",
-    # A colon in a path is more than Hadoop can take.
+    # Hadoop does not accept a colon in a path.
     "--output": "s3://{{ setting('bucket') }}/sales.orders/run={{ run_id | replace(':', '-') }}/",
 }
 

@@ -1,12 +1,12 @@
 """
-Keeps a long-running EMR cluster available: a second one stands by, and takes over when the first is unhealthy.
+Keeps a long-running EMR cluster available: a standby takes over when the first one is unhealthy.
 
-Both take Spark batches through Livy behind a Network Load Balancer; the one that works has the Elastic IP. Trigger
-``emr_standby_start`` once: it launches the first cluster. Then unpause ``emr_standby``, which goes on by itself: it
-launches the standby in another zone, watches the primary node with one deferred task, moves the service when that is
-unhealthy, and begins again, which launches the next standby.
+Both take Spark batches through Livy behind a Network Load Balancer; the active one has the Elastic IP. Trigger
+``emr_standby_start`` once: it launches the first cluster. Then unpause ``emr_standby``. It launches the standby in
+another zone, watches the primary node with one deferred task, moves the service when that node is unhealthy, and starts
+again, which launches the next standby.
 
-Before that, say where everything is, in one Airflow Variable::
+Before that, describe your resources in one Airflow Variable::
 
     airflow variables set emr_standby '{
         "allocation_id": "eipalloc-0123456789abcdef0", "target_groups": ["yarn", "hdfs", "livy"],
@@ -38,7 +38,7 @@ except ImportError:  # Airflow 2
 
 VARIABLE = "emr_standby"
 NAME = "emr_standby"
-TAGS = {"emr-standby": NAME}  # of both clusters: the one that has not the address stands by
+TAGS = {"emr-standby": NAME}  # on both clusters: the one without the address is the standby
 
 
 def setting(name: str) -> Any:
@@ -67,7 +67,7 @@ def cluster(*, subnet_id: str, bucket: str, job_flow_role: str, service_role: st
             "Ec2SubnetId": subnet_id,
             "KeepJobFlowAliveWhenNoSteps": True,
         },
-        # The reaper leaves a cluster with the second tag alone, though the DAG run that launched it has ended.
+        # The reaper does not touch a cluster with the second tag, although the DAG run that launched it has ended.
         "Tags": [{"Key": key, "Value": value} for key, value in {**TAGS, "airflow-eip:keep": "true"}.items()],
     }
 
@@ -107,13 +107,13 @@ with DAG(
         target_groups="{{ setting('target_groups') }}",
         deferrable=True,
     )
-    # A node that this Airflow cannot reach would look like one that is down.
+    # If Airflow cannot reach a node, the node looks as if it were down.
     reachable = EmrPrimaryHealthSensor(
         task_id="reachable", job_flow_id=create.output, until="healthy", timeout=timedelta(hours=1), deferrable=True
     )
     register >> reachable
 
-# Paused at first: without a Variable, one run after the other would fail.
+# Paused at first, because without the Variable every run would fail.
 with DAG(
     NAME,
     description="Watches the cluster that has the address",
@@ -129,7 +129,7 @@ with DAG(
         found = emr.describe_cluster(ClusterId=primary)["Cluster"]
         own = found["Ec2InstanceAttributes"]["Ec2SubnetId"]
         subnet_id = next(each for each in setting("subnet_ids") if each != own)
-        # The one that the primary has replaced may be listed for a while.
+        # The cluster that the primary has replaced may still be listed for a while.
         replaced = [tag["Value"] for tag in found["Tags"] if tag["Key"] == "airflow-eip:successor-of"]
         active = ["STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING"]
         pages = emr.get_paginator("list_clusters").paginate(ClusterStates=active)
@@ -138,12 +138,12 @@ with DAG(
         if not others:
             places = {name: setting(name) for name in ("bucket", "job_flow_role", "service_role")}
             wanted = cluster(subnet_id=subnet_id, **places)
-            # The policy of airflow-eip iam-policy allows changes of clusters with this tag only.
+            # The policy of airflow-eip iam-policy allows changes only of clusters with this tag.
             wanted["Tags"].append({"Key": "airflow-eip:allocation-id", "Value": setting("allocation_id")})
             others = [emr.run_job_flow(**wanted)["JobFlowId"]]
         return {"job_flow_id": others[0], "subnet_id": subnet_id}
 
-    # Waits for the first cluster, too. After a week without an end the next run looks anew.
+    # Also waits for the first cluster. After a week the wait ends, and the next run starts it again.
     primary = EipAssociationSensor(
         task_id="primary",
         allocation_id="{{ setting('allocation_id') }}",
@@ -162,7 +162,7 @@ with DAG(
         allocation_id="{{ setting('allocation_id') }}",
         health=watch.output,
         standby_tags=TAGS,
-        # What is launched when none stands by.
+        # Launched if there is no standby.
         job_flow_overrides=templates(subnet_id="{{ ti.xcom_pull(task_ids='standby')['subnet_id'] }}"),
         target_groups="{{ setting('target_groups') }}",
         deferrable=True,

@@ -1,6 +1,6 @@
 """Read a table of an Azure SQL Database in partitions on the executors, and write it to S3 as Parquet.
 
-It runs on EMR (Spark 3.4 or newer, Python 3.9 or newer) with python-tds, certifi and pyOpenSSL on every node, see
+It runs on EMR (Spark 3.4 or newer, Python 3.9 or newer) with python-tds, certifi and pyOpenSSL on every node: see
 install_python_packages.sh. The password comes from Secrets Manager: the secret is the password itself, or JSON like
 ``{"username": "reader", "password": "..."}``. The partitions are read one by one, not in one snapshot.
 """
@@ -42,7 +42,7 @@ SPARK_TYPES: dict[int, spark_types.DataType] = {
     tds_base.SYBMONEYN: spark_types.DecimalType(19, 4),
     tds_base.SYBMSDATE: spark_types.DateType(),
     tds_base.SYBMSTIME: spark_types.StringType(),  # Spark has no time of day
-    # These three have no time zone, and must not be moved by the session's.
+    # These three have no time zone; the session's time zone must not shift them.
     tds_base.SYBDATETIME4: spark_types.TimestampNTZType(),
     tds_base.SYBDATETIME: spark_types.TimestampNTZType(),
     tds_base.SYBMSDATETIME2: spark_types.TimestampNTZType(),
@@ -99,7 +99,7 @@ class Database:
                 autocommit=True,
             )
         except TimeoutError as error:
-            # python-tds repeats a refused login until its time is up, and then says no more than that.
+            # python-tds repeats a refused login until it times out, and then reports only the timeout.
             raise (error.__cause__ or error) from None
 
 
@@ -130,7 +130,7 @@ def predicates(column: str, *, lowest: Any, highest: Any, partitions: int) -> li
     everything = ["1 = 1"]
     if lowest is None:
         return everything
-    literal(lowest)  # refuses a type that cannot be divided, before it is
+    literal(lowest)  # refuses a type that cannot be divided
     steps = (lowest + (highest - lowest) * index // partitions for index in range(1, partitions))
     bounds = [literal(bound) for bound in sorted({step for step in steps if step > lowest})]
     if not bounds:
@@ -270,7 +270,7 @@ def run(options: argparse.Namespace) -> None:
         raise JobError(explained(database, error)) from error
 
     builder = SparkSession.builder.appName(f"read {options.table}")
-    # Dates before 1582, like 0001-01-01, are as they are in the database; Spark 3 refuses to choose.
+    # Write dates before 1582, such as 0001-01-01, as they are in the database; Spark 3 has no default for them.
     spark = builder.config("spark.sql.parquet.datetimeRebaseModeInWrite", "CORRECTED").getOrCreate()
     try:
         count = copy(spark, database, schema=schema, queries=queries, output=options.output)

@@ -1,4 +1,4 @@
-# What Airflow's role needs for an Elastic IP on EMR clusters, and no more.
+# The permissions that Airflow's role needs for an Elastic IP on EMR clusters, and no others.
 
 terraform {
   required_version = ">= 1.3"
@@ -49,7 +49,7 @@ variable "log_prefix" {
 variable "airflow_role_name" {
   type        = string
   default     = ""
-  description = "The role to attach the policy to, such as the execution role of Amazon MWAA; empty for none"
+  description = "The role to attach the policy to, for example the execution role of Amazon MWAA; empty for none"
 }
 
 data "aws_caller_identity" "current" {}
@@ -72,7 +72,7 @@ locals {
 resource "aws_iam_policy" "airflow" {
   name_prefix = "airflow-eip-"
   description = "What airflow-eip-provider calls for an Elastic IP"
-  # What `airflow-eip iam-policy` prints for these variables.
+  # The output of `airflow-eip iam-policy` for these variables.
   policy = jsonencode({
     Version = "2012-10-17"
     Statement = [

@@ -1,4 +1,4 @@
-# Elastic IPs for EMR clusters, to be registered with a firewall. They cannot be destroyed by mistake.
+# Elastic IPs for EMR clusters, to register with a firewall. They cannot be destroyed by mistake.
 
 terraform {
   required_version = ">= 1.3"
@@ -13,7 +13,7 @@ variable "name" {
 }
 
 variable "address_count" {
-  description = "How many addresses; EC2's default quota is five for each region"
+  description = "The number of addresses; EC2's default quota is five for each region"
   type        = number
   default     = 1
   validation {
@@ -23,19 +23,19 @@ variable "address_count" {
 }
 
 variable "purpose" {
-  description = "The tag \"purpose\" of each address, by which the operators find all of them; null for none"
+  description = "The tag \"purpose\" of each address, by which operators find them; null for none"
   type        = string
   default     = null
 }
 
 variable "public_ipv4_pool" {
-  description = "The pool of your own addresses (BYOIP) to take them from; null for Amazon's"
+  description = "A pool of your own addresses (BYOIP) to allocate from; null for Amazon's"
   type        = string
   default     = null
 }
 
 variable "ipam_pool_id" {
-  description = "The IPAM pool to take them from, instead; null for none"
+  description = "An IPAM pool to allocate from instead; null for none"
   type        = string
   default     = null
 }
@@ -50,10 +50,10 @@ resource "aws_eip" "address" {
     var.purpose == null ? {} : { purpose = var.purpose },
   )
 
-  # Nobody gives the same address back.
+  # A released address cannot be recovered reliably.
   lifecycle {
     prevent_destroy = true
-    # Where it is at the moment is Airflow's business.
+    # Airflow decides where it is.
     ignore_changes = [instance, network_interface, associate_with_private_ip]
     precondition {
       condition     = var.public_ipv4_pool == null || var.ipam_pool_id == null
@@ -62,7 +62,7 @@ resource "aws_eip" "address" {
   }
 }
 
-# The one address of before is the first of several.
+# The single address of earlier versions becomes the first of several.
 moved {
   from = aws_eip.address
   to   = aws_eip.address[0]
@@ -79,7 +79,7 @@ output "public_ip" {
 }
 
 output "allocation_ids" {
-  description = "Of all addresses; allocation_id takes this list"
+  description = "The IDs of all addresses; allocation_id accepts this list"
   value       = aws_eip.address[*].allocation_id
 }
 

@@ -10,7 +10,7 @@ terraform {
 variable "name" {
   type        = string
   default     = "emr"
-  description = "Of the load balancer; its target groups are called NAME-yarn, NAME-hdfs and NAME-livy"
+  description = "The name of the load balancer; its target groups are called NAME-yarn, NAME-hdfs and NAME-livy"
   validation {
     condition     = can(regex("^[a-z][a-z0-9-]{0,24}[a-z0-9]$", var.name))
     error_message = "Give up to 26 small letters, digits and dashes."
@@ -29,12 +29,12 @@ variable "subnet_ids" {
 
 variable "airflow_security_group_id" {
   type        = string
-  description = "The security group of Airflow's workers and triggerers, such as that of an Amazon MWAA environment"
+  description = "The security group of Airflow's workers and triggerers, for example that of an Amazon MWAA environment"
 }
 
 variable "allocation_id" {
   type        = string
-  description = "The Elastic IP, with whose tag the clusters are launched"
+  description = "The Elastic IP; the clusters are launched with its tag"
   validation {
     condition     = can(regex("^eipalloc-([0-9a-f]{8}|[0-9a-f]{17})$", var.allocation_id))
     error_message = "Give what EC2 shows as Allocation ID (eipalloc-...)."
@@ -44,7 +44,7 @@ variable "allocation_id" {
 variable "airflow_role_name" {
   type        = string
   default     = ""
-  description = "The role to attach the policy to, such as the execution role of Amazon MWAA; empty for none"
+  description = "The role to attach the policy to, for example the execution role of Amazon MWAA; empty for none"
 }
 
 data "aws_caller_identity" "current" {}
@@ -52,7 +52,7 @@ data "aws_partition" "current" {}
 data "aws_region" "current" {}
 
 locals {
-  # The health checks ask each service over HTTP: one over TCP is content with a port that never answers.
+  # The health checks use HTTP: a TCP check also passes if the service never answers.
   services = {
     yarn = { port = 8088, path = "/ws/v1/cluster/info" }
     hdfs = { port = 9870, path = "/jmx?qry=Hadoop:service=NameNode,name=FSNamesystemState" }
@@ -87,7 +87,7 @@ resource "aws_security_group" "load_balancer" {
   }
 }
 
-# EMR changes the rules of its managed security groups, so the primary nodes get one besides:
+# EMR changes the rules of its managed security groups, so the primary nodes get an additional one:
 # AdditionalMasterSecurityGroups of Instances.
 resource "aws_security_group" "primary" {
   name        = "${var.name}-primary"
@@ -119,7 +119,7 @@ resource "aws_lb" "services" {
   internal           = true
   subnets            = var.subnet_ids
   security_groups    = [aws_security_group.load_balancer.id]
-  # There is one healthy node at a time: the load balancer's addresses in the other zones have to reach it, too.
+  # Only one node is healthy at a time, so the load balancer's addresses in the other zones must also reach it.
   enable_cross_zone_load_balancing = true
 }
 
@@ -132,7 +132,7 @@ resource "aws_lb_target_group" "services" {
   target_type          = "ip"
   preserve_client_ip   = false
   deregistration_delay = 60
-  # A client of the old node has to connect again, and then reaches the new one.
+  # A client of the old node must connect again, and then reaches the new one.
   connection_termination = true
 
   health_check {
@@ -217,17 +217,17 @@ resource "aws_iam_role_policy_attachment" "airflow" {
 }
 
 output "dns_name" {
-  description = "The host of the Livy connection"
+  description = "The host for the Livy connection"
   value       = aws_lb.services.dns_name
 }
 
 output "primary_security_group_id" {
-  description = "For AdditionalMasterSecurityGroups of each cluster"
+  description = "The security group for AdditionalMasterSecurityGroups of each cluster"
   value       = aws_security_group.primary.id
 }
 
 output "target_group_arns" {
-  description = "By service: yarn, hdfs, livy"
+  description = "The target groups by service: yarn, hdfs, livy"
   value       = { for name, group in aws_lb_target_group.services : name => group.arn }
 }
 

@@ -1,4 +1,4 @@
-# What all Elastic IPs share: the table in which jobs queue for them, and a boundary for the clusters' roles.
+# Shared by all Elastic IPs: the lock table in which jobs queue, and a permissions boundary for the clusters' roles.
 
 terraform {
   required_version = ">= 1.3"
@@ -31,7 +31,7 @@ resource "aws_dynamodb_table" "lock" {
     enabled = true
   }
 
-  # A lease's number is never used twice, as long as its record stays.
+  # If the records are lost, fencing tokens start again.
   lifecycle {
     prevent_destroy = true
   }
@@ -55,7 +55,7 @@ resource "aws_iam_policy" "cluster_boundary" {
         Action   = ["iam:Get*", "iam:List*"]
         Resource = "*"
       },
-      # What EMR's service role does to start instances.
+      # EMR's service role needs these to start instances.
       {
         Sid      = "StartInstances"
         Effect   = "Allow"
@@ -76,7 +76,7 @@ resource "aws_iam_policy" "cluster_boundary" {
         Action   = ["iam:CreateServiceLinkedRole"]
         Resource = "arn:${local.partition}:iam::${local.account}:role/aws-service-role/spot.amazonaws.com/*"
       },
-      # The rest is Airflow's business, whatever else a cluster may do.
+      # Only Airflow may do the rest, whatever else a cluster may do.
       {
         Sid      = "NeverAnAddress"
         Effect   = "Deny"
