@@ -1,7 +1,7 @@
 """
-For all tests, those of the local EMR too: one server whose clock the test turns, and clients of it.
+Fixtures of all tests, including those of the local EMR: one server whose clock the test advances, and its clients.
 
-What takes seconds to import is imported by the fixtures that need it, so that a test of plain functions runs at once.
+Modules that take seconds to import are imported in the fixtures that need them, so that unit tests start at once.
 """
 
 from __future__ import annotations
@@ -22,29 +22,30 @@ if TYPE_CHECKING:
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
-    """Name bytes after their parameter: gzip writes the time into them, and all processes must see the same names."""
+    """Name bytes after their parameter: gzip adds the time to them, and all processes must see the same names."""
     return argname if isinstance(val, bytes) else None
 
 
 @pytest.hookimpl(trylast=True)  # after pytest-randomly has shuffled
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Start the slow files first, or the last of them would keep one process busy while the others are done."""
+    """Start the slow files first; otherwise one process would run the last of them after all others have ended."""
     slow = dict.fromkeys(item.path for name in ("spark", "airflow") for item in items if item.get_closest_marker(name))
     rank = {path: place for place, path in enumerate(slow)}
     items.sort(key=lambda item: rank.get(item.path, len(slow)))
 
 
-# Parts of the texts of files that have something to share.
+# Parts of the text of files that share an expensive fixture.
 _SHARED = ("pytest.mark.spark", "airflow_home:", "tests.integration.iam.scenarios")
 
 
 @pytest.hookimpl(optionalhook=True)  # pytest-xdist's
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """
-    Give some files to one process.
+    Run some files in the same process.
 
-    Those with Spark, as two would wait for each other, see ``one_spark_at_a_time``; those that fork the same Python
-    with Airflow in it, which takes seconds to make; and those that play every scenario of the policy, once a process.
+    These are the files with Spark, because two would wait for each other (see ``one_spark_at_a_time``); those that fork
+    the same Python with Airflow, which takes seconds to start; and those that run every scenario of the IAM policy once
+    per process.
     """
     if config.getvalue("dist") != "loadfile":
         return None
@@ -66,7 +67,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Leave out Hypothesis's summary when no test used it: for that alone, its plugin imports the whole library."""
+    """Omit Hypothesis's summary if no test used it, because its plugin would import the whole library for it."""
     plugins = session.config.pluginmanager
     if "hypothesis" not in sys.modules and (plugin := plugins.get_plugin("hypothesispytest")):
         plugins.unregister(plugin)
@@ -74,7 +75,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def sessions_made_fast() -> Iterator[None]:
-    if "botocore" not in sys.modules:  # no test that was collected needs it
+    if "botocore" not in sys.modules:  # no collected test needs it
         yield
         return
     from harness.service_models import REPLACED
@@ -87,7 +88,7 @@ def sessions_made_fast() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def one_spark_at_a_time(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Let tests of Spark wait for each other: the JVMs of two are more than a small machine does in time."""
+    """Let tests with Spark wait for each other, because two JVMs are too slow on a small machine."""
     if request.node.get_closest_marker("spark") is None:
         yield
         return
@@ -98,18 +99,18 @@ def one_spark_at_a_time(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def local_emr_server() -> Iterator[LocalAws]:
-    """One server for all tests, whose clock they turn; ask for ``local_emr``, which is as good as new each time."""
+    """One server for all tests, which advance its clock; a test asks for ``local_emr``, which is reset each time."""
     from local_emr import LocalAws, ManualClock
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")  # most of what a reset takes, and of the memory
+        patch.setenv("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")  # takes most of the memory, and of the time of a reset
         with LocalAws(clock=ManualClock()) as aws:
             yield aws
 
 
 @pytest.fixture
 def boto(local_emr: LocalAws) -> Iterator[Callable[..., Any]]:
-    """Make clients of the local EMR: ``boto("dynamodb")``; they are closed at the end."""
+    """Create clients of the local EMR: ``boto("dynamodb")``; they are closed at the end."""
     import boto3
 
     session = boto3.Session()

@@ -1,7 +1,7 @@
 """
 Builds the distributions into dist/ and checks them: ``make release-check``; with ``--tag`` also tags the commit.
 
-Nothing is uploaded. CONTRIBUTING.md has the whole procedure.
+It uploads nothing. CONTRIBUTING.md has the whole procedure.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 DIST = ROOT / "dist"
 _NAMES = ("airflow_eip_provider", "local_emr")
 _PLACEHOLDER_HOST = ".invalid/"  # RFC 2606: no such host can exist
-# Run with the installed wheels and nothing else of this repository.
+# Run with the installed wheels, without this repository on the path.
 _INSPECT = r"""
 import json
 import re
@@ -74,14 +74,14 @@ def check(files: list[Path]) -> None:
         pins = ROOT / "requirements" / "dev.txt"
         _run(*uv, "pip", "install", "--quiet", "--python", python, "--constraint", pins, *wheels)
         _run(*uv, "pip", "check", "--python", python)
-        found = json.loads(_run(python, "-I", "-c", _INSPECT, cwd=home))
+        installed = json.loads(_run(python, "-I", "-c", _INSPECT, cwd=home))
         shown_version = _run(python.with_name("airflow-eip"), "--version", cwd=home).strip()
-        if shown_version != found["version"] or len(found["examples"]) != len(
-            list((ROOT / "dags").glob("**/*.[ps][yh]"))
-        ):
-            raise SystemExit(f"the installed packages are wrong: airflow-eip --version shows {shown_version}; {found}")
-        relative = [link for link in found["links"] if not link.startswith("https://")]
-        if relative or not found["links"]:
+        examples = list((ROOT / "dags").glob("**/*.[ps][yh]"))
+        if shown_version != installed["version"] or len(installed["examples"]) != len(examples):
+            problem = f"airflow-eip --version shows {shown_version}; {installed}"
+            raise SystemExit(f"the installed packages are wrong: {problem}")
+        relative = [link for link in installed["links"] if not link.startswith("https://")]
+        if relative or not installed["links"]:
             raise SystemExit(f"links of the README that do not work on PyPI: {relative or 'there are no links'}")
         shown = _run(
             python.with_name("airflow"), "providers", "get", "airflow-eip-provider", "--full", "--output", "json",
@@ -94,26 +94,26 @@ def check(files: list[Path]) -> None:
 def version() -> str:
     """Return the provider's version."""
     text = (ROOT / "airflow_eip_provider" / "__init__.py").read_text("utf-8")
-    found = re.search(r'^__version__ = "(.+)"$', text, re.MULTILINE)
-    if found is None:
+    match = re.search(r'^__version__ = "(.+)"$', text, re.MULTILINE)
+    if match is None:
         raise SystemExit("airflow_eip_provider/__init__.py has no __version__")
-    return found[1]
+    return match[1]
 
 
 def problems() -> list[str]:
     """Return the reasons why this commit cannot be published."""
     project = (ROOT / "pyproject.toml").read_text("utf-8")
     changelog = (ROOT / "CHANGELOG.md").read_text("utf-8")
-    found = []
+    reasons = []
     if _PLACEHOLDER_HOST in project:
-        found.append("pyproject.toml names no repository yet: [project.urls] and the links of the README")
+        reasons.append("pyproject.toml names no repository yet: [project.urls] and the links of the README")
     if not re.search(rf"^## {re.escape(version())} \(\d{{4}}-\d\d-\d\d\)$", changelog, re.MULTILINE):
-        found.append(f'CHANGELOG.md has no heading "## {version()} (YEAR-MONTH-DAY)"')
+        reasons.append(f'CHANGELOG.md has no heading "## {version()} (YEAR-MONTH-DAY)"')
     if _run("git", "status", "--porcelain"):
-        found.append("there are changes that are not committed")
+        reasons.append("there are changes that are not committed")
     if _run("git", "tag", "--list", f"v{version()}"):
-        found.append(f"the tag v{version()} exists already")
-    return found
+        reasons.append(f"the tag v{version()} exists already")
+    return reasons
 
 
 def main() -> int:

@@ -1,7 +1,7 @@
 """
-For the provider's tests: the local EMR under the name that they use, and Airflow made quicker.
+Fixtures of the provider's tests: the local EMR, and faster commands of Airflow and of the AWS CLI.
 
-What takes seconds to import is imported by the fixtures that need it, so that a test of plain functions runs at once.
+Modules that take seconds to import are imported in the fixtures that need them, so that unit tests start at once.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def callers_not_searched() -> Iterator[None]:
-    """Leave the operator's name out of the user agent: finding it reads the source of every frame of pytest's stack."""
+    """Omit the operator's name from the user agent: finding it reads the source of every frame of pytest's stack."""
     from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 
     with pytest.MonkeyPatch.context() as patch:
@@ -37,7 +37,7 @@ def callers_not_searched() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def served_aws(local_emr_server: LocalAws, callers_not_searched: None) -> Iterator[LocalAws]:
-    """One server for all tests; ask for ``local_aws``, which is as good as new each time."""
+    """One server for all tests; a test asks for ``local_aws``, which is reset each time."""
     from harness.in_process import answered_in_process
 
     with answered_in_process(local_emr_server):
@@ -46,13 +46,13 @@ def served_aws(local_emr_server: LocalAws, callers_not_searched: None) -> Iterat
 
 @pytest.fixture
 def local_aws(served_aws: LocalAws, local_emr: LocalAws) -> LocalAws:
-    """An empty AWS whose clock the test turns; AWS clients find it through the environment."""
+    """An empty AWS whose clock the test advances; AWS clients find it through the environment."""
     return local_emr
 
 
 @pytest.fixture
 def clocked(local_aws: LocalAws) -> Iterator[LocalAws]:
-    """Return a local EMR by whose clock the provider goes."""
+    """Return a local EMR whose clock the provider uses."""
     from harness.life import on_clock
 
     with on_clock(local_aws):
@@ -61,7 +61,7 @@ def clocked(local_aws: LocalAws) -> Iterator[LocalAws]:
 
 @pytest.fixture(params=[False, True], ids=["blocking", "deferrable"])
 def deferrable(request: pytest.FixtureRequest) -> bool:
-    """Both ways of waiting; every test that asks for this shows the same result for both."""
+    """Both modes of waiting; every test with this fixture has the same result in both."""
     return bool(request.param)
 
 
@@ -76,13 +76,13 @@ def quick_aws_cli(tmp_path_factory: pytest.TempPathFactory) -> Iterator[QuickAws
 
 @pytest.fixture(scope="session")
 def aws_cli(quick_aws_cli: QuickAwsCli) -> Path:
-    """Return the AWS CLI as a program that a script starts, made quicker."""
+    """Return a faster AWS CLI, as a program that a script can start."""
     return quick_aws_cli.program
 
 
 @pytest.fixture
 def quick_import(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let ``import-cluster`` ask a Python that has imported the AWS CLI, but for tests marked with ``new_python``."""
+    """Let ``import-cluster`` use a Python that has imported the AWS CLI, except in tests marked with ``new_python``."""
     if request.node.get_closest_marker("new_python"):
         return
     python = request.getfixturevalue("quick_aws_cli").python
@@ -93,34 +93,34 @@ def quick_import(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 @pytest.fixture(scope="session")
 def airflow_database(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], None]:
     """
-    Put a new metadata database, in SQLite, into an Airflow home.
+    Create a metadata database, in SQLite, in an Airflow home.
 
-    It is migrated once for the processes of a test run, and copied.
+    It is migrated once for all processes of a test run, and then copied.
     """
     own = tmp_path_factory.getbasetemp()
     shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
-    made = shared / "airflow-database"
+    migrated = shared / "airflow-database"
 
-    def put(home: Path) -> None:
+    def create(home: Path) -> None:
         with (shared / "airflow-database.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            if not (made / "airflow.db").exists():
+            if not (migrated / "airflow.db").exists():
                 settings = {"AIRFLOW_HOME": str(shared / "airflow-migrating"), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
                 kept = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
                 command = [sys.executable, "-m", "airflow", "db", "migrate"]
                 done = subprocess.run(command, env={**kept, **settings}, capture_output=True, text=True, check=False)
                 assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-                (shared / "airflow-migrating").rename(made)
-        shutil.copy(made / "airflow.db", home)
+                (shared / "airflow-migrating").rename(migrated)
+        shutil.copy(migrated / "airflow.db", home)
 
-    return put
+    return create
 
 
 @pytest.fixture(scope="session")
 def airflow_home(
     tmp_path_factory: pytest.TempPathFactory, airflow_database: Callable[[Path], None]
 ) -> Iterator[Callable[..., AirflowHome]]:
-    """Make an Airflow home with a metadata database and a folder for DAGs, whose commands are quicker."""
+    """Create an Airflow home with a metadata database, a folder for DAGs, and faster commands."""
     from tests.airflow_home import AirflowHome, quick_airflow
 
     with quick_airflow(tmp_path_factory.mktemp("quick-airflow")) as python:

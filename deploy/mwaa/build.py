@@ -1,8 +1,8 @@
 """
 Builds the files for an Amazon MWAA environment: ``python deploy/mwaa/build.py --output dist/mwaa``.
 
-docs/mwaa.md describes where each file goes. Nothing here depends on MWAA's version of Airflow: the wheel is pure
-Python, and it needs only packages that every version of MWAA has (the Amazon provider with aiobotocore).
+docs/mwaa.md describes the use of each file. The files do not depend on MWAA's version of Airflow: the wheel is pure
+Python, and its dependencies are installed in every version of MWAA (the Amazon provider with aiobotocore).
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ def build(output: Path, *, constraints: Path | None = None, livy: bool = False) 
     Write all files for MWAA into a folder, and replace its content.
 
     :param output: the folder.
-    :param constraints: a pip constraints file for plugins.zip and the requirements. Without one MWAA adds the
+    :param constraints: a pip constraints file for plugins.zip and the requirements. Without one, MWAA adds the
         constraints of its version.
-    :param livy: whether to include the extra ``livy`` and its DAG. MWAA installs the Livy provider from a package index
-        then, so there are no requirements for an environment without Internet access.
+    :param livy: whether to include the extra ``livy`` and its DAG. MWAA then installs the Livy provider from a package
+        index, so there is no requirements file for an environment without Internet access.
     """
     wheel, content = _wheel()
     entries = {wheel: content} | ({_CONSTRAINTS: constraints.read_bytes()} if constraints else {})
@@ -53,7 +53,7 @@ def build(output: Path, *, constraints: Path | None = None, livy: bool = False) 
             plugins.writestr(entry, data, zipfile.ZIP_DEFLATED)
     head = [f'--constraint "{PLUGINS}/{_CONSTRAINTS}"'] if constraints else []
     _, version, _ = wheel.split("-", 2)
-    # The path, so that no package of the same name in an index is installed instead.
+    # The path prevents the installation of a package of the same name from an index.
     if livy:
         _write(output / "requirements.txt", [*head, f"airflow-eip-provider[livy] @ file://{PLUGINS}/{wheel}"])
     else:
@@ -62,8 +62,8 @@ def build(output: Path, *, constraints: Path | None = None, livy: bool = False) 
         _write(output / "requirements-no-internet.txt", offline)
     (output / "airflow-options.json").write_text(json.dumps(_OPTIONS, indent=2) + "\n")
     # The jobs run on the cluster, which fetches them from S3; Airflow does not need them.
-    left_out = ("jobs", "__pycache__", *(() if livy else (_LIVY_DAG,)))
-    shutil.copytree(ROOT / "dags", output / "dags", ignore=shutil.ignore_patterns(*left_out))
+    omitted = ("jobs", "__pycache__", *(() if livy else (_LIVY_DAG,)))
+    shutil.copytree(ROOT / "dags", output / "dags", ignore=shutil.ignore_patterns(*omitted))
     shutil.copytree(ROOT / "dags" / "jobs", output / "jobs", ignore=shutil.ignore_patterns("__pycache__"))
 
 

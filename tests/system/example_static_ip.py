@@ -4,18 +4,18 @@ It launches a single-node cluster, binds the address, runs the egress probe as a
 checks that the address is free. It costs what one instance costs for as long as a cluster takes to start, and a little
 more. So far it has run on the local EMR only.
 
-How to run it: give AWS credentials as to the AWS CLI, and say what to use::
+To run it, configure AWS credentials as for the AWS CLI, and set these variables::
 
     export AIRFLOW_HOME=$(mktemp -d) AIRFLOW__CORE__DAGS_FOLDER=$PWD/tests/system
     export AIRFLOW__CORE__LOAD_EXAMPLES=False
     airflow db migrate
-    export SYSTEM_TESTS_ENV_ID=me                     # tells your runs from others'
+    export SYSTEM_TESTS_ENV_ID=me                     # distinguishes your runs from those of others
     export ALLOCATION_ID=eipalloc-... SUBNET_ID=subnet-... AWS_DEFAULT_REGION=eu-west-1
     pytest tests/system/example_static_ip.py          # or: python tests/system/example_static_ip.py
 
-Further settings, by the same way: ``RELEASE_LABEL``, ``INSTANCE_TYPE``, ``SERVICE_ROLE``, ``INSTANCE_PROFILE``,
-``LOG_URI``, ``ECHO_URL`` and ``WAITER_DELAY``. With ``AIRFLOW__EIP__LOCK_STORE`` and ``AIRFLOW__EIP__ENVIRONMENT`` it
-takes its turn among the jobs that share the address.
+Optional variables are ``RELEASE_LABEL``, ``INSTANCE_TYPE``, ``SERVICE_ROLE``, ``INSTANCE_PROFILE``, ``LOG_URI``,
+``ECHO_URL`` and ``WAITER_DELAY``. With ``AIRFLOW__EIP__LOCK_STORE`` and ``AIRFLOW__EIP__ENVIRONMENT`` it queues with
+the other jobs that share the address.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 DAG_ID = "example_static_ip"
 ENV_ID = os.environ.get("SYSTEM_TESTS_ENV_ID", "default")
-# Without these two the DAG still parses; its first task refuses them before anything is launched.
+# Without these two the DAG can be parsed, but its first task fails before anything is launched.
 ALLOCATION_ID = os.environ.get("ALLOCATION_ID", "")
 SUBNET_ID = os.environ.get("SUBNET_ID", "")
 WAITER_DELAY = int(os.environ.get("WAITER_DELAY", "15"))
@@ -71,7 +71,7 @@ JOB_FLOW_OVERRIDES: dict[str, Any] = {
 
 
 class WatcherOperator(BaseOperator):
-    """What ``tests_common.test_utils.watcher`` is in Airflow's tree: fails the run when any task has failed."""
+    """Fails the run if any task has failed, as ``tests_common.test_utils.watcher`` does in Airflow's source tree."""
 
     def execute(self, context: Any) -> None:
         """Fail."""
@@ -129,13 +129,13 @@ with DAG(
 
     chain(create_cluster, probe_egress, terminate_cluster, is_free)
 
-    # A run is judged by its last tasks, and the sensor runs whatever failed before it. Airflow lets no task with such a
-    # rule follow a setup directly, so the setup's failure arrives by way of the probe.
+    # The state of a run is that of its last tasks, and the sensor runs even after a failure. In Airflow a task with
+    # such a rule cannot follow a setup directly, so the setup's failure is passed on by the probe.
     [probe_egress, terminate_cluster, is_free] >> WatcherOperator(task_id="watcher", trigger_rule="one_failed")  # type: ignore[operator]
 
 
 def get_test_run(dag: Any) -> Callable[[], None]:
-    """Return what ``tests_common.test_utils.system_tests.get_test_run`` returns in Airflow's tree, for pytest."""
+    """Return a test for pytest, as ``tests_common.test_utils.system_tests.get_test_run`` in Airflow's source tree."""
 
     def test_run() -> None:
         state = dag.test().state
@@ -144,7 +144,7 @@ def get_test_run(dag: Any) -> Callable[[], None]:
     return test_run
 
 
-# Needed to run the example DAG with pytest, which finds it by its name.
+# pytest finds the test by its name.
 test_run = get_test_run(dag)
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The system test itself runs, on a local EMR whose steps are real."""
+"""The system test runs on a local EMR with real steps."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ def aws(aws_of_all: Served) -> Served:
 @pytest.fixture
 def run_system_test(aws: Served, tmp_path: Path, airflow_home: Callable[..., AirflowHome]) -> Callable[[str, int], str]:
     """
-    Run the test as its first lines say, on the local EMR; return what it printed.
+    Run the test on the local EMR as its docstring says; return its output.
 
-    The arguments are the page that is to see the address, and the exit status.
+    The arguments are the page that shows the caller's address, and the expected exit status.
     """
     settings = {
         "AIRFLOW__CORE__DAGS_FOLDER": str(SYSTEM),

@@ -1,4 +1,4 @@
-"""Proofs that take minutes run when they are asked for by their path, and not with the other tests."""
+"""Proofs that take minutes run only if their path is given, and not with the other tests."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ if TYPE_CHECKING:
     import pytest
 
 HERE = Path(__file__).resolve().parent
-# They install environments, or start a real Airflow for each of several stories.
+# They install environments, or start a real Airflow for each of several scenarios.
 BY_PATH_ONLY = ("mwaa", "page", "recovery", "soak/test_soak.py", "telemetry", "tutorial")
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave a proof out unless an argument names it, or something in it."""
+    """Skip a proof unless an argument names it, or a file in it."""
     proof = next((HERE / name for name in BY_PATH_ONLY if collection_path == HERE / name), None)
     if proof is None:
         return None

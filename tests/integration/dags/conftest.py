@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,6 +14,27 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 DAGS = Path(__file__).parents[3] / "dags"
+# The Airflow Variable azure_sql.
+SETTINGS = {
+    "allocation_id": "eipalloc-0123456789abcdef0",
+    "subnet_id": "subnet-0123456789abcdef0",
+    "region": "eu-west-1",
+    "bucket": "lake",
+    "job_flow_role": "EMR_EC2_DefaultRole",
+    "service_role": "EMR_DefaultRole",
+    "server": "example.database.windows.net",
+    "database": "sales",
+    "user": "reader",
+    "secret_id": "azure-sql/reader",
+}
+# The tasks of a DAG with a cluster and one step, each with the tasks before it.
+TASKS = {
+    "azure.create": set(),
+    "azure.bound": {"azure.create"},
+    "azure.read": {"azure.create", "azure.bound"},
+    "azure.terminate": {"azure.create", "azure.bound", "azure.read"},
+    "azure.done": {"azure.read"},
+}
 
 
 def load(path: Path) -> ModuleType:
@@ -21,9 +42,18 @@ def load(path: Path) -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module  # dataclasses look their module up
+    sys.modules[path.stem] = module  # dataclasses look up their module there
     spec.loader.exec_module(module)
     return module
+
+
+def rendered(dag: Any, task_id: str, *, context: dict[str, Any] | None = None, **changed: Any) -> Any:
+    """Return a task with its templates rendered, after some of its attributes were changed."""
+    task = dag.get_task(task_id).prepare_for_execution()
+    for name, value in changed.items():
+        setattr(task, name, value)
+    task.render_template_fields({"dag": dag, "run_id": "scheduled__2026-01-02T00:00:00+00:00", **(context or {})})
+    return task
 
 
 @pytest.fixture(scope="session")
@@ -36,3 +66,11 @@ def job() -> Iterator[ModuleType]:
 def dag_file() -> Iterator[ModuleType]:
     yield load(DAGS / "azure_sql_daily.py")
     del sys.modules["azure_sql_daily"]
+
+
+@pytest.fixture(scope="module")
+def module(request: pytest.FixtureRequest) -> Iterator[ModuleType]:
+    """Return the DAG file that a test module is named after."""
+    name = request.module.__name__.rpartition(".test_")[2]
+    yield load(DAGS / f"{name}.py")
+    del sys.modules[name]

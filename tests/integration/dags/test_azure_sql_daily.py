@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -10,114 +8,15 @@ import pytest
 
 from airflow_eip_provider.hooks.address_pool import read_pool
 from airflow_eip_provider.hooks.aws import AwsHooks
-from tests.integration.dags.conftest import DAGS, load
+from tests.integration.dags.conftest import DAGS, SETTINGS, TASKS, load, rendered
 
 if TYPE_CHECKING:
     from types import ModuleType
-
-SETTINGS = {
-    "allocation_id": "eipalloc-0123456789abcdef0",
-    "subnet_id": "subnet-0123456789abcdef0",
-    "region": "eu-west-1",
-    "bucket": "lake",
-    "job_flow_role": "EMR_EC2_DefaultRole",
-    "service_role": "EMR_DefaultRole",
-    "server": "example.database.windows.net",
-    "database": "sales",
-    "user": "reader",
-    "secret_id": "azure-sql/reader",
-}
-
-PARSE = """
-import runpy, socket, sys
-
-def refuse(*arguments, **options):
-    raise AssertionError(f"network at parse time: {arguments}")
-
-socket.socket.connect = refuse
-socket.getaddrinfo = refuse
-found = runpy.run_path(sys.argv[1])
-print(found["orders"].dag_id, found["customers"].dag_id)
-"""
-
-OWN_MODULES = """
-import json, runpy, sys
-runpy.run_path(sys.argv[1])
-print(json.dumps(sorted(name for name in sys.modules if name.startswith("airflow_eip_provider."))))
-"""
-# What only a running task needs: packages and modules, by the part of the name after the package's.
-ONLY_AT_RUN_TIME = (
-    "audit",
-    "aws",
-    "cli",
-    "health",
-    "hooks.aws",
-    "hooks.elbv2",
-    "iam_policy",
-    "lease",
-    "lease_client",
-    "operators.bindings",
-    "operators.run_imports",
-    "preflight",
-    "reaper",
-    "stores",
-    "triggers",
-    "ui",
-)
-# The parts of aws that make no request and define no class: error codes, names of tags, how far answers may lag.
-NEEDED = {"aws", "aws.allocation_ids", "aws.errors", "aws.lag", "aws.tags"}
-MOST_MODULES = 47
 
 
 @pytest.fixture(params=["orders", "customers"])
 def dag(request: pytest.FixtureRequest, dag_file: ModuleType) -> Any:
     return getattr(dag_file, request.param)
-
-
-def rendered(dag: Any, task_id: str, **context: Any) -> Any:
-    task = dag.get_task(task_id).prepare_for_execution()
-    task.render_template_fields({"dag": dag, "run_id": "scheduled__2026-01-02T00:00:00+00:00", **context})
-    return task
-
-
-@pytest.mark.airflow
-def test_dags_parse_without_connections_variables_or_network(tmp_path: Any) -> None:
-    parsed = subprocess.run(
-        [sys.executable, "-c", PARSE, str(DAGS / "azure_sql_daily.py")],
-        env={"AIRFLOW_HOME": str(tmp_path), "PATH": "/usr/bin:/bin"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-    assert parsed.stdout.split() == ["azure_sql_daily", "azure_sql_daily_customers"], parsed.stderr
-
-
-@pytest.mark.airflow
-def test_parsing_imports_nothing_that_only_a_running_task_needs(tmp_path: Any) -> None:
-    parsed = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", OWN_MODULES, str(DAGS / "azure_sql_daily.py")],
-        env={"AIRFLOW_HOME": str(tmp_path), "PATH": "/usr/bin:/bin"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert parsed.returncode == 0, parsed.stderr
-    names = [name.removeprefix("airflow_eip_provider.") for name in json.loads(parsed.stdout.splitlines()[-1])]
-
-    late = [
-        name
-        for name in names
-        if name not in NEEDED and any(f"{name}.".startswith(f"{part}.") for part in ONLY_AT_RUN_TIME)
-    ]
-    assert late == [], (
-        f"parsing the DAG imports {', '.join(late)}: import it in the function that uses it; "
-        "python -X importtime shows which module imports it"
-    )
-    assert len(names) <= MOST_MODULES, (
-        f"parsing the DAG imports {len(names)} modules of the provider, at most {MOST_MODULES} are expected: "
-        f"{', '.join(names)}"
-    )
 
 
 def test_dag_runs_daily_one_run_at_a_time_with_retries(dag: Any) -> None:
@@ -147,13 +46,7 @@ def test_the_second_subnet_that_is_commented_out_works(tmp_path: Any, monkeypatc
 
 
 def test_step_runs_between_the_cluster_and_its_end(dag: Any) -> None:
-    assert {task.task_id: task.upstream_task_ids for task in dag.tasks} == {
-        "azure.create": set(),
-        "azure.bound": {"azure.create"},
-        "azure.read": {"azure.create", "azure.bound"},
-        "azure.terminate": {"azure.create", "azure.bound", "azure.read"},
-        "azure.done": {"azure.read"},
-    }
+    assert {task.task_id: task.upstream_task_ids for task in dag.tasks} == TASKS
 
 
 def test_both_dags_use_the_same_address(dag_file: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,8 +10,6 @@ from airflow_eip_provider.exceptions import InvalidInputError, TransientError
 from airflow_eip_provider.health import http
 from harness.life import TaskInstance
 from tests.integration.cli.drills import GROUPS, Pair
-from tests.integration.dags.conftest import DAGS, load
-from tests.integration.dags.test_emr_livy_batch import PARSE
 from tests.integration.iam.stage import DYNAMODB, staged
 
 if TYPE_CHECKING:
@@ -21,12 +17,6 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from local_emr import LocalAws
-
-
-@pytest.fixture(scope="module")
-def module() -> Iterator[ModuleType]:
-    yield load(DAGS / "emr_failover_drill.py")
-    del sys.modules["emr_failover_drill"]
 
 
 @pytest.fixture
@@ -63,18 +53,6 @@ def run(module: ModuleType) -> Callable[..., Any]:
 
 def stops(pair: Pair) -> int:
     return sum(not event["error_code"] for event in pair.stage.aws.events.calls("TerminateInstances"))
-
-
-@pytest.mark.airflow
-def test_it_parses_without_connections_variables_or_network(tmp_path: Any) -> None:
-    parsed = subprocess.run(
-        [sys.executable, "-c", PARSE, str(DAGS / "emr_failover_drill.py")],
-        env={"AIRFLOW_HOME": str(tmp_path), "PATH": "/usr/bin:/bin"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert parsed.stdout.split() == ["emr_failover_drill"], parsed.stderr
 
 
 def test_it_is_paused_at_first_and_a_stop_is_never_retried(module: ModuleType) -> None:

@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.integration.dags.conftest import DAGS, load
+from tests.integration.dags.conftest import rendered
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from types import ModuleType
 
-PARSE = """
-import runpy, socket, sys
-
-def refuse(*arguments, **options):
-    raise AssertionError(f"network at parse time: {arguments}")
-
-socket.socket.connect = refuse
-socket.getaddrinfo = refuse
-found = runpy.run_path(sys.argv[1])
-print(found["start"].dag_id, found["dag"].dag_id)
-"""
 SETTINGS = {
     "allocation_id": "eipalloc-0123456789abcdef0",
     "target_groups": ["yarn", "hdfs", "livy"],
@@ -32,12 +18,6 @@ SETTINGS = {
     "job_flow_role": "EMR_EC2_DefaultRole",
     "service_role": "EMR_DefaultRole",
 }
-
-
-@pytest.fixture(scope="module")
-def module() -> Iterator[ModuleType]:
-    yield load(DAGS / "emr_standby.py")
-    del sys.modules["emr_standby"]
 
 
 @pytest.fixture
@@ -57,26 +37,6 @@ class Ti:
         }[task_ids]
 
 
-def rendered(dag: Any, task_id: str, **changed: Any) -> Any:
-    task = dag.get_task(task_id).prepare_for_execution()
-    for name, value in changed.items():
-        setattr(task, name, value)
-    task.render_template_fields({"dag": dag, "ti": Ti()})
-    return task
-
-
-@pytest.mark.airflow
-def test_they_parse_without_connections_variables_or_network(tmp_path: Any) -> None:
-    parsed = subprocess.run(
-        [sys.executable, "-c", PARSE, str(DAGS / "emr_standby.py")],
-        env={"AIRFLOW_HOME": str(tmp_path), "PATH": "/usr/bin:/bin"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert parsed.stdout.split() == ["emr_standby_start", "emr_standby"], parsed.stderr
-
-
 def test_one_run_after_the_other_watches_with_one_deferred_task(module: ModuleType) -> None:
     dag = module.dag
     assert (type(dag.timetable).__name__, dag.max_active_runs) == ("ContinuousTimetable", 1)
@@ -91,14 +51,14 @@ def test_one_run_after_the_other_watches_with_one_deferred_task(module: ModuleTy
 
 @pytest.mark.usefixtures("settings")
 def test_the_variable_is_in_every_task(module: ModuleType) -> None:
-    create = rendered(module.start, "create")
+    create = rendered(module.start, "create", context={"ti": Ti()})
     assert create.allocation_id == SETTINGS["allocation_id"]
     assert create.job_flow_overrides["Instances"]["Ec2SubnetId"] == "subnet-a"
-    move = rendered(module.dag, "fail_over", health={})
+    move = rendered(module.dag, "fail_over", context={"ti": Ti()}, health={})
     assert (move.job_flow_id, move.allocation_id) == ("j-1A2B3C4D5E6F7", SETTINGS["allocation_id"])
     assert move.job_flow_overrides["Instances"]["Ec2SubnetId"] == "subnet-b"
     assert move.target_groups == str(SETTINGS["target_groups"])
-    assert rendered(module.dag, "watch").job_flow_id == "j-1A2B3C4D5E6F7"
+    assert rendered(module.dag, "watch", context={"ti": Ti()}).job_flow_id == "j-1A2B3C4D5E6F7"
 
 
 def test_both_clusters_are_found_as_standby_kept_by_the_reaper_and_not_ended_when_idle(module: ModuleType) -> None:

@@ -1,4 +1,4 @@
-"""What the init service of docker-compose.yaml leaves behind."""
+"""The results of the init service of docker-compose.yaml."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a SQL Server behind the firewall is told; that one understands it, only one can show."""
+"""The statements for a SQL Server behind the firewall; only a real server could show that it understands them."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ if TYPE_CHECKING:
 
 
 class Server:
-    """A SQL Server that has some tables, and writes down what it is told."""
+    """A SQL Server that has some tables, and records its statements."""
 
     def __init__(self, *, tables: set[str]) -> None:
         self.tables = tables
-        self.told: list[str] = []
+        self.statements: list[str] = []
 
     @contextlib.contextmanager
     def cursor(self) -> Iterator[Server]:
         yield self
 
     def execute(self, statement: str) -> None:
-        self.told.append(statement)
+        self.statements.append(statement)
 
     def fetchone(self) -> tuple[int | None]:
-        return (1 if any(f"'{table}'" in self.told[-1] for table in self.tables) else None,)
+        return (1 if any(f"'{table}'" in self.statements[-1] for table in self.tables) else None,)
 
 
 @pytest.mark.parametrize("there", [set(), {TABLES[0].name}, {table.name for table in TABLES}], ids=len)
 def test_tables_are_made_once_after_database_and_schema(there):
     server = Server(tables=there)
     mssql.fill(server, password="p")
-    made = [text for text in server.told if text.startswith(("CREATE TABLE", "INSERT"))]
-    assert made == [text for table in TABLES if table.name not in there for text in creation(table)]
-    assert server.told[:2] == ["IF DB_ID('sales') IS NULL CREATE DATABASE sales", "USE sales"]
-    assert server.told[2].startswith("IF SCHEMA_ID('sales') IS NULL")
+    created = [text for text in server.statements if text.startswith(("CREATE TABLE", "INSERT"))]
+    assert created == [text for table in TABLES if table.name not in there for text in creation(table)]
+    assert server.statements[:2] == ["IF DB_ID('sales') IS NULL CREATE DATABASE sales", "USE sales"]
+    assert server.statements[2].startswith("IF SCHEMA_ID('sales') IS NULL")
 
 
 def test_the_user_gets_the_password_of_the_secret_and_the_database_is_passed_on(local_aws, monkeypatch, tmp_path, boto):
@@ -60,7 +60,7 @@ def test_the_user_gets_the_password_of_the_secret_and_the_database_is_passed_on(
     mssql.main(["--aws", local_aws.endpoint_url, "--host", "mssql", "--sa-password-file", str(password)])
     assert (logins[0]["dsn"], logins[0]["user"], logins[0]["password"]) == ("mssql", "sa", "of-sa")
     reader = boto("secretsmanager").get_secret_value(SecretId=SECRET_ID)["SecretString"]
-    [login] = [text for text in server.told if "CREATE LOGIN" in text]
+    [login] = [text for text in server.statements if "CREATE LOGIN" in text]
     assert reader.split('"password": "')[1].rstrip('"}') in login
     with AwsClient(local_aws.endpoint_url) as client:
         assert client.health()["azure_sql"]["upstream"] == ["mssql", 1433]

@@ -1,4 +1,4 @@
-"""The second act's checks pass on a good run, and fail on each way in which it could have been bad."""
+"""The checks of the scenario with three nodes pass for a correct run, and fail for each kind of wrong run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BEFORE = Network(routes={"rtb-1": {"172.31.0.0/16": "local"}}, gateways=(), asso
 
 @pytest.fixture
 def log() -> Log:
-    """Return the log of a driver that is admitted beside two executors that are not, and of three nodes that are."""
+    """Return the log of a driver that is admitted, of two executors that are refused, and of three admitted nodes."""
     log = Log()
     log.connection(1, "j-1")
     for number, address in enumerate(ELSEWHERE, 2):

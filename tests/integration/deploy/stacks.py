@@ -1,4 +1,4 @@
-"""What both kinds of templates are to make."""
+"""The expected results of both kinds of templates."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ CLUSTER_ALLOWED = [
 
 def expected_policy(allocation_id: str, *, log_uri: str, **further: Any) -> dict[str, Any]:
     """
-    Return the policy that the package prints for what the templates are given.
+    Return the policy that the package prints for the parameters of the templates.
 
-    :param further: more of a configuration.
+    :param further: other fields of the configuration.
     """
     return policy_document(
         Configuration(
@@ -56,5 +56,5 @@ def expected_policy(allocation_id: str, *, log_uri: str, **further: Any) -> dict
 def read_document(iam: Any, arn: str) -> dict[str, Any]:
     """Read the document of a managed policy."""
     version = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
-    found: dict[str, Any] = iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]["Document"]
-    return found
+    document: dict[str, Any] = iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]["Document"]
+    return document

@@ -1,4 +1,4 @@
-"""Makes what a template describes through AWS's API, where moto's CloudFormation knows no Network Load Balancers."""
+"""Creates the resources of a template through AWS's API, because moto's CloudFormation lacks Network Load Balancers."""
 
 from __future__ import annotations
 
@@ -23,26 +23,27 @@ _PSEUDO = {
 
 
 def create_from_template(path: Path, boto: Callable[..., Any], **parameters: Any) -> dict[str, Any]:
-    """Create the resources of a template, each of which stands below those that it names, and return its outputs."""
+    """Create the resources of a template, which are listed in the order of their references; return its outputs."""
     template, problems = decode(str(path))
     assert problems == []
-    maker = _Maker(boto, template, parameters)
+    creator = _Creator(boto, template, parameters)
     for name, resource in template["Resources"].items():
-        make = getattr(maker, resource["Type"].rpartition("::")[2])
-        properties = {key: value for key, value in maker.resolved(resource["Properties"]).items() if value is not None}
-        maker.known[name] = make(name, properties)
-    return {name: maker.resolved(output["Value"]) for name, output in template["Outputs"].items()}
+        create = getattr(creator, resource["Type"].rpartition("::")[2])
+        resolved = creator.resolved(resource["Properties"])
+        properties = {key: value for key, value in resolved.items() if value is not None}
+        creator.values[name] = create(name, properties)
+    return {name: creator.resolved(output["Value"]) for name, output in template["Outputs"].items()}
 
 
-class _Maker:
-    """Makes resources; each method is called as its type is."""
+class _Creator:
+    """Creates resources; the name of each method is a type."""
 
     def __init__(self, boto: Callable[..., Any], template: Mapping[str, Any], parameters: Mapping[str, Any]) -> None:
         self._ec2, self._elb, self._iam = boto("ec2"), boto("elbv2"), boto("iam")
         defaults = {key: given.get("Default") for key, given in template["Parameters"].items()}
-        self.known = {**defaults, **parameters, **_PSEUDO}
+        self.values = {**defaults, **parameters, **_PSEUDO}
         assert set(parameters) <= set(defaults)
-        assert None not in [self.known[name] for name in defaults], "a parameter without a value"
+        assert None not in [self.values[name] for name in defaults], "a parameter without a value"
         self._conditions = template["Conditions"]
         self._dns_names: dict[str, str] = {}
 
@@ -53,16 +54,16 @@ class _Maker:
         if not isinstance(value, dict):
             return value
         function, argument = next(iter(value.items()), ("", None))
-        known: dict[str, Callable[[Any], Any]] = {
-            "Ref": lambda name: self.known[name],
-            "Fn::Sub": lambda text: re.sub(r"\$\{([\w:]+)\}", lambda match: str(self.known[match[1]]), text),
-            "Fn::GetAtt": lambda named: self._dns_names[self.known[named[0]]],
+        functions: dict[str, Callable[[Any], Any]] = {
+            "Ref": lambda name: self.values[name],
+            "Fn::Sub": lambda text: re.sub(r"\$\{([\w:]+)\}", lambda match: str(self.values[match[1]]), text),
+            "Fn::GetAtt": lambda names: self._dns_names[self.values[names[0]]],
             "Fn::If": lambda parts: self.resolved(parts[1 if self.resolved(self._conditions[parts[0]]) else 2]),
             "Fn::Not": lambda parts: not self.resolved(parts[0]),
             "Fn::Equals": lambda parts: self.resolved(parts[0]) == self.resolved(parts[1]),
         }
-        if function in known:
-            return known[function](argument)
+        if function in functions:
+            return functions[function](argument)
         return {key: self.resolved(item) for key, item in value.items()}
 
     def SecurityGroup(self, name: str, given: dict[str, Any]) -> str:  # noqa: N802 - CloudFormation's name, as below

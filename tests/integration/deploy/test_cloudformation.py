@@ -1,4 +1,4 @@
-"""The templates are valid, what they make is what the documents say, and what they hold dear outlives them."""
+"""The templates are valid, they create what the documentation says, and their address and table outlive them."""
 
 from __future__ import annotations
 
@@ -49,6 +49,15 @@ def document(boto: Any) -> Any:
     return functools.partial(read_document, boto("iam"))
 
 
+def read_template(name: str) -> dict[str, Any]:
+    """Read a template, for tests of properties that moto's CloudFormation ignores."""
+    from cfnlint.decode import decode  # noqa: PLC0415 - it imports sympy, which would slow down every collection of tests
+
+    template, problems = decode(str(TEMPLATES / f"{name}.yaml"))
+    assert problems == []
+    return template
+
+
 def test_cfn_lint_has_nothing_to_say():
     command = [Path(sys.executable).with_name("cfn-lint"), "--include-checks", "I", "--", *TEMPLATES.glob("*.yaml")]
     checked = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -66,12 +75,7 @@ def test_the_lock_table_serves_the_lock_store_and_is_hard_to_lose(deploy, boto, 
 
 
 def test_the_lock_table_can_be_restored_to_any_point_in_time():
-    """Of the template: moto's CloudFormation leaves this property out."""
-    from cfnlint.decode import decode  # noqa: PLC0415 - it imports sympy, for which whoever collects tests would wait
-
-    template, problems = decode(str(TEMPLATES / "shared.yaml"))
-    assert problems == []
-    recovery = template["Resources"]["LockTable"]["Properties"]["PointInTimeRecoverySpecification"]
+    recovery = read_template("shared")["Resources"]["LockTable"]["Properties"]["PointInTimeRecoverySpecification"]
     assert recovery == {"PointInTimeRecoveryEnabled": True}
 
 
@@ -94,11 +98,7 @@ def test_as_many_addresses_are_made_as_are_asked_for(deploy, boto, count):
 
 
 def test_every_address_of_the_template_stays_and_has_the_tag_and_the_pool_that_were_asked_for():
-    """Of the template: moto's CloudFormation leaves tags and pools of addresses out."""
-    from cfnlint.decode import decode  # noqa: PLC0415 - as above
-
-    template, _ = decode(str(TEMPLATES / "address.yaml"))
-    addresses = list(template["Resources"].values())
+    addresses = list(read_template("address")["Resources"].values())
     assert len(addresses) == 5
     for address in addresses:
         assert (address["DeletionPolicy"], address["UpdateReplacePolicy"]) == ("Retain", "Retain")
@@ -111,30 +111,27 @@ def test_every_address_of_the_template_stays_and_has_the_tag_and_the_pool_that_w
 
 @pytest.mark.parametrize("count", range(1, 6))
 def test_each_condition_of_the_template_holds_from_its_number_of_addresses_on(count):
-    from cfnlint.decode import decode  # noqa: PLC0415 - as above
-
-    template, _ = decode(str(TEMPLATES / "address.yaml"))
-    known = {"Count": str(count)}
+    conditions = read_template("address")["Conditions"]
 
     def holds(name: str) -> bool:
-        return bool(value(template["Conditions"][name]))
+        return bool(value(conditions[name]))
 
     def value(part: Any) -> Any:
         if not isinstance(part, dict):
             return part
-        [(function, given)] = part.items()
+        [(function, argument)] = part.items()
         if function == "Ref":
-            return known[given]
-        parts = [value(one) for one in given]
+            assert argument == "Count"
+            return str(count)
+        parts = [value(each) for each in argument]
         return {
             "Fn::Equals": lambda: parts[0] == parts[1],
             "Fn::Not": lambda: not parts[0],
             "Fn::Or": lambda: any(parts),
         }[function]()
 
-    assert [name for name in ("Two", "Three", "Four", "Five") if holds(name)] == ["Two", "Three", "Four", "Five"][
-        : count - 1
-    ]
+    names = ["Two", "Three", "Four", "Five"]
+    assert [name for name in names if holds(name)] == names[: count - 1]
 
 
 @pytest.mark.parametrize("log_prefix", ["", "emr/"], ids=["bucket", "prefix"])

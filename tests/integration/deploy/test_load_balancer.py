@@ -1,4 +1,4 @@
-"""The load balancer of the template: primary nodes behind it become healthy, with the permissions that it makes."""
+"""The load balancer of the template: primary nodes behind it become healthy, with the permissions of the template."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def airflow_group(boto: Any, subnets: list[dict[str, Any]]) -> str:
 
 @pytest.fixture
 def stack(boto: Any, subnets: list[dict[str, Any]], airflow_group: str) -> Callable[..., dict[str, str]]:
-    """Create what the template describes and return its outputs."""
+    """Create the resources of the template and return its outputs."""
 
     def create(**parameters: str) -> dict[str, str]:
         given = {

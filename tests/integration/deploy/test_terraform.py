@@ -1,4 +1,4 @@
-"""The modules make what the templates make; they need Terraform and its AWS provider, which PyPI does not have."""
+"""The modules create the same as the templates; they need Terraform and its AWS provider, which are not on PyPI."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def terraform(module: Path, *arguments: str) -> subprocess.CompletedProcess[str]
 
 @pytest.fixture
 def module(tmp_path: Path, local_aws: Any) -> Callable[[str], Path]:
-    """Prepare a copy of a module; its provider finds the local EMR through the environment, as every client does."""
+    """Prepare a copy of a module; its provider finds the local EMR through the environment."""
 
     def prepare(name: str) -> Path:
         copy = Path(shutil.copytree(MODULES / name, tmp_path / name))

@@ -1,4 +1,4 @@
-"""How long the processes of a small Airflow wait for each other at its SQLite file."""
+"""The time for which the processes of a small Airflow wait for each other's lock of its SQLite file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from tests.airflow_home import AirflowHome
 
-# Asks every connection that Airflow makes: for requests, tasks and parsing, and since Airflow 3 an asynchronous one.
+# Reads the settings of every connection of Airflow: for requests, tasks and parsing, and since Airflow 3 an
+# asynchronous one.
 _ASK = """
 import asyncio, json
 from airflow import settings
@@ -62,7 +63,7 @@ def test_every_connection_of_a_test_waits_a_minute_for_another_one(
 def test_every_connection_of_the_demo_waits_a_minute_and_lets_others_read(
     tmp_path: Path, airflow_home: Callable[..., AirflowHome]
 ) -> None:
-    """Airflow itself sets write-ahead logging (WAL), which stays set in the file."""
+    """Airflow sets write-ahead logging (WAL), which is stored in the file."""
     airflow = airflow_home(tmp_path, **settings(home=tmp_path, dags=tmp_path / "dags", port=1))
 
     assert waits(airflow, tmp_path) == [{"busy_timeout": 60_000, "journal_mode": "wal"}] * 2

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from local_emr import LocalAws
 
 BUCKET = {"Bucket": "leases"}
+VARYING = ("RequestId", "HostId", "x-amzn-requestid", "x-amz-request-id", "x-amz-id-2", "server", "connection")
 CALLS: dict[str, Callable[[Any], Any]] = {
     "EC2's XML": lambda boto: boto("ec2").describe_subnets(Filters=[{"Name": "default-for-az", "Values": ["true"]}]),
     "EC2's refusal": lambda boto: boto("ec2").describe_addresses(AllocationIds=["eipalloc-1"]),
@@ -28,11 +29,11 @@ CALLS: dict[str, Callable[[Any], Any]] = {
 
 @pytest.fixture
 def threads(local_aws: LocalAws) -> list[threading.Thread]:
-    """Which thread answered each call."""
-    found: list[threading.Thread] = []
-    listener = lambda event: found.append(threading.current_thread())  # noqa: E731 - to take it away again
+    """Return the thread that answered each call."""
+    answering: list[threading.Thread] = []
+    listener = lambda event: answering.append(threading.current_thread())  # noqa: E731 - removed below
     local_aws.events.listeners.append(listener)
-    yield found
+    yield answering
     local_aws.events.listeners.remove(listener)
 
 
@@ -41,25 +42,18 @@ def over_http(aws: LocalAws) -> None:
 
 
 def outcome(call: Callable[[Any], Any], boto: Any) -> Any:
+    """Return the answer of a call without the fields that differ from call to call."""
     try:
-        found = call(boto)
+        answer = call(boto)
     except ClientError as error:
-        found = error.response
-    if isinstance(found, dict):
-        metadata = found.get("ResponseMetadata", {})
-        for where in (metadata, found, metadata.get("HTTPHeaders", {})):
-            for name in (
-                "RequestId",
-                "HostId",
-                "x-amzn-requestid",
-                "x-amz-request-id",
-                "x-amz-id-2",
-                "server",
-                "connection",
-            ):
-                where.pop(name, None)
+        answer = error.response
+    if isinstance(answer, dict):
+        metadata = answer.get("ResponseMetadata", {})
+        for fields in (metadata, answer, metadata.get("HTTPHeaders", {})):
+            for name in VARYING:
+                fields.pop(name, None)
         metadata.get("HTTPHeaders", {}).pop("transfer-encoding", None)
-    return found
+    return answer
 
 
 @pytest.mark.parametrize("name", CALLS)

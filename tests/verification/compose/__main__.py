@@ -1,8 +1,8 @@
 """
 Start docker-compose.yaml with a real engine and run the example DAGs in it: ``python -m tests.verification.compose``.
 
-Its exit code is 0 when every check passes, and also, with a line that begins with SKIPPED, when this machine has no
-container engine and can start none.
+Its exit code is 0 if every check passes. It is also 0, with a line that begins with SKIPPED, if this machine has no
+container engine and cannot start one.
 """
 
 from __future__ import annotations
@@ -71,5 +71,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    interrupt_on_sigterm()  # so that everything is removed, too, when the test is ended early
+    interrupt_on_sigterm()  # so that everything is removed if the test is ended early
     sys.exit(main())

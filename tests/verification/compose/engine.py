@@ -1,4 +1,4 @@
-"""A container engine and base images: those that exist, or else what this machine can start and build."""
+"""A container engine and base images: existing ones, or else those that this machine can start and build."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import os
 import shutil
 import subprocess
 import tempfile
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from harness.wait import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +24,7 @@ _PULL_SECONDS = 900.0
 
 
 class NoEngineError(Exception):
-    """No container engine runs, and none can be started; the message has the reason."""
+    """No container engine is running or can be started; the message has the reason."""
 
 
 class EngineError(Exception):
@@ -33,9 +34,9 @@ class EngineError(Exception):
 @contextlib.contextmanager
 def engine() -> Iterator[dict[str, str]]:
     """
-    Yield the environment variables of an engine; an engine that was started here is ended, and its data removed.
+    Yield the environment variables of an engine; if it was started here, end it and remove its data.
 
-    :raises NoEngineError: when none runs and none can be started.
+    :raises NoEngineError: when no engine is running or can be started.
     """
     environment = dict(os.environ)
     if shutil.which("docker") and _answers(environment):
@@ -63,13 +64,18 @@ def _daemon(program: str, folder: Path, environment: dict[str, str]) -> Iterator
         process = subprocess.Popen(
             [program, "--host", environment["DOCKER_HOST"], *roots, *network], stdout=output, stderr=output
         )
+
+    def failure() -> NoEngineError:
+        lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        return NoEngineError(f"'dockerd' does not start here: {lines[-1] if lines else 'its log is empty'}")
+
+    def is_ready() -> bool:
+        if process.poll() is not None:
+            raise failure()
+        return _answers(environment)
+
     try:
-        deadline = time.monotonic() + _START_SECONDS
-        while not _answers(environment):
-            if process.poll() is not None or time.monotonic() > deadline:
-                lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-                raise NoEngineError(f"'dockerd' does not start here: {lines[-1] if lines else 'its log is empty'}")
-            time.sleep(1)
+        wait_for(is_ready, seconds=_START_SECONDS, error=failure, pause_seconds=1)
         yield
     finally:
         process.terminate()
@@ -84,7 +90,7 @@ def base_images(environment: dict[str, str], *, console: Console) -> dict[str, s
     """
     Pull the official base images, or build them from Debian packages if no registry can be reached.
 
-    :return: the variables that name the images that were built; nothing for the official ones.
+    :return: the variables with the names of the images that were built; none for the official images.
     :raises EngineError: when they can neither be pulled nor built.
     """
     if "BASE_IMAGE" in environment and "POSTGRES_IMAGE" in environment:
@@ -105,7 +111,7 @@ def base_images(environment: dict[str, str], *, console: Console) -> dict[str, s
 
 
 def pinned_images() -> dict[str, str]:
-    """Return the images that docker-compose.yaml names, by the variables that replace them."""
+    """Return the images of docker-compose.yaml, by the variables that replace them."""
     from yaml import safe_load  # noqa: PLC0415 - Airflow brings it
 
     services = safe_load((ROOT / "docker-compose.yaml").read_text(encoding="utf-8"))["services"]

@@ -1,4 +1,4 @@
-"""The scenario that is run on the stack; each check is one row of the report."""
+"""The scenario on the stack; each check is one row of the report."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class Scenario:
         self._console.step(f"started {', '.join(runs)}")
         shown: dict[str, str | None] = {}
         deadline = time.monotonic() + _RUNS_SECONDS
-        while any(airflow.run_state(dag_id, run) not in FINAL_RUN_STATES for dag_id, run in runs.items()):
+        while not FINAL_RUN_STATES.issuperset(self._run_states(runs).values()):
             if time.monotonic() > deadline:
                 raise StackError(f"the runs have not ended after {_RUNS_SECONDS:.0f} s: {shown}\n{self._stack.logs()}")
             for task in (task for dag_id, run in runs.items() for task in airflow.tasks(dag_id, run)):
@@ -133,18 +133,19 @@ class Scenario:
 
     def _succeeded(self, runs: dict[str, str]) -> Check:
         airflow = self._stack.airflow
-        states = {dag_id: airflow.run_state(dag_id, run_id) for dag_id, run_id in runs.items()}
+        states = self._run_states(runs)
         tries = {task.id: task.try_number for dag_id, run in runs.items() for task in airflow.tasks(dag_id, run)}
         passed = set(states.values()) == {"success"} and set(tries.values()) == {1}
         detail = f"{', '.join(f'{dag_id} {state}' for dag_id, state in states.items())}; {len(tries)} tasks"
         return Check(name=f"{' and '.join(runs)} succeeded, each task at its first try", passed=passed, detail=detail)
 
+    def _run_states(self, runs: dict[str, str]) -> dict[str, str]:
+        return {dag_id: self._stack.airflow.run_state(dag_id, run_id) for dag_id, run_id in runs.items()}
+
     def _address(self) -> dict[str, Any]:
-        ec2 = self._stack.aws.client("ec2")
-        found: list[dict[str, Any]] = ec2.describe_addresses(Filters=[{"Name": "tag:Name", "Values": [NAME]}])[
-            "Addresses"
-        ]
-        return found[0]
+        by_name = [{"Name": "tag:Name", "Values": [NAME]}]
+        address: dict[str, Any] = self._stack.aws.client("ec2").describe_addresses(Filters=by_name)["Addresses"][0]
+        return address
 
     def _tokens(self) -> list[int]:
         """Return the tokens of the ended lease periods, from the lease record."""
@@ -160,7 +161,7 @@ class Scenario:
         output = stack.compose("exec", "-T", "airflow-scheduler", "airflow", "variables", "get", "azure_sql")
         folder = self._results / f"state-{len(list(self._results.glob('state-*')))}"
         return {
-            "runs": {dag_id: stack.airflow.run_state(dag_id, run_id) for dag_id, run_id in runs.items()},
+            "runs": self._run_states(runs),
             "address": (address["AllocationId"], address["PublicIp"]),
             "Variable": json.loads(output[output.index("{") :]),
             "results": {table.name: sorted(parquet_rows(stack.aws, table, folder=folder)) for table in TABLES},
@@ -179,7 +180,7 @@ class Scenario:
         return Check(name="ports are bound to 127.0.0.1 only", passed=passed, detail=", ".join(sorted(bound)))
 
     def _secrets_are_not_shown(self) -> Check:
-        """Check that no image, environment or command shows a secret of this installation."""
+        """Check that no image, environment or command contains a secret of this installation."""
         stack = self._stack
         shell = f"cd {_SECRETS} && for name in *; do cat $name; echo; done"
         values = [
@@ -191,7 +192,7 @@ class Scenario:
             stack.docker("history", "--no-trunc", image) + stack.docker("inspect", image) for image in images
         )
         leaked = sum(value in shown for value in values)
-        enough = len(values) >= 6  # what docker/make-secrets.sh makes
+        enough = len(values) >= 6  # docker/make-secrets.sh creates six
         name = "no image and no container's settings show a secret"
         detail = f"{len(values)} secrets, {leaked} shown by {len(containers)} containers and {len(images)} images"
         return Check(name=name, passed=enough and not leaked, detail=detail)
@@ -202,7 +203,7 @@ class Scenario:
         return _equal("'compose run --rm airflow-cli dags list' shows the DAGs", {*DAG_IDS, *OTHERS}, listed)
 
     def _new_dag_file(self) -> Check:
-        """Check that a DAG file which is saved in dags/ is found without a restart."""
+        """Check that a DAG file that is saved in dags/ is found without a restart."""
         (self._stack.folder / "dags" / "dropped_in.py").write_text(_NEW_DAG, encoding="utf-8")
         started = time.monotonic()
         self._wait_for_dags({"dropped_in"})

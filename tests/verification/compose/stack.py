@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import time
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -13,6 +12,7 @@ import httpx
 from demo.aws import AwsClient
 from harness.airflow import AirflowRest
 from harness.processes import free_port
+from harness.wait import wait_for
 from tests.verification.compose.engine import ROOT, EngineError
 
 if TYPE_CHECKING:
@@ -70,15 +70,19 @@ class Stack:
 
     def wait(self, problem: Callable[[], str], *, seconds: float) -> None:
         """
-        Wait until a function returns no problem any more.
+        Wait until a function returns no problem.
 
         :raises StackError: when there is still one at the end.
         """
-        deadline = time.monotonic() + seconds
-        while last := problem():
-            if time.monotonic() > deadline:
-                raise StackError(f"after {seconds:.0f} s: {last}\n{self.logs()}")
-            time.sleep(2)
+        last = ""
+
+        def is_solved() -> bool:
+            nonlocal last
+            last = problem()
+            return not last
+
+        error = lambda: StackError(f"after {seconds:.0f} s: {last}\n{self.logs()}")  # noqa: E731
+        wait_for(is_solved, seconds=seconds, error=error, pause_seconds=2)
 
     def down(self, *options: str) -> None:
         """Remove the containers; with ``--volumes``, also the data."""
@@ -132,7 +136,7 @@ class Stack:
 
 
 def _is_healthy(container: dict[str, Any]) -> bool:
-    """Whether a service is healthy, or has completed its one task."""
+    """Whether a service is healthy, or has completed its task."""
     state = container["State"]
     if "Health" in state:
         return bool(state["Health"]["Status"] == "healthy")

@@ -47,7 +47,7 @@ def whole(body: bytes) -> bool:
 
 @st.composite
 def damaged(draw: st.DrawFn, body: bytes) -> bytes:
-    """Damage a file: cut it, change a byte, append or prepend bytes, or repeat it; or leave it unchanged."""
+    """Damage a file: cut it, change a byte, append or prepend bytes, or repeat it; it may also stay unchanged."""
     kind = draw(st.sampled_from(["whole", "cut", "changed", "followed", "preceded", "twice"]))
     at = draw(st.integers(0, max(0, len(body) - 1)))
     return {

@@ -1,9 +1,9 @@
 """
-An Amazon MWAA environment as its public image makes it, without the container: aws/amazon-mwaa-docker-images.
+An Amazon MWAA environment with the packages of its public image (aws/amazon-mwaa-docker-images), without a container.
 
-The image installs its packages under two constraints files, Airflow's for that version and a short one of essential
-packages. When an environment starts, plugins.zip is unpacked, and then the requirements are installed by pip under the
-essential constraints, which nobody can lift; Airflow's are added unless the requirements name constraints.
+The image installs its packages with two constraints files: Airflow's for that version, and a short one of essential
+packages. When an environment starts, plugins.zip is unpacked, and then pip installs the requirements. The essential
+constraints always apply; Airflow's apply unless the requirements name constraints.
 
 The constraints files, ``images/airflow/VERSION/etc/``, are expected beside this source tree in ``shared/mwaa``, or in
 the folder that MWAA_CONSTRAINTS names: ``airflow_constraints.txt`` as ``constraints-VERSION.txt`` and
@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[3]
 CONSTRAINTS = Path(os.environ.get("MWAA_CONSTRAINTS", ROOT.parent / "shared" / "mwaa"))
 PLUGINS = "/usr/local/airflow/plugins"
 
-# What the images install, but for psycopg2 and pycurl: they are compiled, and nothing here talks to PostgreSQL or SQS.
+# The packages of the images without psycopg2 and pycurl, which must be compiled and are not needed by the tests.
 _PACKAGES = (
     "apache-airflow-providers-amazon[aiobotocore]",
     "apache-airflow-providers-postgres",
@@ -35,15 +35,15 @@ _PACKAGES = (
     "fluent-logger",
     "virtualenv",
 )
-_UV = (sys.executable, "-m", "uv")  # quicker than pip, for what MWAA's installer has no part in
+_UV = (sys.executable, "-m", "uv")  # faster than pip, for packages that MWAA's installer does not install
 _PACKAGES_3 = ("apache-airflow-providers-fab", "apache-airflow-providers-standard")
-# A commented one counts too: it is how one says that none is wanted.
+# In a comment, too: that is the way to ask for no constraints.
 _NAMES_CONSTRAINTS = re.compile(r"-c |--constraint ")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Image:
-    """The Python environment of one version, and the folder that stands for ``/usr/local/airflow``."""
+    """The Python environment of one version, and the folder that replaces ``/usr/local/airflow``."""
 
     version: str
     python: Path
@@ -69,11 +69,11 @@ class Image:
         self.uv("install", "--quiet", *constraints, *packages)
 
     def packages(self) -> dict[str, str]:
-        """Return what is installed: versions by name, in its normal form."""
+        """Return the versions of the installed packages by their normalized names."""
         return {entry["name"]: entry["version"] for entry in json.loads(self.uv("list", "--format", "json").stdout)}
 
     def essential_packages(self) -> dict[str, str]:
-        """Return the essential constraints on what the image installs, in the form of :meth:`packages`."""
+        """Return the essential constraints on installed packages, in the form of :meth:`packages`."""
         lines = re.findall(r"^([\w.-]+)==(\S+)", self.essential.read_text(), re.MULTILINE)
         pins = {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in lines}
         installed = self.packages()
@@ -87,29 +87,19 @@ class Image:
         """
         Install requirements as an environment does when it starts.
 
-        :param internet: ``False`` takes every index and folder of packages from pip that the requirements do not name.
+        :param internet: if ``False``, pip uses only indexes and folders of packages that the requirements name.
         """
         text = requirements.read_text()
-        given = self.home / "requirements.txt"
-        given.write_text(text.replace(PLUGINS, str(self.plugins)))
-        own = [] if _NAMES_CONSTRAINTS.search(text) else ["-c", self.constraints]
+        copy = self.home / "requirements.txt"
+        copy.write_text(text.replace(PLUGINS, str(self.plugins)))
+        constraints = ["--constraint", self.essential]
+        if not _NAMES_CONSTRAINTS.search(text):
+            constraints += ["-c", self.constraints]
         environment = None
         if not internet:
             environment = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}
             environment["PIP_CONFIG_FILE"] = os.devnull
-        return self.run(
-            "-I",
-            "-m",
-            "pip",
-            "install",
-            "--constraint",
-            self.essential,
-            "-r",
-            given,
-            *own,
-            check=False,
-            env=environment,
-        )
+        return self.run("-I", "-m", "pip", "install", *constraints, "-r", copy, check=False, env=environment)
 
     def run(
         self, *arguments: object, check: bool = True, env: dict[str, str] | None = None

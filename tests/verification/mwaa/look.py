@@ -1,4 +1,4 @@
-"""What an Airflow process sees of the package and of a folder of DAGs, as JSON; run by the environment's own Python."""
+"""Prints an Airflow process's view of the package and of a folder of DAGs as JSON; run by its own Python."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ``make mwaa`` builds is installed as MWAA does it, on each of its versions, and every DAG is imported."""
+"""The files of ``make mwaa`` are installed as MWAA does it, on each of its versions, and every DAG is imported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``make release-tag`` reports why a commit cannot be published, and makes no tag then."""
+"""``make release-tag`` reports why a commit cannot be published, and then creates no tag."""
 
 from __future__ import annotations
 

@@ -7,13 +7,13 @@ import contextlib
 import json
 import shutil
 import subprocess
-import time
 import urllib.request
 from typing import TYPE_CHECKING, Any
 
 from websockets.sync.client import connect
 
 from harness.processes import free_port
+from harness.wait import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -42,7 +42,7 @@ class Browser:
         self._socket.close()
 
     def call(self, method: str, **parameters: Any) -> Mapping[str, Any]:
-        """Call a method of the protocol; errors of the console that come meanwhile are added to ``problems``."""
+        """Call a method of the protocol, and add console errors that arrive meanwhile to ``problems``."""
         self._number += 1
         self._socket.send(json.dumps({"id": self._number, "method": method, "params": parameters}))
         while True:
@@ -74,13 +74,15 @@ class Browser:
 
     def until(self, expression: str) -> None:
         """Wait until an expression is true."""
-        deadline = time.monotonic() + _SECONDS
-        while time.monotonic() < deadline:
-            with contextlib.suppress(AssertionError):  # while a page is loaded, evaluation fails
-                if self.value(expression):
-                    return
-            time.sleep(0.2)
-        raise AssertionError(f"never true: {expression}; text of the page: {self.text[:2000]}")
+
+        def is_true() -> bool:
+            try:
+                return bool(self.value(expression))
+            except AssertionError:  # evaluation fails while a page is loaded
+                return False
+
+        error = lambda: AssertionError(f"never true: {expression}; text of the page: {self.text[:2000]}")  # noqa: E731
+        wait_for(is_true, seconds=_SECONDS, error=error, pause_seconds=0.2)
 
     @property
     def text(self) -> str:
@@ -114,7 +116,7 @@ class Browser:
 
 @contextlib.contextmanager
 def browser(directory: Path) -> Iterator[Browser]:
-    """Start Chromium with a profile of its own."""
+    """Start Chromium with a new profile."""
     port = free_port()
     command = [str(program()), "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
     command += [f"--remote-debugging-port={port}", f"--user-data-dir={directory}", "--hide-scrollbars", "about:blank"]
@@ -132,13 +134,12 @@ def browser(directory: Path) -> Iterator[Browser]:
 
 
 def _tab(port: int) -> str:
-    deadline = time.monotonic() + _SECONDS
-    while True:
+    def address() -> str:
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/json/list", timeout=5) as answer:
                 tabs = json.load(answer)
-            return next(str(tab["webSocketDebuggerUrl"]) for tab in tabs if tab["type"] == "page")
-        except (OSError, StopIteration):
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.3)
+        except OSError:
+            return ""
+        return next((str(tab["webSocketDebuggerUrl"]) for tab in tabs if tab["type"] == "page"), "")
+
+    return wait_for(address, seconds=_SECONDS, error=lambda: AssertionError("Chromium does not start"))

@@ -15,8 +15,9 @@ import httpx
 
 from airflow_eip_provider.stores.records import to_text
 from airflow_eip_provider.stores.uri import open_store
-from harness.airflow import sqlite_url
+from harness.airflow import clean_environment, sqlite_url
 from harness.processes import Children, free_port
+from harness.wait import wait_for
 from tests.real_airflow import ROOT, version_of
 from tests.unit.ui.stories import BUSY, FREE, NOW, lease
 
@@ -61,7 +62,7 @@ def shift_times(record: Record, seconds: float) -> Record:
 
 
 class MotoAws:
-    """DynamoDB and EC2 of moto in this process, so that reads can be counted and the store can be down."""
+    """DynamoDB and EC2 of moto in this process, where reads are counted and the store can be made to fail."""
 
     def __init__(self) -> None:
         from moto.dynamodb.models import DynamoDBBackend  # noqa: PLC0415 - slow
@@ -86,12 +87,8 @@ class MotoAws:
         self.addresses = self._addresses()
 
     def client(self, service: str) -> Any:
-        return boto3.client(
-            service,
-            endpoint_url=self.environment["AWS_ENDPOINT_URL"],
-            region_name=REGION,
-            aws_access_key_id="-",
-            aws_secret_access_key="-",
+        return boto3.Session("-", "-", region_name=REGION).client(
+            service, endpoint_url=self.environment["AWS_ENDPOINT_URL"]
         )
 
     def _patch(self) -> None:
@@ -104,16 +101,15 @@ class MotoAws:
         self._backend.get_item = get_item
 
     def _addresses(self) -> list[str]:
-        """Allocate three addresses, in the order of the page; the first and the last are on a network interface."""
+        """Allocate three addresses, in the order of the page, and associate the first and the last."""
         ec2 = self.client("ec2")
-        made = sorted(
-            ec2.allocate_address(Domain="vpc", Address=f"203.0.113.{last}")["AllocationId"] for last in (17, 21, 42)
-        )
+        ips = (f"203.0.113.{last}" for last in (17, 21, 42))
+        allocation_ids = sorted(ec2.allocate_address(Domain="vpc", Address=ip)["AllocationId"] for ip in ips)
         subnet = ec2.describe_subnets()["Subnets"][0]["SubnetId"]
-        for name in (made[0], made[2]):
+        for allocation_id in (allocation_ids[0], allocation_ids[2]):
             interface = ec2.create_network_interface(SubnetId=subnet)["NetworkInterface"]["NetworkInterfaceId"]
-            ec2.associate_address(AllocationId=name, NetworkInterfaceId=interface)
-        return made
+            ec2.associate_address(AllocationId=allocation_id, NetworkInterfaceId=interface)
+        return allocation_ids
 
     def put_record(self, place: int, record: Record | str | None) -> None:
         """Replace the record of an address by a record or a text; delete it for None."""
@@ -142,7 +138,7 @@ class Site:
     The web server of an Airflow.
 
     :param url: with its path, without a slash at the end.
-    :param fab: whether Flask AppBuilder keeps users and roles, else the simple auth manager.
+    :param fab: whether Flask AppBuilder manages users and roles; otherwise the simple auth manager does.
     """
 
     version: tuple[int, ...]
@@ -168,14 +164,9 @@ def start(children: Children, *, venv: Path, state: Path, path: str, aws: MotoAw
     fab = version[:2] != (3, 3)  # the environment of this repository has no FAB
     home = state / "airflow"
     home.mkdir(parents=True)
-    environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "AWS_", "VIRTUAL"))},
-        **aws.environment,
-        **_settings(home, url, fab=fab, version=version),
-        "PATH": f"{venv / 'bin'}:{os.environ['PATH']}",
-        "NO_PROXY": "127.0.0.1,localhost",
-    }
-
+    path_of_venv = {"PATH": f"{venv / 'bin'}:{os.environ['PATH']}", "VIRTUAL_ENV": ""}
+    settings = _settings(home, url, fab=fab, version=version)
+    environment = clean_environment({**aws.environment, **settings, **path_of_venv})
     _checked([python, "-m", "airflow", "db", "migrate"], environment)
     if fab:
         _checked([python, "-c", _USERS, PASSWORD], environment)
@@ -186,16 +177,17 @@ def start(children: Children, *, venv: Path, state: Path, path: str, aws: MotoAw
     command = [python, "-m", "airflow", *server, "--port", str(port), "--workers", "1"]
     children.start("web-server", command, env=environment)
     health = f"{url}/api/v2/monitor/health" if version >= (3,) else f"{url}/health"
-    deadline = time.monotonic() + _START_SECONDS
-    while time.monotonic() < deadline:
+
+    def answers() -> bool:
         children.check()
         try:
-            if httpx.get(health, trust_env=False, timeout=10).status_code == 200:
-                return Site(version, url, fab)
+            return httpx.get(health, trust_env=False, timeout=10).status_code == 200
         except httpx.TransportError:
-            pass
-        time.sleep(1)
-    raise AssertionError(f"{health} does not answer")
+            return False
+
+    problem = f"{health} does not answer"
+    wait_for(answers, seconds=_START_SECONDS, error=lambda: AssertionError(problem), pause_seconds=1)
+    return Site(version, url, fab)
 
 
 def _checked(command: list[str], environment: dict[str, str]) -> None:
@@ -228,8 +220,8 @@ def _settings(home: Path, url: str, *, fab: bool, version: tuple[int, ...]) -> d
     return {"AIRFLOW_HOME": str(home)} | {f"AIRFLOW__{name}": value for name, value in options.items()}
 
 
-# Makes three users: an admin, a reader of the DAG "holder" only, and one who may not see the website. The last one has
-# the role Public, because all other roles have that right. One process makes all, because Airflow takes long to start.
+# Creates three users: an admin, a reader of the DAG "holder" only, and one without access to the website. The last one
+# has the role Public, because all other roles have that right. One process creates all, because Airflow starts slowly.
 _USERS = """
 import sys
 from airflow.providers.fab.auth_manager.cli_commands.utils import get_application_builder

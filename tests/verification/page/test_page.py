@@ -56,7 +56,7 @@ def site(request: pytest.FixtureRequest, aws: MotoAws, tmp_path_factory: pytest.
     state = tmp_path_factory.mktemp("airflow")
     children = Children(directory=state)
     try:
-        # Airflow 2's web server is mounted below a path by a proxy only where its base URL has one: the same here.
+        # The web server of Airflow 2 is below a path only if its base URL has one.
         yield start(children, venv=venv, state=state, path="/team/airflow" if request.param == OWN else "", aws=aws)
     finally:
         children.stop()
@@ -91,7 +91,7 @@ def client(site: Site, user: str | None = None) -> Iterator[httpx.Client]:
 
 
 def of_the_page(problems: list[str]) -> list[str]:
-    """Leave out problems of Airflow's own pages, and the 401 that Airflow before 3.1 answers until there is a token."""
+    """Omit problems of Airflow's own pages, and the 401 that Airflow < 3.1 answers before there is a token."""
     return [problem for problem in problems if "/elastic-ips/" in problem and "401" not in problem]
 
 
@@ -107,7 +107,7 @@ def log_in(site: Site, tab: Browser, user: str = "admin") -> None:
 
 
 def wait_for(get: Any, *what: str) -> str:
-    """Get the page until texts are on it; it caches what it reads for five seconds, also what another test wrote."""
+    """Get the page until it contains texts; it caches records for five seconds, even those of another test."""
     deadline = time.monotonic() + 40
     while True:
         text = str(get().text)
@@ -275,7 +275,7 @@ def test_links_lead_to_the_task_instance(site, tab):
     log_in(site, tab)
     tab.open(site.page)
     found = "[...document.querySelectorAll('dd a')].find(a => a.innerText === 'holder')"
-    tab.until(f"{found} !== undefined")  # the page may still show what was there before this test
+    tab.until(f"{found} !== undefined")  # the page may still show records of another test
     link = tab.value(f"{found}.href")
     assert link.startswith(f"{site.url}/dags/holder/")
     assert ("/runs/scheduled__" in link) if site.version >= (3,) else ("dag_run_id=scheduled__" in link)

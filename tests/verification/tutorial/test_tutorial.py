@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ import httpx
 import pytest
 
 from harness.processes import free_port
+from harness.wait import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,7 +41,7 @@ def commands(heading: str) -> str:
 
 
 def files() -> dict[str, str]:
-    """Return the files that the page tells to save: the blocks whose first line is a comment with a path."""
+    """Return the files of the page: the blocks whose first line is a comment with a path."""
     blocks = re.findall(r"```\w+\n(# ([\w/]+\.(?:sh|py))\n.*?)```", PAGE, re.DOTALL)
     return {path: text for text, path in blocks}
 
@@ -109,13 +109,15 @@ class Reader:
             )
 
     def wait(self, what: str, condition: Any, *, seconds: float, log: str) -> Any:
-        deadline = time.monotonic() + seconds
-        while not (seen := condition()):
-            for process in self._started:
-                assert process.poll() is None, (self.directory / log).read_text(errors="replace")[-4000:]
-            assert time.monotonic() < deadline, f"{what}: {(self.directory / log).read_text(errors='replace')[-4000:]}"
-            time.sleep(2)
-        return seen
+        def failure() -> AssertionError:
+            return AssertionError(f"{what}: {(self.directory / log).read_text(errors='replace')[-4000:]}")
+
+        def answer() -> Any:
+            if any(process.poll() is not None for process in self._started):
+                raise failure()
+            return condition()
+
+        return wait_for(answer, seconds=seconds, error=failure, pause_seconds=2)
 
     def end(self) -> None:
         """Send SIGINT to each command, like Ctrl-C, and kill those that do not end."""

@@ -1,4 +1,4 @@
-"""mypy finds a wrong use of the lease protocol, before a task runs it."""
+"""mypy finds wrong uses of the lease protocol."""
 
 from __future__ import annotations
 
