@@ -119,7 +119,7 @@ class Connections:
 
     def facts(self) -> dict[str, Any]:
         """Return the connections as plain JSON."""
-        times = {"first": said(self.first), "last": said(self.last)}
+        times = {"first": iso_time(self.first), "last": iso_time(self.last)}
         return {name: getattr(self, name) for name in self.__slots__} | times
 
 
@@ -209,7 +209,7 @@ class _Judge:
                 return "stranger", f"a node of the same cluster, {path}", lease_period
         for lease_period in self._lease_periods:
             if lease_period.has(flow):
-                begin, end = said(lease_period.period.begins_at), said(lease_period.period.ends_at)
+                begin, end = iso_time(lease_period.period.begins_at), iso_time(lease_period.period.ends_at)
                 return "stranger", f"its lease was from {begin} to {end}", lease_period
         return "stranger", "not in the cluster of any lease" if current else "no lease at that time", None
 
@@ -234,6 +234,6 @@ def _is_foreign(lease_period: LeasePeriod, flow: Flow) -> bool:
     return flow.forwarded or not lease_period.has(flow)
 
 
-def said(seconds: float) -> str:
+def iso_time(seconds: float) -> str:
     """Return a time in ISO format."""
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"

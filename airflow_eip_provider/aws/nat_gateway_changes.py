@@ -19,7 +19,7 @@ from airflow_eip_provider.aws.nat_gateways import (
     read_cluster_gateways,
     read_gateway,
 )
-from airflow_eip_provider.aws.route_changes import restore
+from airflow_eip_provider.aws.route_changes import restore_default_route
 from airflow_eip_provider.aws.routes import ANYWHERE
 from airflow_eip_provider.aws.tags import ALLOCATION_TAG, BINDING_TAG, CLUSTER_GATEWAY, as_items
 from airflow_eip_provider.exceptions import AddressNotFoundError, NotKnownYetError, NotPermittedError
@@ -83,7 +83,7 @@ def remove_gateway(conn: Any, gateway: Gateway) -> None:
     if gateway.job_flow_id is None:
         return
     for table_id, before in gateway.routes_before.items():
-        restore(conn, table_id, before=before, instead_of=gateway.gateway_id)
+        restore_default_route(conn, table_id, before=before, instead_of=gateway.gateway_id)
     if gateway.is_ending:
         return
     log.info("Deleting NAT gateway %s of cluster %s", gateway.gateway_id, gateway.job_flow_id)
@@ -114,7 +114,7 @@ def remove_own_gateways(ec2: Any, cluster: Cluster, *, allocation_id: str) -> No
         remove_gateways(ec2, cluster.job_flow_id, allocation_id=allocation_id)
 
 
-def ask_permissions(
+def find_denied_actions(
     conn: Any, *, subnet_id: str, allocation_id: str, table_ids: Sequence[str]
 ) -> Iterator[NotPermittedError]:
     """
@@ -144,7 +144,7 @@ def ask_permissions(
             yield NotPermittedError(f"ec2:{action}", resource=resource)
 
 
-def end_association(conn: Any, association_id: str) -> bool:
+def remove_association(conn: Any, association_id: str) -> bool:
     """
     Undo one association, or remove the NAT gateway that has the address.
 
@@ -161,7 +161,7 @@ def end_association(conn: Any, association_id: str) -> bool:
     return not gateway.is_ending
 
 
-def free_left_behind(ec2: Any, emr: Any, *, allocation_id: str) -> bool:
+def remove_leftover_gateway(ec2: Any, emr: Any, *, allocation_id: str) -> bool:
     """
     Remove the NAT gateway that has the address, if its cluster has ended: it would never release the address.
 

@@ -13,7 +13,7 @@ from airflow_eip_provider.aws.routes import ANYWHERE, NO_ROUTE, NO_SUCH_TABLE, R
 log = logging.getLogger(__name__)
 
 
-def lead(conn: Any, table_id: str, *, target: str) -> None:
+def set_default_route(conn: Any, table_id: str, *, target: str) -> None:
     """
     Set the default route of a table, unless it already has this target (ec2:CreateRoute, ec2:ReplaceRoute).
 
@@ -36,7 +36,7 @@ def lead(conn: Any, table_id: str, *, target: str) -> None:
         conn.replace_route(**route)
 
 
-def restore(conn: Any, table_id: str, *, before: str, instead_of: str) -> None:
+def restore_default_route(conn: Any, table_id: str, *, before: str, instead_of: str) -> None:
     """
     Restore the default route of a table (ec2:ReplaceRoute, ec2:DeleteRoute).
 

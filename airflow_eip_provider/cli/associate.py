@@ -256,7 +256,7 @@ class _Association:
 
     def _try_to_bind(self, job_flow_id: str, instance: Instance) -> Address | None:
         """Bind the address if it is free; else see to it that it can become so."""
-        from airflow_eip_provider.aws.nat_gateway_changes import free_left_behind
+        from airflow_eip_provider.aws.nat_gateway_changes import remove_leftover_gateway
 
         interface = str(instance.network_interface_id)
         try:
@@ -266,7 +266,7 @@ class _Association:
             raise
         if bound is None:
             self._check_not_beside(instance)
-            free_left_behind(self._hooks.eip.conn, self._hooks.emr.conn, allocation_id=self._allocation_id)
+            remove_leftover_gateway(self._hooks.eip.conn, self._hooks.emr.conn, allocation_id=self._allocation_id)
         return bound
 
     def _check_not_beside(self, instance: Instance) -> None:

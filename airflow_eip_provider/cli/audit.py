@@ -222,7 +222,7 @@ def _remembered(
 
 
 def _print(period: Period, lease_periods: Sequence[LeasePeriod], logs: FlowLogs, found: Sequence[Connections]) -> None:
-    from airflow_eip_provider.audit.report import said
+    from airflow_eip_provider.audit.report import iso_time
 
     header = ("VERDICT", "INTERFACE", "INSTANCE", "FROM", "TO", "OPENED", "REJECTED", "FIRST", "LAST", "WHY")
     rows = [
@@ -234,15 +234,15 @@ def _print(period: Period, lease_periods: Sequence[LeasePeriod], logs: FlowLogs,
             connections.destination,
             str(connections.opened),
             str(connections.rejected),
-            said(connections.first),
-            said(connections.last),
+            iso_time(connections.first),
+            iso_time(connections.last),
             f"{connections.why}: {connections.tenancy}" if connections.tenancy else connections.why,
         )
         for connections in found
     ]
     print_table(header, rows)
     note(
-        f"{logs.files} files of {said(period.begins_at)} to {said(period.ends_at)}; "
+        f"{logs.files} files of {iso_time(period.begins_at)} to {iso_time(period.ends_at)}; "
         f"{len(lease_periods)} lease periods known"
     )
     if not found:
@@ -261,19 +261,19 @@ def _print(period: Period, lease_periods: Sequence[LeasePeriod], logs: FlowLogs,
 def _facts(
     session: Session, period: Period, lease_periods: Sequence[LeasePeriod], logs: FlowLogs, found: Sequence[Connections]
 ) -> dict[str, Any]:
-    from airflow_eip_provider.audit.report import said
+    from airflow_eip_provider.audit.report import iso_time
 
     return {
         "account": session.account,
         "region": session.region,
-        "from": said(period.begins_at),
-        "to": said(period.ends_at),
+        "from": iso_time(period.begins_at),
+        "to": iso_time(period.ends_at),
         "tenancies": [
             {
                 "token": lease_period.token,
                 "name": lease_period.name,
-                "from": said(lease_period.period.begins_at),
-                "to": said(lease_period.period.ends_at),
+                "from": iso_time(lease_period.period.begins_at),
+                "to": iso_time(lease_period.period.ends_at),
             }
             for lease_period in lease_periods
         ],

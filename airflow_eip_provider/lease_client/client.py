@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 from airflow_eip_provider import clock
 from airflow_eip_provider.aws.clusters import read_cluster
 from airflow_eip_provider.aws.endings import end
-from airflow_eip_provider.aws.nat_gateway_changes import end_association, is_behind_own_gateway, remove_gateways
+from airflow_eip_provider.aws.nat_gateway_changes import is_behind_own_gateway, remove_association, remove_gateways
 from airflow_eip_provider.aws.tags import ALLOCATION_TAG, TOKEN_TAG, as_items
 from airflow_eip_provider.exceptions import (
     CorruptRecordError,
@@ -517,7 +517,7 @@ class LeaseWorld(LeaseReads):
     def disassociate(self, association_id: str) -> None:
         """Undo one association, if it still exists; that of a NAT gateway ends with the gateway."""
         self._check_alive()
-        end_association(self.clients["ec2"], association_id)
+        remove_association(self.clients["ec2"], association_id)
 
     def _check_alive(self) -> None:
         """Before a change, not before a read: undoing must go on after a kill, and reading may."""

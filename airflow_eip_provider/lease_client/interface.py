@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_eip_provider import clock
-from airflow_eip_provider.aws.nat_gateway_changes import end_association
+from airflow_eip_provider.aws.nat_gateway_changes import remove_association
 from airflow_eip_provider.lease.record import Record
 from airflow_eip_provider.lease.store import Snapshot
 from airflow_eip_provider.lease_client.reads import read_location
@@ -341,7 +341,7 @@ class LeaseClient(LeaseQueue):
         location = read_location(self.clients, self.allocation_id)
         if location.association_id is None or resource_id not in location.resource_ids:
             return False
-        freed = end_association(self.clients["ec2"], location.association_id)
+        freed = remove_association(self.clients["ec2"], location.association_id)
         log.info("Elastic IP %s is off %s", self.allocation_id, resource_id)
         return freed
 

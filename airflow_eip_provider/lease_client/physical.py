@@ -16,7 +16,7 @@ from airflow_eip_provider.aws.addresses import read_address
 from airflow_eip_provider.aws.clusters import read_cluster, read_successors, read_tagged_clusters
 from airflow_eip_provider.aws.endings import end
 from airflow_eip_provider.aws.lag import READS_LAG_SECONDS, until_shown
-from airflow_eip_provider.aws.nat_gateway_changes import end_association, remove_own_gateways
+from airflow_eip_provider.aws.nat_gateway_changes import remove_association, remove_own_gateways
 from airflow_eip_provider.aws.tags import ALLOCATION_TAG, IN_CHARGE_TAG, OWNER_DIGEST_TAG, SUCCESSOR_TAG, TRY_TAG
 from airflow_eip_provider.exceptions import AddressNotFoundError, InvalidInputError, SupersededError
 from airflow_eip_provider.lease.protocol import Acquired, Ending
@@ -256,7 +256,7 @@ class PhysicalLeaseClient(LeaseClient):
         if undo.terminate:
             end(self.clients["emr"], resource_id)
         if undo.association_id is not None:
-            end_association(self.clients["ec2"], undo.association_id)
+            remove_association(self.clients["ec2"], undo.association_id)
         elif undo.may_lag:
             # A resource that lives on would keep the address that EC2 does not show on it yet.
             until_shown(lambda: self.disassociate(resource_id))

@@ -247,14 +247,14 @@ class LeasingOperator(PhasedOperator):
 
         :param job_flow_id: a cluster that waits for it; the wait fails when that one ends.
         """
-        from airflow_eip_provider.aws.nat_gateway_changes import free_left_behind
+        from airflow_eip_provider.aws.nat_gateway_changes import remove_leftover_gateway
         from airflow_eip_provider.triggers.pool import EipPoolFreeTrigger
 
         self.warn_of_a_held_worker()
         state.waiting_for = "address"
         self.kill.check()
         for allocation_id in state.addresses:
-            free_left_behind(self.eip.conn, self.emr.conn, allocation_id=allocation_id)
+            remove_leftover_gateway(self.eip.conn, self.emr.conn, allocation_id=allocation_id)
         places = "; ".join(f"{name} is {self.eip.describe_place(name)}" for name in state.addresses)
         self.log.info("Waiting for any one Elastic IP: %s", places)
         shared = self.watch(state, deadline=self._queue_deadline(context, state, holder=places))
@@ -325,13 +325,13 @@ class LeasingOperator(PhasedOperator):
         :param job_flow_id: a cluster that waits for it; the wait fails when that one ends.
         :param like: tags of that cluster; another that has them will do.
         """
-        from airflow_eip_provider.aws.nat_gateway_changes import free_left_behind
+        from airflow_eip_provider.aws.nat_gateway_changes import remove_leftover_gateway
         from airflow_eip_provider.triggers.eip import EipAssociationTrigger
 
         self.warn_of_a_held_worker()
         state.waiting_for = "address"
         self.kill.check()
-        free_left_behind(self.eip.conn, self.emr.conn, allocation_id=self.allocation_id)
+        remove_leftover_gateway(self.eip.conn, self.emr.conn, allocation_id=self.allocation_id)
         place = self.eip.describe_place(self.allocation_id)
         self.log.info("Waiting for Elastic IP %s: %s", self.allocation_id, place)
         return EipAssociationTrigger(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from airflow_eip_provider.aws.nat_gateway_changes import ask_permissions
+from airflow_eip_provider.aws.nat_gateway_changes import find_denied_actions
 from airflow_eip_provider.aws.nat_gateways import read_origin
 from airflow_eip_provider.aws.routes import ANYWHERE, NO_ROUTE
 from airflow_eip_provider.exceptions import InvalidInputError
@@ -181,7 +181,7 @@ def neighbours(setup: Setup) -> Iterator[Finding]:
 
 @partial(Check, "permission", "creating the gateway and its routes is allowed, according to a DryRun", needs=(usable,))
 def gateway_is_allowed(setup: Setup) -> Iterator[Finding]:
-    for refused in ask_permissions(
+    for refused in find_denied_actions(
         setup.eip.conn,
         subnet_id=str(setup.public_subnet_id),
         allocation_id=setup.allocation_id,

@@ -112,7 +112,7 @@ class NatGateway(Binding):
 
     def bind(self, site: Site) -> Bound | GatewayWait | None:
         """Gateway made → available → routes led to it → bound."""
-        from airflow_eip_provider.aws.route_changes import lead
+        from airflow_eip_provider.aws.route_changes import set_default_route
         from airflow_eip_provider.operators.binder import Binder
 
         if self.nat_gateway_id is not None:
@@ -125,7 +125,7 @@ class NatGateway(Binding):
         site.look("cluster_ready")  # no route is changed for a cluster that is gone
         for table_id in gateway.routes_before:
             site.kill.check()
-            lead(site.eip.conn, table_id, target=gateway.gateway_id)
+            set_default_route(site.eip.conn, table_id, target=gateway.gateway_id)
         return Bound(_as_carried(Binder(site.eip, site.allocation_id).address(), gateway), gateway.gateway_id)
 
     @staticmethod

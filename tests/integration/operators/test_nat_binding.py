@@ -228,8 +228,8 @@ class Vanished(BaseException):
     [
         (nat_gateway_changes, "create_gateway", False),
         (nat_gateway_changes, "create_gateway", True),
-        (route_changes, "lead", False),
-        (route_changes, "lead", True),
+        (route_changes, "set_default_route", False),
+        (route_changes, "set_default_route", True),
         (create.EmrCreateWithStaticIpOperator, "_publish_bound", True),
     ],
     ids=["before the gateway", "after the gateway", "before the route", "after the route", "after the hand-over"],
@@ -279,7 +279,7 @@ def test_a_teardown_that_vanished_goes_on_where_it_stopped(
 
 
 def test_lost_answers_make_no_second_gateway(clocked, network, nat, deferrable, monkeypatch):
-    monkeypatch.setattr(nat_checks, "ask_permissions", lambda *_, **__: ())  # its calls would meet the faults
+    monkeypatch.setattr(nat_checks, "find_denied_actions", lambda *_, **__: ())  # its calls would meet the faults
     clocked.faults.add(operation="CreateNatGateway", kind="lost_response", times=2)
     clocked.faults.add(operation="CreateRoute", kind="lost_response", times=1)
     Task(nat(deferrable=deferrable)).run()
