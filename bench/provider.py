@@ -46,8 +46,8 @@ class Figures:
     :param after_crash: seconds from the holder's crash before its launch until the next owner has the lease.
     :param after_end: seconds from the end of the holder's cluster until then.
     :param beside: whether another owner got the lease while the first one's cluster had the address.
-    :param skewed: whether another owner got the lease beside a holder because a clock was an hour fast or slow.
-    :param paused: whether a holder that was paused beyond its deadline continued beside the next one.
+    :param skewed: whether another owner got the lease in addition to a holder because a clock was an hour fast or slow.
+    :param paused: whether a holder that was paused beyond its deadline continued in addition to the next one.
     """
 
     cycle: tuple[int, int]

@@ -106,7 +106,7 @@ class ManyNodes:
         return self._runs.have_ended(PRIMARY, GATEWAY) and not self.after.gateways
 
     def is_at_last_step(self) -> bool:
-        """Whether the step of the second cluster runs or has ended, so that a new cluster does not read beside it."""
+        """Whether the step of the second cluster runs or has ended, so that a new cluster cannot disturb it."""
         if GATEWAY not in self._started:
             return False
         states = [task.state for task in self._runs.tasks_of(GATEWAY) if task.task_id == "azure.read"]

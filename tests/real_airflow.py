@@ -6,7 +6,7 @@ A real Airflow of any supported version, for tests that need its processes.
     airflow.migrate(); airflow.start(); airflow.wait_for_dags({...})
     run_id = airflow.rest.trigger("daily"); …; children.stop()
 
-It uses LocalExecutor, with every wait inside Airflow shortened. The metadata database is a PostgreSQL server of its own
+It uses LocalExecutor, with every wait inside Airflow shortened. The metadata database is a private PostgreSQL server
 if PostgreSQL is installed (Debian: ``apt-get install postgresql``) and the environment has the drivers (psycopg2, and
 asyncpg for Airflow 3). Otherwise Airflow 3 uses SQLite, which is too slow for many runs in parallel. Airflow 2, whose
 tasks write to the database themselves, needs PostgreSQL.

@@ -65,8 +65,8 @@ def assert_clean(aws: Served) -> None:
 
 
 def test_it_passes_and_leaves_nothing(aws, run_system_test):
-    said = run_system_test("/my-ip", 0)
-    assert re.search(r"^1 passed", said, flags=re.MULTILINE)
+    output = run_system_test("/my-ip", 0)
+    assert re.search(r"^1 passed", output, flags=re.MULTILINE)
     assert sum(call["operation"] == "RunJobFlow" for call in aws.calls()) == 1
     cluster, *_ = aws.emr.list_clusters()["Clusters"]  # the newest is the first
     (step,) = aws.emr.list_steps(ClusterId=cluster["Id"])["Steps"]

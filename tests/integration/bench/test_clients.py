@@ -23,7 +23,7 @@ from owner import run_owner
 
 @contextmanager
 def lease_period(clock, plan):
-    assert plan["lease"] == 60, "a lease of its own"
+    assert plan["lease"] == 60, "the lease of the config"
     thread = clock.threading.Thread(name="heartbeat", target=lambda: clock.sleep(1000))
     thread.daemon = True
     thread.start()
@@ -57,7 +57,7 @@ def test_a_paused_owner_loses_the_time_and_goes_on(simulation):
     simulation.run(35)
     simulation.pause(owner)
     simulation.run(200)
-    assert simulation.now == 235, "time goes on without it"
+    assert simulation.now == 235, "time advances without it"
     simulation.resume(owner)
     assert simulation.run(500, until=lambda: owner.gone)
     assert owner.lease_period == (15, 305), "two of ten pieces were done, the third was overdue"

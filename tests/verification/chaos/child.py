@@ -107,7 +107,6 @@ class _Module:
 
 
 def run(job: Job, pipe: Connection) -> None:
-    """Run the job of a process."""
     parent = Parent(pipe)
     log = os.open(job.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     for stream in (1, 2):

@@ -97,7 +97,6 @@ class Boundary:
 
     @property
     def task(self) -> str:
-        """The task of the process."""
         return self.process.split()[0].removesuffix("'s")
 
 

@@ -38,7 +38,7 @@ def test_a_good_session_is_good():
 
 
 @pytest.mark.parametrize(
-    ("events", "said"),
+    ("events", "problem"),
     [
         (GOOD[:-1], "j-1 is left TERMINATING"),
         ((*GOOD[:-1], {**GOOD[-2], "reason": {"Message": "idle for too long"}}, GOOD[-1]), "only because it was idle"),
@@ -53,8 +53,8 @@ def test_a_good_session_is_good():
         ),
     ],
 )
-def test_what_is_left_or_overlaps_is_noticed(events, said):
-    assert said in judged(*events)
+def test_what_is_left_or_overlaps_is_noticed(events, problem):
+    assert problem in judged(*events)
 
 
 def test_a_task_that_failed_is_noticed_unless_its_cluster_was_taken_from_it():
@@ -73,7 +73,7 @@ def test_a_teardown_that_failed_is_noticed_whatever_happened():
 
 
 @pytest.mark.parametrize(
-    ("record", "said"),
+    ("record", "problem"),
     [
         (
             Record(issued=1, lease=Lease(1, ATTEMPT, Phase.ACTIVE, 0, 0, 0, "chaos", "j-1")),
@@ -86,8 +86,8 @@ def test_a_teardown_that_failed_is_noticed_whatever_happened():
         ),
     ],
 )
-def test_a_record_that_disagrees_with_ec2_is_noticed(record, said):
-    assert said in judged(*GOOD, record=record)
+def test_a_record_that_disagrees_with_ec2_is_noticed(record, problem):
+    assert problem in judged(*GOOD, record=record)
 
 
 def test_a_step_that_was_started_twice_is_noticed_when_nothing_was_taken_away():

@@ -24,7 +24,6 @@ from tests.verification.compose.stack import Stack, StackError
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
     return argparse.ArgumentParser(prog="python -m tests.verification.compose", description=__doc__).parse_args(
         arguments
     )
@@ -48,7 +47,6 @@ def run(environment: dict[str, str], *, console: Console) -> list[tuple[str, str
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run, report, and return the exit code."""
     parse(arguments)
     console = Console(sys.stdout)
     try:

@@ -48,7 +48,6 @@ class Stack:
         self.aws = AwsClient(f"{url}:{ports['LOCAL_AWS_PORT']}", timeout_seconds=_REQUEST_SECONDS)
 
     def build(self) -> None:
-        """Build the images."""
         self.compose("build")
 
     def up(self) -> None:

@@ -50,7 +50,6 @@ class Result:
 
     @property
     def passed(self) -> bool:
-        """Whether there are no problems."""
         return not self.problems
 
     @property
@@ -108,7 +107,6 @@ def run_and_judge(scenario: Scenario, environment: Environment) -> Result:
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.verification.exits", description=__doc__)
     parser.add_argument("--airflow", type=Path, default=Path(sys.prefix), metavar="VENV", help="default: this one")
     parser.add_argument("--only", action="append", metavar="NAME", help="one scenario; may be repeated")
@@ -147,7 +145,6 @@ def run_all(environment: Environment, scenarios: list[Scenario], *, console: Con
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the scenarios, report, and return the exit code."""
     options = parse(arguments)
     console, state = Console(), options.state.resolve()
     if left := left_running(state):

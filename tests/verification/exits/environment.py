@@ -146,7 +146,6 @@ class DagRun:
         self.rest = environment.airflow.rest
 
     def start(self) -> DagRun:
-        """Trigger the run."""
         self.run_id = self.rest.trigger(self.dag_id)
         return self
 
@@ -176,7 +175,6 @@ class DagRun:
         return {task.task_id.removeprefix("eip."): task for task in self.rest.tasks(self.dag_id, self.run_id)}
 
     def states(self) -> dict[str, str | None]:
-        """Return the states of the tasks."""
         return {task_id: task.state for task_id, task in self.tasks().items()} if self.run_id else {}
 
     def reach(self, task_id: str, *states: str, tries: int = 1) -> None:
@@ -217,7 +215,6 @@ class DagRun:
         self.rest.set_task_state(self.dag_id, self.run_id, f"eip.{task_id}", state)
 
     def clear(self, task_id: str, *, downstream: bool = False) -> None:
-        """Clear a task."""
         self.rest.clear(self.dag_id, self.run_id, [f"eip.{task_id}"], downstream=downstream)
 
     def end(self) -> str:

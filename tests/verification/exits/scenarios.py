@@ -74,7 +74,6 @@ class Scenario:
 
     @property
     def dag_parameters(self) -> dict[str, Any]:
-        """All parameters of the DAG."""
         return {**self.phase.dag, **self.dag}
 
 
@@ -225,7 +224,7 @@ SCENARIOS = [
         CREATING,
         mark("create", "success"),
         dag={"bind_at": "cluster_ready"},
-        # The task may have handed over before Airflow kills it; then the run goes on as if it had not been marked.
+        # The task may have handed over before Airflow kills it; then the run continues as if it had not been marked.
         run=EITHER,
         tasks={"create": SUCCESS},
         ended_by=by(CLEAN_UP, TEARDOWN),

@@ -23,7 +23,6 @@ _STATE = ROOT / ".matrix"
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m tests.verification.matrix",
         description=__doc__,
@@ -63,7 +62,6 @@ def run(cell: Cell, *, fresh: bool, select: str, console: Console) -> Row:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run, report, and return the exit code."""
     options = parse(arguments)
     console = Console()
     cells = [cell for cell in CELLS if not options.only or cell.name in options.only]

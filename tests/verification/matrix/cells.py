@@ -35,7 +35,7 @@ class Cell:
     :param python: e.g. "3.12".
     :param mwaa: the version of Amazon MWAA whose packages it has; empty for the pins of the development environment.
     :param end_to_end: whether a daily run on a real Airflow is tested, too.
-    :param strict: whether a warning fails a test; not with older packages, which have warnings of their own.
+    :param strict: whether a warning fails a test; not with older packages, which cause warnings.
     """
 
     name: str

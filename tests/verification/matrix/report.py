@@ -1,4 +1,4 @@
-"""The results as a table on the screen and in the README, and saved beside the environments."""
+"""The results: as a table on the screen and in the README, and saved in the folders of the environments."""
 
 from __future__ import annotations
 
@@ -44,7 +44,6 @@ class Row:
 
     @property
     def failed(self) -> bool:
-        """Whether anything failed."""
         return any(outcome.failed for outcome in self.outcomes)
 
     def texts(self) -> tuple[str, ...]:

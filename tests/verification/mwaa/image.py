@@ -5,7 +5,7 @@ The image installs its packages with two constraints files: Airflow's for that v
 packages. When an environment starts, plugins.zip is unpacked, and then pip installs the requirements. The essential
 constraints always apply; Airflow's apply unless the requirements name constraints.
 
-The constraints files, ``images/airflow/VERSION/etc/``, are expected beside this source tree in ``shared/mwaa``, or in
+The constraints files, ``images/airflow/VERSION/etc/``, are expected in ``shared/mwaa`` next to this source tree, or in
 the folder that MWAA_CONSTRAINTS names: ``airflow_constraints.txt`` as ``constraints-VERSION.txt`` and
 ``mwaa_essential_constraints.txt`` as ``essential-constraints-VERSION.txt``.
 """

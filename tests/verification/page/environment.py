@@ -34,7 +34,6 @@ _START_SECONDS = 600.0
 
 
 def shift_times(record: Record, seconds: float) -> Record:
-    """Return a record with all its times shifted."""
     now = record.lease
     return replace(
         record,

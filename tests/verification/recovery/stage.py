@@ -166,7 +166,6 @@ class Stage:
         return str(self.aws.cluster(job_flow_id).primary.id)
 
     def zone_of(self, job_flow_id: str) -> str:
-        """Return the zone of a cluster."""
         cluster = self.client("emr").describe_cluster(ClusterId=job_flow_id)["Cluster"]
         return str(cluster["Ec2InstanceAttributes"]["Ec2AvailabilityZone"])
 
@@ -188,7 +187,6 @@ class Stage:
         return {str(each["Target"]["Id"]) for each in targets if each["TargetHealth"]["State"] == "healthy"}
 
     def run(self, dag_id: str) -> Run:
-        """Start a run of a DAG."""
         return Run(self, dag_id, self.airflow.rest.trigger(dag_id))
 
     def batches(self, *, state: str) -> list[dict[str, Any]]:
@@ -220,7 +218,6 @@ class Run:
     run_id: str
 
     def state(self) -> str:
-        """Return its state."""
         return self.stage.airflow.rest.run_state(self.dag_id, self.run_id)
 
     def tasks(self) -> dict[str, TaskState]:
@@ -228,7 +225,6 @@ class Run:
         return {task.task_id: task for task in self.stage.airflow.rest.tasks(self.dag_id, self.run_id)}
 
     def xcom(self, task_id: str, key: str = "return_value") -> Any:
-        """Return an XCom of a task."""
         return self.stage.airflow.rest.xcom(self.dag_id, self.run_id, task_id, key)
 
     @property

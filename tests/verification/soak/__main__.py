@@ -14,7 +14,6 @@ from tests.verification.soak.plan import Options
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.verification.soak", description=__doc__)
     parser.add_argument("--runs", type=int, default=200, help="number of DAG runs (default: %(default)s)")
     parser.add_argument("--dags", type=int, default=4, help="DAGs that share the address (default: %(default)s)")
@@ -31,7 +30,6 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run, report, and return the exit code."""
     parameters = vars(parse(arguments))
     keep: Path | None = parameters.pop("keep")
     options = Options(**parameters)

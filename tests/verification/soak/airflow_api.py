@@ -75,7 +75,6 @@ class SoakApi(Rest):
         return run_id
 
     def runs(self, dag_id: str) -> list[Run]:
-        """Return every run of a DAG."""
         listed = self._pages(f"/dags/{dag_id}/dagRuns", "dag_runs")
         return [Run(run["dag_id"], run["dag_run_id"], run["state"]) for run in listed]
 

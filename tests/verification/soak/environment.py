@@ -100,7 +100,6 @@ class Environment:
         self._begun = 0.0
 
     def run(self) -> Outcome:
-        """Run all DAG runs."""
         with self._aws:
             self._set_up()
             self._faults.paused = False

@@ -26,7 +26,7 @@ DURATIONS = Durations(
     address_drop=5,
 )
 
-# Settings beside those of tests.real_airflow; a busy machine needs longer timeouts.
+# Settings in addition to those of tests.real_airflow; a busy machine needs longer timeouts.
 AIRFLOW = {
     "CORE__LAZY_LOAD_PLUGINS": "False",
     "CORE__PARALLELISM": "8",
@@ -64,7 +64,6 @@ class Options:
 
     @property
     def dag_ids(self) -> tuple[str, ...]:
-        """IDs of the DAGs."""
         return tuple(f"shared_address_{number}" for number in range(self.dags))
 
     def run(self, number: int) -> tuple[str, datetime]:

@@ -25,7 +25,6 @@ _SLACK_SECONDS = 15
 
 
 def run_checks(outcome: Outcome, options: Options) -> list[Check]:
-    """Return every check of a soak."""
     events, stored = outcome.events, judge.writes(outcome.events)
     slack = timedelta(seconds=_SLACK_SECONDS * options.time_scale)
     causes = judge.Causes(events, dag_ids=options.dag_ids, slack=slack, lost=outcome.lost)

@@ -15,7 +15,6 @@ _RUNS_PER_KILL = 200
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.verification.stress", description=__doc__)
     parser.add_argument("--processes", type=int, default=16, help="worker processes (default: %(default)s)")
     parser.add_argument("--periods", type=int, default=200, help="for each of them (default: %(default)s)")
@@ -36,7 +35,6 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run, report, and return the exit code."""
     size = vars(parse(arguments))
     queue, runs = size.pop("queue"), size.pop("runs")
     options = Options(**size, kills=max(1, size["processes"] * size["periods"] // _RUNS_PER_KILL))

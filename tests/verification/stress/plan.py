@@ -74,7 +74,6 @@ class Options:
 
     @property
     def lock_store(self) -> str:
-        """The URI of the lock store."""
         return "dynamodb://leases?create=true" if self.store == "dynamodb" else "s3://leases/eip"
 
 

@@ -65,7 +65,6 @@ class Simulation:
         self._started = 0
 
     def start(self, process: Process, *, after: float = 0.0) -> None:
-        """Start a process."""
         self._started += 1
         heapq.heappush(self._queue, (self.now + after, self._started, process))
 

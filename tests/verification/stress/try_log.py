@@ -37,7 +37,6 @@ class TryEvent:
 
     @property
     def run_id(self) -> str:
-        """ID of the DAG run."""
         return f"{self.worker}-{self.run:04}"
 
 

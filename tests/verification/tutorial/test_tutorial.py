@@ -36,7 +36,6 @@ def section(heading: str) -> str:
 
 
 def commands(heading: str) -> str:
-    """Return all commands of a section."""
     return "".join(re.findall(r"```console\n(.*?)```", section(heading), re.DOTALL))
 
 
