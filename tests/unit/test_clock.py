@@ -1,4 +1,4 @@
-"""Another clock counts everywhere for a block; that nothing goes round it, ruff sees: TID251 in pyproject.toml."""
+"""A replaced clock is used everywhere within a block. Ruff finds code that bypasses it: TID251 in pyproject.toml."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from harness.simulated_clock import SimulatedClock
 
 
 class Shown:
-    """A clock that a sleep turns."""
+    """A clock that sleeping advances."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds

@@ -1,4 +1,4 @@
-"""Airflow's real StatsD logger, to a real socket; and which of Airflow's statistics a process uses."""
+"""Metrics through Airflow's real StatsD logger and a socket, and which statistics object a process uses."""
 
 from __future__ import annotations
 

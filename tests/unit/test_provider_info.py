@@ -1,4 +1,4 @@
-"""What Airflow discovers."""
+"""The provider metadata."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_the_metadata_is_what_airflows_schema_asks_for():
 
 
 def public_modules(kind: str, base: type) -> set[str]:
-    """The modules of a kind that bring a class for users; one in a package below counts for the package."""
+    """The modules of a kind with a class for users; a module in a subpackage counts for the subpackage."""
     package = importlib.import_module(f"airflow_eip_provider.{kind}")
     found = set()
     for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):

@@ -1,4 +1,4 @@
-"""A phase is a span inside of the task's own, and nothing where the task is not traced."""
+"""A phase is a child of the task's span; without a trace nothing is recorded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``airflow-eip audit`` on flow logs as AWS writes them, beside tenancies that were really lived."""
+"""``airflow-eip audit`` with flow logs in AWS's format, for sessions on the local EMR."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Logs:
         self._lines += [f"{who} {out} {when} {flags} egress OK", f"{who} {back} {when} 19 ingress OK"]
 
     def write(self, at: float, *, where: str = PLAIN, prefix: str = "", fields: str = FIELDS, name: str = "") -> None:
-        """Publish what was noted as one file, as the service does some minutes later."""
+        """Publish the noted records as one file, as the service does some minutes later."""
         end = datetime.fromtimestamp(at + 300, UTC)
         name = name or f"{ACCOUNT}_vpcflowlogs_eu-west-1_fl-0123456789abcdef0_{end:%Y%m%dT%H%MZ}_1a2b3c4d.log.gz"
         nothing = f"5 {ACCOUNT} eni-00000000000000001 - - - - - - - - - - {int(at)} {int(at) + 59} - - - NODATA"
@@ -63,7 +63,7 @@ class Logs:
         self._lines = []
 
     def skip(self, at: float) -> None:
-        """Note that the service could not capture everything."""
+        """Add a record of an incomplete capture."""
         self._lines.append(f"5 {ACCOUNT} eni-1 - - - - - - - - - - {int(at)} {int(at) + 59} - - - SKIPDATA")
 
 
@@ -74,7 +74,7 @@ def logs(s3: Any, clocked: Any) -> Logs:
 
 @pytest.fixture
 def audit(allocation_id: str, capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
-    """Carry the command out; the database is named by its address."""
+    """Run the command; the database is given by its address."""
 
     def run(*arguments: str, as_json: bool = True, database: str = DATABASE, uri: str = "s3://flow-logs") -> Said:
         capsys.readouterr()
@@ -87,7 +87,7 @@ def audit(allocation_id: str, capsys: pytest.CaptureFixture[str]) -> Callable[..
 
 @pytest.fixture
 def lease_period(left: Any, lock_store: str, clocked: Any, ec2: Any, emr: Any) -> Callable[..., dict[str, Any]]:
-    """Live a tenancy; return its primary node, its other nodes and the time in its middle."""
+    """Run a session; return its primary node, its other nodes and the time in its middle."""
 
     def live(dag_id: str = "daily", *, over: bool = True, **more: Any) -> dict[str, Any]:
         job_flow_id = left("production", dag_id=dag_id, age=600, lock_store=lock_store, **more)

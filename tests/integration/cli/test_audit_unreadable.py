@@ -1,4 +1,4 @@
-"""``airflow-eip audit`` on flow logs that cannot be read, or not to their end: it says so, and goes on."""
+"""``airflow-eip audit`` reports flow logs that it cannot read, completely or in part, and continues."""
 
 from __future__ import annotations
 

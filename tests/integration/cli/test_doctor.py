@@ -1,4 +1,4 @@
-"""``airflow-eip doctor``: one test for each finding, and what a sound setup looks like."""
+"""``airflow-eip doctor``: one test for each finding, and a setup without findings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ANYWHERE = [{"CidrIp": "0.0.0.0/0"}]
 
 @pytest.fixture
 def group(ec2: Any, overrides: dict[str, Any]) -> Callable[..., str]:
-    """Give the cluster a security group that is open to somebody on some ports."""
+    """Give the cluster a security group with open ports."""
 
     def make(
         *ports: tuple[int, int], parameter: str = "EmrManagedMasterSecurityGroup", protocol: str = "tcp", **to: Any
@@ -37,7 +37,7 @@ def group(ec2: Any, overrides: dict[str, Any]) -> Callable[..., str]:
 
 
 def subnet(ec2: Any, *, public: bool, assigns: bool = True) -> str:
-    """Make a subnet in a VPC of its own."""
+    """Create a subnet in a new VPC."""
     vpc_id = ec2.create_vpc(CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"]
     made = ec2.create_subnet(VpcId=vpc_id, CidrBlock="10.9.1.0/24")["Subnet"]["SubnetId"]
     ec2.modify_subnet_attribute(SubnetId=made, MapPublicIpOnLaunch={"Value": assigns})
@@ -342,7 +342,7 @@ def test_an_environment_without_a_name(examine, lock_store, left, monkeypatch):
 
 @pytest.fixture
 def refused(local_aws: Any, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """Expect wrong arguments to end with 2, and AWS not to be asked; return what is said."""
+    """Expect exit status 2 without a call to AWS; return the output."""
 
     def run(*arguments: str) -> str:
         assert main(["doctor", "--allocation-id", "eipalloc-0123456789abcdef0", *arguments]) == 2

@@ -1,4 +1,4 @@
-"""``airflow-eip doctor --fallbacks``: every candidate is checked, findings name it, and each thing is read once."""
+"""``airflow-eip doctor --fallbacks``: findings name the candidates, and everything is read once."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _in_zone_a(overrides: dict[str, Any], subnets: dict[str, str]) -> None:
 
 @pytest.fixture
 def examine_with(examine: Callable[..., Any], tmp_path: Path) -> Callable[..., Any]:
-    """Ask about the overrides and fallbacks of them."""
+    """Run the command with the overrides and these fallbacks."""
 
     def run(*fallbacks: Any, more: tuple[str, ...] = ()) -> Any:
         path = tmp_path / "fallbacks.json"

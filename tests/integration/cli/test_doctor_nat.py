@@ -1,4 +1,4 @@
-"""``airflow-eip doctor --binding nat-gateway``: one test for each finding, and what a sound setup looks like."""
+"""``airflow-eip doctor --binding nat-gateway``: one test for each finding, and a setup without findings."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def behind(network: Network, overrides: dict[str, Any], ec2: Any, monkeypatch: p
 
 @pytest.fixture
 def made(examine: Any, network: Network) -> Callable[..., Any]:
-    """Ask about a gateway that is made for the tenancy."""
+    """Run the command for a gateway that is created for the cluster."""
 
     def run(
         *arguments: str, subnet: str = network.public, tables: tuple[str, ...] = (network.table,), **how: Any
@@ -46,7 +46,7 @@ def made(examine: Any, network: Network) -> Callable[..., Any]:
 
 @pytest.fixture
 def existing(network: Network, ec2: Any, allocation_id: str, clocked: Any) -> str:
-    """A NAT gateway that has the address for good, and the private subnet's route to it."""
+    """A NAT gateway of the user's own with the address, and the private subnet's route to it."""
     gateway = ec2.create_nat_gateway(SubnetId=network.public, AllocationId=allocation_id)["NatGateway"]["NatGatewayId"]
     clocked.clock.advance(120)
     ec2.create_route(RouteTableId=network.table, DestinationCidrBlock=ANYWHERE, NatGatewayId=gateway)
@@ -55,7 +55,7 @@ def existing(network: Network, ec2: Any, allocation_id: str, clocked: Any) -> st
 
 @pytest.fixture
 def lasting(examine: Any) -> Callable[..., Any]:
-    """Ask about a gateway that has the address for good."""
+    """Run the command for a NAT gateway of the user's own."""
 
     def run(gateway: str, *, store: str | None = STORE, **how: Any) -> Any:
         lock = ["--lock-store", store] if store else []

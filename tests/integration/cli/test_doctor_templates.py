@@ -1,4 +1,4 @@
-"""``airflow-eip doctor`` on the file of a DAG: what is a template is skipped, and said; the rest is checked."""
+"""``airflow-eip doctor`` with a file that contains templates: their checks are reported as skipped."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ PLACE = ["--account", "123456789012", "--region", "eu-west-1"]
 
 @pytest.fixture
 def printed(capsys: pytest.CaptureFixture[str]) -> Any:
-    """Carry the command out and return the document."""
+    """Run the command and return the document."""
 
     def run(*arguments: str) -> dict[str, Any]:
         assert main([*NEEDED, *arguments]) == 0

@@ -1,4 +1,4 @@
-"""What is wrong with a fallback is refused before any changing call, and its name is in the error."""
+"""Wrong fallbacks are refused, by name, before any call that changes AWS."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def to_b(ec2: Any, overrides: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.fixture
 def refused(clocked: Any, create_operator: Any, assert_nothing_changed: Any) -> Any:
-    """Expect a task with these parameters to fail for good, with this in its error, and AWS unchanged."""
+    """Expect a task with these parameters to fail permanently with this error, and AWS to be unchanged."""
 
     def check(*in_message: str, **parameters: Any) -> None:
         before = clocked.events.last

@@ -1,4 +1,4 @@
-"""What tasks and triggers tell Airflow's statistics of a lease, and that each of it is told once."""
+"""The metrics of tasks and triggers, each of which is sent once."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Sent(list[tuple[str, float, dict[str, str]]]):
-    """What was sent, in place of a backend: names, values (seconds of timings), and tags."""
+    """A metrics backend that keeps names, values (timings in seconds) and tags."""
 
     def gauge(self, name: str, value: float, *, tags: dict[str, str]) -> None:
         self.append((name, value, tags))

@@ -1,4 +1,4 @@
-"""What is wrong with a NAT gateway's binding is refused before any changing call, naming the id and the fix."""
+"""Wrong bindings to NAT gateways are refused before any call that changes AWS."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ UNKNOWN_SUBNET, UNKNOWN_TABLE = "subnet-0123456789abcdef0", "rtb-0123456789abcde
 
 @pytest.fixture
 def refused(clocked: Any, nat: Any, assert_nothing_changed: Any) -> Any:
-    """Expect a task with these parameters to fail for good, with this in its error, and AWS unchanged."""
+    """Expect a task with these parameters to fail permanently with this error, and AWS to be unchanged."""
 
     def check(*in_message: str, **parameters: Any) -> None:
         clocked.events.clear()
@@ -142,7 +142,7 @@ def test_what_others_notice_is_warned_of(clocked, nat, network, ec2, logged):
 
 @pytest.fixture
 def existing(network: Network, ec2: Any, allocation_id: str, clocked: Any) -> str:
-    """A NAT gateway that has the address for good, and the private subnet's route to it."""
+    """A NAT gateway of the user's own with the address, and the private subnet's route to it."""
     made = ec2.create_nat_gateway(SubnetId=network.public, AllocationId=allocation_id)["NatGateway"]["NatGatewayId"]
     clocked.clock.advance(120)
     ec2.create_route(RouteTableId=network.table, DestinationCidrBlock="0.0.0.0/0", NatGatewayId=made)

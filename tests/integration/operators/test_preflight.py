@@ -1,4 +1,4 @@
-"""Bad input is refused before any changing call, with an error that names the id and the fix."""
+"""Invalid input is refused before any call that changes AWS, with an error that names the ID and the fix."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from harness.life import Task
 
 @pytest.fixture
 def refused(clocked: Any, create_operator: Any, assert_nothing_changed: Any) -> Any:
-    """Expect a task with these parameters to fail for good, with this in its error, and AWS unchanged."""
+    """Expect a task with these parameters to fail permanently with this error, and AWS to be unchanged."""
 
     def check(*in_message: str, **parameters: Any) -> None:
         before = len(clocked.events.read())
@@ -119,7 +119,7 @@ def test_everything_that_is_wrong_is_said_at_once(refused, overrides, clocked):
 
 @pytest.fixture
 def open_group(ec2, overrides):
-    """Give the cluster a security group that is open to all on a port."""
+    """Give the cluster a security group with a port that is open to the internet."""
 
     def make(port):
         vpc_id = ec2.describe_subnets(SubnetIds=[overrides["Instances"]["Ec2SubnetId"]])["Subnets"][0]["VpcId"]

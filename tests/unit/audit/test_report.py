@@ -1,4 +1,4 @@
-"""Whose a connection to a database was, by the lease periods and by the packets' way."""
+"""Verdicts on connections to a database, by the lease periods and the path of the packets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What EC2 says of an address and of who carries it, and what it does not say."""
+"""Reads of addresses and their holders."""
 
 from __future__ import annotations
 

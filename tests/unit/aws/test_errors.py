@@ -1,4 +1,4 @@
-"""What AWS's errors mean."""
+"""Which AWS errors are transient."""
 
 from __future__ import annotations
 

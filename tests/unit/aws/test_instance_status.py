@@ -1,4 +1,4 @@
-"""EC2's status checks, as AWS answers."""
+"""Reads of EC2's status checks."""
 
 from __future__ import annotations
 

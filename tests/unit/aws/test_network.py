@@ -1,4 +1,4 @@
-"""What is read of the network around a cluster, in one call of each kind."""
+"""Reads of the network of a cluster, with one call of each kind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A regional NAT gateway, which is in no subnet, anywhere in the region: no reading breaks."""
+"""All reads accept a regional NAT gateway, which is in no subnet."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Ec2:
 
 @pytest.fixture(params=[[], None, [{"AvailabilityZone": "eu-west-1a", "PublicIp": "203.0.113.9"}]])
 def elsewhere(request: pytest.FixtureRequest) -> dict[str, Any]:
-    """A regional gateway before, between and with addresses of its own."""
+    """A regional gateway without, with some and with all of its addresses."""
     return {**REGIONAL, "NatGatewayAddresses": request.param}
 
 

@@ -1,4 +1,4 @@
-"""Which route table decides for a subnet, and where its default route leads."""
+"""Reads of route tables and their default routes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Why a cluster did not start, and whether another candidate may."""
+"""Why a cluster did not start, and whether another candidate may start."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where EMR writes the logs of a step, whether it has, and what can be read of a damaged one."""
+"""The location of step logs, whether EMR has written them, and reading damaged ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a load balancer will reach a node, as AWS answers."""
+"""Checks whether a load balancer can reach a node."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def ranges(*networks: str) -> dict[str, Any]:
 
 @pytest.fixture
 def problems(stubbed: Any) -> Any:
-    """Return what is found, with the rules of the node's security group."""
+    """Return the problems for some rules of the node's security group."""
 
     def find(
         *rules: dict[str, Any],

@@ -1,4 +1,4 @@
-"""What is read of Availability Zones: their states, and which instance types they offer."""
+"""Reads of Availability Zones: their states, and the instance types that they offer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What fallbacks may hold: texts as templates render them are read, and what has the wrong form is refused by name."""
+"""Checks of fallbacks: rendered strings are parsed, and errors name the wrong fallback."""
 
 from __future__ import annotations
 

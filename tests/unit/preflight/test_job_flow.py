@@ -1,4 +1,4 @@
-"""The checks of RunJobFlow's parameters, each on what it must object to and on what it must not."""
+"""The checks of RunJobFlow's parameters, with valid and invalid ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Instance groups, fleets and the two old parameters, in one form; whatever else stands there is left out."""
+"""Instance groups, fleets and the two old parameters, in one form; invalid values are left out."""
 
 from __future__ import annotations
 
