@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Carry out one command and return its exit status."""
+    """Run one command and return its exit status."""
     parser = make_parser()
     complete(parser)
     options = parser.parse_args(arguments)
@@ -23,8 +23,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def script() -> None:
-    """Be the console script: without what Airflow's hooks tell of every connection, unless somebody asks for that."""
-    os.environ.setdefault("AIRFLOW__LOGGING__LOGGING_LEVEL", "WARNING")  # read when Airflow is imported
+    """Run the console script; Airflow's hooks log every connection that they read unless the log level is set."""
+    os.environ.setdefault("AIRFLOW__LOGGING__LOGGING_LEVEL", "WARNING")  # Airflow reads it when it is imported
     sys.exit(main())
 
 

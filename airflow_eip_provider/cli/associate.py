@@ -1,14 +1,26 @@
-"""``airflow-eip associate``: put the address on a cluster that no task launched."""
+"""``airflow-eip associate``: associate an address with a cluster that no task launched."""
 
 from __future__ import annotations
 
 import functools
+import secrets
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow_eip_provider.cli.command import FAILED, OK, Command, Parser, add_common_arguments, span
+from airflow_eip_provider.aws.tags import CLUSTER_TAG, FUNCTION_TAG
+from airflow_eip_provider.cli.arguments import (
+    add_common_arguments,
+    checked_environment,
+    checked_job_flow_id,
+    duration,
+)
+from airflow_eip_provider.cli.command import FAILED, OK, Command, Parser
 from airflow_eip_provider.cli.output import note, only_the_result, print_json
+from airflow_eip_provider.cli.signals import StoppedOnce
 from airflow_eip_provider.exceptions import AddressBusyError, InvalidInputError, NotKnownYetError, WaitTimeoutError
+from airflow_eip_provider.lease.description import holder_of
+from airflow_eip_provider.lease.owners import attempt_for, cluster_owner, is_cluster_owner, newest_try
+from airflow_eip_provider.lease.record import LIMITS, Phase
 
 if TYPE_CHECKING:
     import argparse
@@ -16,28 +28,31 @@ if TYPE_CHECKING:
 
     from airflow_eip_provider.aws.addresses import Address, Instance
     from airflow_eip_provider.cli.session import Session
-    from airflow_eip_provider.lease.record import Attempt, Lease, Record
+    from airflow_eip_provider.lease.record import Attempt, Lease
     from airflow_eip_provider.lease_client.interface import LeaseClient
     from airflow_eip_provider.parameters_file import Parameters
     from airflow_eip_provider.triggers.observed import Observed
     from airflow_eip_provider.triggers.verdict import Verdict
 
-BY_HAND = "by-hand"  # the owner's environment where none is named, as that of the bootstrap action
+BY_HAND = "by-hand"  # the environment in the owner's name if none is given, as in the bootstrap action
 
 DESCRIPTION = """\
-Put an Elastic IP on the primary node of a running EMR cluster that was launched by hand or by another scheduler. The
-cluster is the one in the VPC clusterVPCID whose tag ClusterFunction is clusterFunctionTagValue, if the file has that
-value; or the one that --job-flow-id names. With two that match, nothing is done.
+Associate an Elastic IP with the primary node of a running EMR cluster that was launched by hand or by another
+scheduler. The cluster is the one that --job-flow-id names, or the one in the VPC clusterVPCID whose tag ClusterFunction
+is clusterFunctionTagValue; without that value in the file, the VPC alone decides. If several clusters match, nothing is
+changed.
 
-The address is never taken from another: the command waits for it. With a lock store it queues there, behind and before
-the tasks of Airflow, in the name ENVIRONMENT/cluster/ID. It ends when the address is on the cluster, which it then
-keeps until "airflow-eip release", or until the cluster ends. When it fails or is stopped, what it did is undone. Given
-again for the same cluster, it goes on for an earlier one, which ends."""
+The address is never taken from another resource: the command waits while it is in use. With a lock store, the command
+and the tasks of Airflow wait in one queue; the name of the owner is ENVIRONMENT/cluster/ID.
+
+The command ends when the address is on the cluster. The cluster keeps the address until "airflow-eip release", or until
+it terminates. If the command fails or is stopped, it undoes its changes. A second command for the same cluster
+continues the first one, which then ends."""
 
 EXAMPLES = r"""
-# the cluster that the file describes by its VPC and tag
+# The cluster that the file describes by its VPC and tag
 airflow-eip associate --parameters parametersValues.json
-# a cluster by its id, and up to two hours in the queue
+# A cluster by its ID, waiting up to two hours for the address
 airflow-eip associate --parameters parametersValues.json \
     --job-flow-id j-1ABCDEFGHIJKL --wait 2h --lock-store dynamodb://leases"""
 
@@ -48,31 +63,33 @@ def add_arguments(parser: Parser) -> None:
         "--parameters",
         required=True,
         metavar="FILE",
-        help="the parametersValues.json: allocationID, clusterVPCID and, if there is one, clusterFunctionTagValue",
+        help="a parametersValues.json with allocationID, clusterVPCID and, optionally, clusterFunctionTagValue",
     )
-    parser.add_argument("--job-flow-id", metavar="ID", help="the cluster, instead of its tag; the VPC is still checked")
+    parser.add_argument(
+        "--job-flow-id", metavar="ID", help="the cluster (default: the one with the tag); it must be in clusterVPCID"
+    )
     parser.add_argument(
         "--wait",
-        type=span,
+        type=duration,
         default="30m",
-        metavar="SPAN",
-        help="how long to wait for the primary node of --job-flow-id and for the address, e.g. 2h or 0 (default: 30m)",
+        metavar="DURATION",
+        help="how long to wait for the start of the cluster of --job-flow-id and for the address, e.g. 2h or 0 "
+        "(default: 30m)",
     )
     parser.add_argument(
         "--environment",
         metavar="NAME",
-        help="the first part of the name in the lock store (default: the option environment of section eip of "
-        "airflow.cfg, else by-hand)",
+        help="the first part of the owner name in the lock store (default: the option environment in section eip of "
+        "airflow.cfg, or by-hand)",
     )
     add_common_arguments(parser)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Find the cluster, wait, and associate."""
+    """Find the cluster, wait for the address, and associate it."""
     with only_the_result():
-        from airflow_eip_provider.cli.address import checked_environment, checked_job_flow_id
         from airflow_eip_provider.cli.session import lock_store_of, open_session
-        from airflow_eip_provider.cli.waiting import deadline_after, stopped_by_signals
+        from airflow_eip_provider.cli.waiting import deadline_after
         from airflow_eip_provider.operators.owner import own_environment
         from airflow_eip_provider.parameters_file import read_parameters
 
@@ -81,12 +98,13 @@ def run(options: argparse.Namespace) -> int:
         lock_store = lock_store_of(options)
         environment = checked_environment(options.environment) or own_environment() or BY_HAND
         session = open_session(options)
-        note(session)
-        work = _Association(session, parameters, lock_store, wait=options.wait, deadline=deadline_after(options.wait))
-        with stopped_by_signals():
-            facts = work.perform(job_flow_id or _tagged_cluster(session, parameters), environment)
+        association = _Association(
+            session, parameters, lock_store, wait=options.wait, deadline=deadline_after(options.wait)
+        )
+        with StoppedOnce("undoing what was changed"):
+            facts = association.associate(job_flow_id or _tagged_cluster(session, parameters), environment)
     if options.json:
-        print_json({"account": session.account, "region": session.region, **facts})
+        print_json({**session.facts, **facts})
     else:
         print(
             f"Elastic IP {facts['allocation_id']} ({facts['public_ip']}) is on cluster {facts['job_flow_id']} "
@@ -96,33 +114,32 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _tagged_cluster(session: Session, parameters: Parameters) -> str:
-    """Find the one running cluster that the parameters describe."""
+    """Return the only running cluster that the parameters describe."""
     from airflow_eip_provider.aws.addresses import read_running_primaries
-    from airflow_eip_provider.aws.tags import CLUSTER_TAG, FUNCTION_TAG
 
     value = parameters.tag_value
     tags = {} if value is None else {FUNCTION_TAG: value}
-    found = read_running_primaries(session.hooks.eip.conn, parameters.vpc_id, tags=tags)
-    if len(found) == 1:
-        return found[0].tags[CLUSTER_TAG]
-    tagged = "" if value is None else f" with tag {FUNCTION_TAG}={value}"
-    doing = f"looking for the cluster in VPC '{parameters.vpc_id}'{tagged}"
-    if not found:
+    primaries = read_running_primaries(session.hooks.eip.conn, parameters.vpc_id, tags=tags)
+    if len(primaries) == 1:
+        return primaries[0].tags[CLUSTER_TAG]
+    with_tag = "" if value is None else f" with tag {FUNCTION_TAG}={value}"
+    doing = f"looking for the cluster in VPC '{parameters.vpc_id}'{with_tag}"
+    if not primaries:
         raise InvalidInputError(
             doing,
-            problem="no primary node of an EMR cluster runs there",
+            problem="no primary node of an EMR cluster is running there",
             remedy="launch it first, check clusterVPCID and clusterFunctionTagValue, or name it: --job-flow-id",
         )
-    which = ", ".join(f"instance '{i.instance_id}' of cluster '{i.tags.get(CLUSTER_TAG)}'" for i in found)
+    matches = ", ".join(f"instance '{i.instance_id}' of cluster '{i.tags.get(CLUSTER_TAG)}'" for i in primaries)
     raise InvalidInputError(
         doing,
-        problem=f"{len(found)} primary nodes match: {which}",
-        remedy="name the cluster: --job-flow-id; a cluster with three primaries cannot carry an address",
+        problem=f"{len(primaries)} primary nodes match: {matches}",
+        remedy="name the cluster: --job-flow-id; an address cannot be used with a cluster that has three primary nodes",
     )
 
 
 class _Association:
-    """The way of one address to one cluster."""
+    """Associates one address with one cluster."""
 
     def __init__(
         self, session: Session, parameters: Parameters, lock_store: str | None, *, wait: timedelta, deadline: float
@@ -138,9 +155,8 @@ class _Association:
         self._foreground = Foreground(deadline=deadline, say=note)
         self._binder = Binder(session.hooks.eip, parameters.allocation_id)
 
-    def perform(self, job_flow_id: str, environment: str) -> dict[str, Any]:
-        """Primary running → lease → address free → bound → handed over; return where the address is."""
-        from airflow_eip_provider.lease.owners import cluster_owner
+    def associate(self, job_flow_id: str, environment: str) -> dict[str, Any]:
+        """Wait for the primary node, the lease and the address; associate, and hand over; return where it is."""
         from airflow_eip_provider.operators.binder import bound_facts
 
         self._preflight()
@@ -151,15 +167,19 @@ class _Association:
         lease_client.check()
         record = lease_client.read().record
         address, lease = self._binder.address(), record.lease
-        is_there = address.network_interface_id == instance.network_interface_id
-        if not is_there or lease is None or _is_unsettled(lease, job_flow_id):
-            address, token = self._bind_leased(lease_client, _attempt(record, name), instance)
+        is_on_primary = address.network_interface_id == instance.network_interface_id
+        if not is_on_primary or lease is None or _is_unsettled(lease, job_flow_id):
+            try_number = 1 + newest_try(record, name)
+            attempt = attempt_for(name, try_number=try_number, nonce=secrets.token_hex(8))
+            address, token = self._bind_leased(lease_client, attempt, instance)
         elif lease.resource_id == job_flow_id:
             token = lease.token
         else:
             token = None
-            who = f"'{lease.attempt.name}' has its lease"
-            note(f"warning: the address is on cluster {job_flow_id} already, but {who} in {self._lock_store}")
+            note(
+                f"warning: the address is already on cluster {job_flow_id}, but '{lease.attempt.name}' has its lease "
+                f"in {self._lock_store}"
+            )
         return bound_facts(address, job_flow_id=job_flow_id, token=token)
 
     def _preflight(self) -> None:
@@ -171,18 +191,19 @@ class _Association:
             note(f"warning: {warning}")
 
     def _primary(self, job_flow_id: str) -> Instance:
-        """Wait until the primary instance can carry the address, and check where it is."""
+        """Wait until the primary instance is running, and check its VPC."""
         from airflow_eip_provider.triggers.emr import judge_primary_running
 
-        seen = self._until(lambda observed: judge_primary_running(observed, job_flow_id))
-        if seen.status == "pending":
-            raise WaitTimeoutError(f"cluster '{job_flow_id}' to run", last_seen=seen.message, bound="--wait")
-        instance = self._hooks.eip.get_instance(seen.data["instance_id"])
+        verdict = self._wait_until(lambda observed: judge_primary_running(observed, job_flow_id))
+        if verdict.status == "pending":
+            raise WaitTimeoutError(f"cluster '{job_flow_id}' to run", last_seen=verdict.message, bound="--wait")
+        instance_id = verdict.data["instance_id"]
+        instance = self._hooks.eip.get_instance(instance_id)
         if instance is None or instance.vpc_id != self._vpc_id:
             where = f"in VPC '{instance.vpc_id}'" if instance else "gone"
             raise InvalidInputError(
                 f"associating Elastic IP '{self._allocation_id}' with cluster '{job_flow_id}'",
-                problem=f"its primary instance '{seen.data['instance_id']}' is {where}, not in VPC '{self._vpc_id}'",
+                problem=f"its primary instance '{instance_id}' is {where}, not in VPC '{self._vpc_id}'",
                 remedy="correct clusterVPCID, or name the right cluster",
             )
         return instance
@@ -190,7 +211,7 @@ class _Association:
     def _bind_leased(
         self, lease_client: LeaseClient, attempt: Attempt, instance: Instance
     ) -> tuple[Address, int | None]:
-        from airflow_eip_provider.aws.tags import CLUSTER_TAG
+        """Acquire the lease, bind the address and hand over; undo what was done if that fails."""
         from airflow_eip_provider.cli.waiting import deadline_after
         from airflow_eip_provider.lease_client.interface import Undo
         from airflow_eip_provider.lease_client.waiting import HANDOVER_PATIENCE_SECONDS, Foreground
@@ -200,32 +221,30 @@ class _Association:
         try:
             token = self._acquire(lease_client, attempt, job_flow_id)
             address = self._bind(job_flow_id, instance)
-            handing = Foreground(deadline=deadline_after(timedelta(seconds=HANDOVER_PATIENCE_SECONDS)), say=note)
-            handing.persist(lambda: lease_client.hand_over(attempt, token=token, resource_id=job_flow_id))
-        except BaseException as failed:
-            # When it was refused, something else put there what the cluster carries by now.
-            made = self._binder.may_have_bound and not isinstance(failed, InvalidInputError)
+            handover = Foreground(deadline=deadline_after(timedelta(seconds=HANDOVER_PATIENCE_SECONDS)), say=note)
+            handover.persist(lambda: lease_client.hand_over(attempt, token=token, resource_id=job_flow_id))
+        except BaseException as failure:
+            # After a refusal, an association of the address with this cluster is not from this command.
+            may_have_bound = self._binder.may_have_bound and not isinstance(failure, InvalidInputError)
             undo = Undo(
                 attempt,
-                job_flow_id if made else None,
+                job_flow_id if may_have_bound else None,
                 token=token,
                 association_id=self._binder.association_id,
-                may_lag=made,
+                may_lag=may_have_bound,
             )
             try:
                 lease_client.undo(undo)
             except Exception as error:
-                note(f"undoing it failed, too: {error}")
-                note(f"what is left is cluster {job_flow_id}'s: the same command again goes on from there")
+                note(f"undoing the changes failed, too: {error}")
+                note(f"what was not undone belongs to cluster {job_flow_id}: run the same command again to continue")
             raise
         return address, token
 
     def _acquire(self, lease_client: LeaseClient, attempt: Attempt, job_flow_id: str) -> int | None:
-        """Queue until the lease is this owner's; return its fencing token, if there is one."""
-        from airflow_eip_provider.lease.description import holder_of
+        """Queue until the lease is acquired; return its fencing token, or ``None`` without a lock store."""
         from airflow_eip_provider.lease.observation import LeaseRequest
         from airflow_eip_provider.lease.protocol import Acquired, Queued
-        from airflow_eip_provider.lease.record import LIMITS
 
         lease_request = LeaseRequest(attempt, handover_seconds=LIMITS.surface, wants=job_flow_id)
         entered = self._foreground.acquire(lease_client, lease_request)
@@ -234,57 +253,57 @@ class _Association:
         if not isinstance(entered, Acquired):
             raise self._busy(self._binder.place())
         if entered.token is not None:
-            note(f"the lease is that of '{attempt.name}', token {entered.token}")
+            note(f"acquired the lease as '{attempt.name}', token {entered.token}")
         return entered.token
 
     def _bind(self, job_flow_id: str, instance: Instance) -> Address:
-        """Wait until nothing carries the address, and bind it."""
+        """Wait until the address is free, and bind it."""
         from airflow_eip_provider.triggers.eip import judge_association
 
-        def free(seen: Observed) -> Verdict:
-            return judge_association(seen, self._allocation_id, job_flow_id=job_flow_id, expect="free", or_left=True)
+        def judge_free(observed: Observed) -> Verdict:
+            return judge_association(
+                observed, self._allocation_id, job_flow_id=job_flow_id, expect="free", or_left=True
+            )
 
-        attempt = functools.partial(self._try_to_bind, job_flow_id, instance)
-        bound = self._foreground.persist(attempt)
-        while bound is None:
-            if self._until(free).status == "pending":
+        try_to_bind = functools.partial(self._try_to_bind, job_flow_id, instance)
+        address = self._foreground.persist(try_to_bind)
+        while address is None:
+            if self._wait_until(judge_free).status == "pending":
                 raise self._busy(self._binder.place())
-            bound = self._foreground.persist(attempt)
-            if bound is None and not self._foreground.rest():
+            address = self._foreground.persist(try_to_bind)
+            if address is None and not self._foreground.rest():
                 raise self._busy(self._binder.place())
-        return bound
+        return address
 
     def _try_to_bind(self, job_flow_id: str, instance: Instance) -> Address | None:
-        """Bind the address if it is free; else see to it that it can become so."""
+        """Bind the address if it is free; otherwise free it if a terminated cluster left it on its NAT gateway."""
         from airflow_eip_provider.aws.nat_gateway_changes import remove_leftover_gateway
 
-        interface = str(instance.network_interface_id)
+        interface_id = str(instance.network_interface_id)
         try:
-            bound = self._binder.bind(network_interface_id=interface, instance_id=instance.instance_id)
+            address = self._binder.bind(network_interface_id=interface_id, instance_id=instance.instance_id)
         except NotKnownYetError:
-            self._primary(job_flow_id)  # or else it is not known any more
+            self._primary(job_flow_id)  # raises if the interface is unknown because the cluster has ended
             raise
-        if bound is None:
+        if address is None:
             self._check_not_beside(instance)
             remove_leftover_gateway(self._hooks.eip.conn, self._hooks.emr.conn, allocation_id=self._allocation_id)
-        return bound
+        return address
 
     def _check_not_beside(self, instance: Instance) -> None:
-        from airflow_eip_provider.aws.tags import CLUSTER_TAG
-
         self._binder.check_not_beside(
             network_interface_id=str(instance.network_interface_id),
             instance_id=instance.instance_id,
             job_flow_id=instance.tags[CLUSTER_TAG],
         )
 
-    def _until(self, judge: Callable[[Observed], Verdict]) -> Verdict:
+    def _wait_until(self, judge: Callable[[Observed], Verdict]) -> Verdict:
         from airflow_eip_provider.cli.waiting import wait_until
 
         return wait_until(judge, self._hooks.client_for, deadline=self._foreground.deadline)
 
     def _busy(self, place: str) -> AddressBusyError:
-        """Return the error of a wait that has ended, for a place or a lease in words."""
+        """Return the error for a wait that timed out, from the description of an address or a lease."""
         holder = place.removeprefix("on ").removeprefix("held by ")
         for free in ("not associated", "no owner"):
             holder = holder.replace(free, "nobody now", 1)
@@ -292,32 +311,20 @@ class _Association:
 
 
 def _is_unsettled(lease: Lease, job_flow_id: str) -> bool:
-    """Whether an earlier command for this cluster did not hand over, or the address is about to leave it."""
-    from airflow_eip_provider.lease.owners import is_cluster_owner
-    from airflow_eip_provider.lease.record import Phase
-
-    own = is_cluster_owner(lease.attempt.name, job_flow_id)
-    return lease.phase is not Phase.ACTIVE and (own or lease.resource_id == job_flow_id)
-
-
-def _attempt(record: Record, name: str) -> Attempt:
-    """Return an attempt of the cluster that is newer than those that are known."""
-    import secrets
-
-    from airflow_eip_provider.lease.owners import attempt_for, newest_try
-
-    return attempt_for(name, try_number=1 + newest_try(record, name), nonce=secrets.token_hex(8))
+    """Return whether an earlier command for this cluster did not hand over, or the lease is being released."""
+    is_own = is_cluster_owner(lease.attempt.name, job_flow_id)
+    return lease.phase is not Phase.ACTIVE and (is_own or lease.resource_id == job_flow_id)
 
 
 COMMAND = Command(
     "associate",
-    "put the address on a cluster that was launched elsewhere",
+    "associate an address with a cluster launched elsewhere",
     DESCRIPTION,
     add_arguments,
     run,
     examples=EXAMPLES,
     exit_statuses={
         OK: "the address is on the cluster",
-        FAILED: "an error, or no address in time",
+        FAILED: "an error, or the address was not free in time",
     },
 )

@@ -1,4 +1,4 @@
-"""``airflow-eip bootstrap-script``: a bootstrap action for clusters that Airflow does not launch."""
+"""``airflow-eip bootstrap-script``: generate a bootstrap action for clusters that Airflow does not launch."""
 
 from __future__ import annotations
 
@@ -6,27 +6,29 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from airflow_eip_provider.cli.command import OK, Command, Parser, add_json_argument, span
-from airflow_eip_provider.cli.output import only_the_result, print_json, write_or_print, written
-from airflow_eip_provider.cli.usage import reading_arguments
+from airflow_eip_provider.cli.arguments import add_json_argument, checked_environment, duration, reading_arguments
+from airflow_eip_provider.cli.command import OK, Command, Parser
+from airflow_eip_provider.cli.output import only_the_result, print_document
+from airflow_eip_provider.exceptions import UsageError
 
 if TYPE_CHECKING:
     import argparse
 
 DESCRIPTION = """\
-Print a bootstrap action that puts an Elastic IP on the primary node of the cluster that runs it: for clusters that are
-launched outside Airflow. Put it into S3, and name it as a bootstrap action; its argument is a parametersValues.json,
-s3://BUCKET/PATH/parametersValues.json, of which it reads allocationID and clusterVPCID.
+Generate a bootstrap action that associates an Elastic IP with the primary node of the cluster that runs it. Use it for
+clusters that are launched outside Airflow: copy the script to S3 and name it as a bootstrap action of the cluster. Its
+argument is the S3 URI of a parametersValues.json, from which it reads allocationID and clusterVPCID.
 
-It never takes the address from another; while it is busy, it waits. With --lock-store it queues behind the jobs of
-Airflow and they behind it; that needs EMR 7. What the role of the nodes must be allowed: docs/bootstrap-action.md.
+The script never takes the address from another resource: it waits while the address is in use. With --lock-store, the
+cluster and the jobs of Airflow wait for the address in one queue; this needs EMR 7. For the IAM permissions of the EC2
+instance profile see docs/bootstrap-action.md.
 
-AWS is not asked."""
+The command does not call AWS."""
 
 EXAMPLES = r"""
-# wait up to 45 minutes for the address
+# Wait up to 45 minutes for the address
 airflow-eip bootstrap-script --wait 45m --output associate_eip.sh
-# queue with the DAGs that use the same lock store
+# Share a queue with the DAGs that use the same lock store
 airflow-eip bootstrap-script --lock-store dynamodb://leases \
     --output associate_eip.sh"""
 
@@ -35,69 +37,63 @@ _LIMIT = timedelta(hours=1)  # EMR's for bootstrap actions, about
 
 def add_arguments(parser: Parser) -> None:
     """Declare the arguments."""
-    parser.add_argument("--output", type=Path, metavar="FILE", help="where to write the script (default: print it)")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write the script to this file (default: print it)")
     parser.add_argument(
         "--wait",
-        type=span,
+        type=duration,
         default="30m",
-        metavar="SPAN",
-        help="how long it waits for the address, less than an hour (default: 30m)",
+        metavar="DURATION",
+        help="how long the script waits for the address, less than an hour (default: 30m)",
     )
     parser.add_argument(
         "--when-busy",
         choices=["fail", "continue"],
         default="fail",
-        help="what a cluster does that did not get the address in time: 'fail' (default), or 'continue' without it",
+        help="what happens if the address is still in use after that: 'fail' ends the cluster (default), 'continue' "
+        "starts it without the address",
     )
     parser.add_argument(
         "--lock-store",
         metavar="URI",
-        help="take part in the lock: the dynamodb:// lock store that all others use, or none (default: none)",
+        help="the dynamodb:// lock store that all users of the address share, or 'none' (default: none)",
     )
     parser.add_argument(
         "--environment",
         default="by-hand",
         metavar="NAME",
-        help="what the names of these owners begin with, before /cluster/j-... (default: by-hand)",
+        help="the first part of the owner name ENVIRONMENT/cluster/ID in the lock store (default: by-hand)",
     )
     add_json_argument(parser)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Make the script."""
+    """Generate the script."""
     with only_the_result():
         from airflow_eip_provider.bootstrap_action.bundle import Options, bootstrap_script
-        from airflow_eip_provider.cli.address import checked_environment
-        from airflow_eip_provider.exceptions import UsageError
 
         checked_environment(options.environment)
         if options.wait >= _LIMIT:
             problem = f"{options.wait} is too long: EMR ends a cluster whose bootstrap actions take about an hour"
             remedy = "give less, such as 45m; for a longer wait, run 'airflow-eip associate' elsewhere, or use a DAG"
             raise UsageError("reading --wait", problem=problem, remedy=remedy)
-        given = Options(
-            wait_seconds=int(options.wait.total_seconds()),
-            goes_on=options.when_busy == "continue",
-            lock_store=None if options.lock_store == "none" else options.lock_store,
-            environment=options.environment,
-        )
         with reading_arguments("--lock-store"):
-            script = bootstrap_script(given)
-    if options.json:
-        print_json(written(script, options.output, name="script"))
-    else:
-        write_or_print(script, options.output)
+            script = bootstrap_script(
+                Options(
+                    wait_seconds=int(options.wait.total_seconds()),
+                    goes_on=options.when_busy == "continue",
+                    lock_store=None if options.lock_store == "none" else options.lock_store,
+                    environment=options.environment,
+                )
+            )
+    print_document(script, options.output, json_key="script" if options.json else "")
     return OK
 
 
 COMMAND = Command(
     "bootstrap-script",
-    "make a bootstrap action for clusters of other launchers",
+    "generate a bootstrap action for clusters launched elsewhere",
     DESCRIPTION,
     add_arguments,
     run,
     examples=EXAMPLES,
-    exit_statuses={
-        OK: "printed or written",
-    },
 )

@@ -1,4 +1,4 @@
-"""Every command there is, and how one is carried out."""
+"""All commands, and how one is run."""
 
 from __future__ import annotations
 
@@ -19,43 +19,33 @@ from airflow_eip_provider.cli import (
     status,
     wait,
 )
-from airflow_eip_provider.cli.command import FAILED, INTERRUPTED, WRONG
+from airflow_eip_provider.cli.command import FAILED, INTERRUPTED, WRONG, Command
 from airflow_eip_provider.cli.output import note
 from airflow_eip_provider.exceptions import ElasticIpError, UsageError
 
 if TYPE_CHECKING:
     import argparse
 
-    from airflow_eip_provider.cli.command import Command
-
-COMMANDS: tuple[Command, ...] = (
-    associate.COMMAND,
-    audit.COMMAND,
-    bootstrap_script.COMMAND,
-    doctor.COMMAND,
-    drill.COMMAND,
-    history.COMMAND,
-    iam_policy.COMMAND,
-    import_cluster.COMMAND,
-    reap.COMMAND,
-    release.COMMAND,
-    selftest.COMMAND,
-    status.COMMAND,
-    wait.COMMAND,
-)
-
-# What `airflow-eip --help` lists, by task.
-GROUPS: dict[str, tuple[str, ...]] = {
-    "Prepare and check": ("doctor", "iam-policy", "selftest"),
-    "Keep a cluster available": ("drill",),
-    "See and wait": ("status", "history", "wait"),
-    "Clusters that no task launched": ("associate", "release", "bootstrap-script", "import-cluster"),
-    "Clean up and audit": ("reap", "audit"),
+# The order in which `airflow-eip --help` lists them.
+GROUPS: dict[str, tuple[Command, ...]] = {
+    "Prepare and check": (doctor.COMMAND, iam_policy.COMMAND, selftest.COMMAND),
+    "Keep a cluster available": (drill.COMMAND,),
+    "See and wait": (status.COMMAND, history.COMMAND, wait.COMMAND),
+    "Clusters that no task launched": (
+        associate.COMMAND,
+        release.COMMAND,
+        bootstrap_script.COMMAND,
+        import_cluster.COMMAND,
+    ),
+    "Clean up and audit": (reap.COMMAND, audit.COMMAND),
 }
+COMMANDS: list[Command] = sorted(
+    (command for commands in GROUPS.values() for command in commands), key=lambda command: command.name
+)
 
 
 def execute(command: Command, options: argparse.Namespace) -> int:
-    """Carry a command out and return its exit status; an error that can be expected is said without a traceback."""
+    """Run a command and return its exit status; print an expected error without a traceback."""
     try:
         return command.run(options)
     except KeyboardInterrupt:
@@ -69,7 +59,7 @@ def execute(command: Command, options: argparse.Namespace) -> int:
 
 
 def _is_expected(error: Exception) -> bool:
-    """Whether the error is ours, AWS's, or that of what stands between."""
+    """Return whether it is an error of this package, of AWS, or of the network."""
     if isinstance(error, ElasticIpError):
         return True
     from botocore.exceptions import BotoCoreError, ClientError

@@ -16,21 +16,20 @@ if TYPE_CHECKING:
 
     from airflow_eip_provider.cli.command import Command
 
-
 _HELP_COLUMN = 24  # argparse's
 
 
-class _Arguments:
-    """Collects what a command declares, as Airflow's command line wants it."""
+class _ArgumentCollector:
+    """Collects the arguments that a command declares, in the form that Airflow's command line needs."""
 
     def __init__(self, command: Command) -> None:
         self.collected: list[Arg] = []
         command.add_arguments(self)
 
     def add_argument(self, *flags: str, **options: Any) -> None:
-        """Collect one argument; Airflow shows lines of help as they are."""
-        given = {**options, "help": wrapped(options["help"], beside=_HELP_COLUMN)}
-        self.collected.append(Arg(flags, **given))  # type: ignore[no-untyped-call]
+        """Collect one argument; its help is wrapped here, because Airflow does not wrap it."""
+        options["help"] = wrapped(options["help"], reserved=_HELP_COLUMN)
+        self.collected.append(Arg(flags, **options))  # type: ignore[no-untyped-call]
 
 
 def _run(command: Command, options: argparse.Namespace) -> None:
@@ -46,7 +45,7 @@ def get_eip_cli_commands() -> list[GroupCommand]:
             description=command.wrapped_description,
             epilog=command.epilog("airflow eip"),
             func=functools.partial(_run, command),
-            args=_Arguments(command).collected,
+            args=_ArgumentCollector(command).collected,
         )
         for command in COMMANDS
     ]

@@ -1,22 +1,27 @@
-"""``airflow-eip doctor``: what would keep a cluster from working with its address, before anything is launched."""
+"""``airflow-eip doctor``: check the configuration of a cluster and its address before anything is launched."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from airflow_eip_provider.cli.address import add_pool_arguments, named_addresses
-from airflow_eip_provider.cli.command import FAILED, FOUND, OK, Command, Parser, add_common_arguments
+from airflow_eip_provider.cli.arguments import (
+    add_common_arguments,
+    add_pool_arguments,
+    named_addresses,
+    read_fallbacks,
+    read_job_flow_overrides,
+    reading_arguments,
+)
+from airflow_eip_provider.cli.command import FAILED, FOUND, OK, Command, Parser
 from airflow_eip_provider.cli.findings import facts_of, print_outcomes
 from airflow_eip_provider.cli.output import note, only_the_result, print_json
-from airflow_eip_provider.cli.usage import read_json_file, reading_arguments
 from airflow_eip_provider.exceptions import UsageError
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator, Sequence
 
-    from airflow_eip_provider.candidates import Candidate
     from airflow_eip_provider.cli.session import Session
     from airflow_eip_provider.operators.bindings import Binding
     from airflow_eip_provider.preflight import Finding, Outcome, Plan, Setup
@@ -24,37 +29,38 @@ if TYPE_CHECKING:
 PRIMARY, NAT_GATEWAY = "primary", "nat-gateway"
 
 DESCRIPTION = """\
-Check what a cluster with an Elastic IP depends on: the address, its permissions, the subnet and its zone, the shape of
-the cluster, its security groups and what they let in, and the lock store; for a NAT gateway, what it takes to make one
-or the one there is, and the routes that lead to it; with fallbacks, all of it for each. Nothing is changed, and nothing
-launched.
-EmrCreateWithStaticIpOperator makes the same checks before it launches a cluster.
+Check everything that a cluster with an Elastic IP depends on: the address, the IAM permissions, the subnet and its
+zone, the configuration of the cluster, its security groups, and the lock store. With --binding nat-gateway, also check
+the NAT gateway and the routes to it. With --fallbacks, check every candidate. EmrCreateWithStaticIpOperator makes the
+same checks before it launches a cluster. The command changes nothing and launches nothing.
 
-Each finding says what is wrong, why that matters, and how to fix it. With an error the launch is refused, or the
-address cannot serve; a warning may cause trouble later. The overrides are checked as the file has them: what the EMR
-connection adds is not seen, and checks that depend on a template are skipped.
+Each finding says what is wrong, why it matters, and how to fix it. An error means that the operator refuses the launch,
+or that the address would not work; a warning may cause problems later.
 
-Of several addresses, of which a task takes any one, each is checked with the cluster. One that tasks leave out, as it
-does not exist or something keeps it for good, is a warning as long as another is left; any other error is one. The
-checks of the first address are shown in full, of each other one those that differ; with --json the result has
-"addresses", a list of what each has as "checks", and whether it is "left_out"."""
+The file of --job-flow-overrides is checked as it is: parameters that the Airflow connection of EMR adds are not known,
+and checks that depend on a template are skipped.
+
+With several addresses, each is checked with the cluster. An address that does not exist, or that something keeps
+permanently, is left out by tasks that can use any one of several; this is only a warning while another address can be
+used. The checks of the first address are printed in full, and for the others only those that differ. With --json the
+result has "addresses", a list in which each address has its "checks" and "left_out"."""
 
 EXAMPLES = r"""
-# the cluster of a JSON file, as for the operator
+# Check the cluster of a JSON file, as for the operator
 airflow-eip doctor --allocation-id eipalloc-0123456789abcdef0 \
     --job-flow-overrides cluster.json
-# and what is launched instead when it does not start
+# Also check what is launched when it does not start
 airflow-eip doctor --allocation-id eipalloc-0123456789abcdef0 \
     --job-flow-overrides cluster.json --fallbacks fallbacks.json
-# any one address with a tag
+# Check all addresses with a tag
 airflow-eip doctor --tag purpose=azure-sql --job-flow-overrides cluster.json
-# a NAT gateway that is made for the cluster
+# Check a NAT gateway that is created for the cluster
 airflow-eip doctor --allocation-id eipalloc-0123456789abcdef0 \
     --job-flow-overrides cluster.json --binding nat-gateway \
     --public-subnet-id subnet-0123456789abcdef0 \
     --route-table-id rtb-0123456789abcdef0"""
 
-# EC2 alone has DryRun; for these it would need an association or a gateway that exists.
+# Only EC2 has DryRun, and for these two it needs an existing association or gateway.
 _UNANSWERED_OF_BINDINGS = {PRIMARY: ("ec2:DisassociateAddress",), NAT_GATEWAY: ("ec2:DeleteNatGateway",)}
 _UNANSWERED = (
     "elasticmapreduce:RunJobFlow",
@@ -70,46 +76,51 @@ def add_arguments(parser: Parser) -> None:
     """Declare the arguments."""
     add_pool_arguments(parser)
     parser.add_argument(
-        "--job-flow-overrides", metavar="FILE", help="the cluster: RunJobFlow's parameters as a JSON file"
+        "--job-flow-overrides", metavar="FILE", help="the cluster: a JSON file with the parameters of RunJobFlow"
     )
     parser.add_argument(
-        "--fallbacks",
-        metavar="FILE",
-        help="what the operator is given as fallbacks: a JSON file with a list; each candidate is checked",
+        "--fallbacks", metavar="FILE", help="a JSON file with the list that the operator gets as fallbacks"
     )
     parser.add_argument(
         "--subnet-id",
         action="append",
         default=[],
         metavar="ID",
-        help="without such a file: a subnet of the cluster; may be given again",
+        help="a subnet of the cluster, instead of --job-flow-overrides; can be repeated",
     )
-    parser.add_argument("--vpc-id", metavar="ID", help="the VPC that the subnet is expected in")
+    parser.add_argument("--vpc-id", metavar="ID", help="the VPC that the subnet must be in")
     parser.add_argument(
         "--binding",
         default=PRIMARY,
         choices=[PRIMARY, NAT_GATEWAY],
-        help="where the address is put: the network interface of the primary node (default), or a NAT gateway",
+        help="what the address is associated with: the primary node (default), or a NAT gateway",
     )
-    parser.add_argument("--public-subnet-id", metavar="ID", help="the subnet in which a NAT gateway is made")
+    parser.add_argument("--public-subnet-id", metavar="ID", help="the subnet in which a NAT gateway is created")
     parser.add_argument(
         "--route-table-id",
         action="append",
         default=[],
         metavar="ID",
-        help="a route table of the cluster's subnets, which is led to that gateway; may be given again",
+        help="a route table of the cluster's subnets, to which that gateway adds a route; can be repeated",
     )
-    parser.add_argument("--nat-gateway-id", metavar="ID", help="or else: the NAT gateway that has the address for good")
+    parser.add_argument("--nat-gateway-id", metavar="ID", help="an existing NAT gateway that always has the address")
     parser.add_argument(
-        "--on-multi-node", default="fail", choices=["fail", "warn", "allow"], help="as in the operator (default: fail)"
+        "--on-multi-node",
+        default="fail",
+        choices=["fail", "warn", "allow"],
+        help="the parameter on_multi_node of the operator (default: fail)",
     )
     parser.add_argument(
         "--bind-at",
         default="primary_running",
         choices=["primary_running", "cluster_ready"],
-        help="as in the operator (default: primary_running)",
+        help="the parameter bind_at of the operator (default: primary_running)",
     )
-    parser.add_argument("--accept-self-termination", action="store_true", help="as in the operator")
+    parser.add_argument(
+        "--accept-self-termination",
+        action="store_true",
+        help="the parameter accept_self_termination of the operator",
+    )
     add_common_arguments(parser)
 
 
@@ -119,87 +130,103 @@ def run(options: argparse.Namespace) -> int:
         from airflow_eip_provider.cli.session import lock_store_of, open_session
         from airflow_eip_provider.preflight import examine_plans
 
+        if options.job_flow_overrides is not None and options.subnet_id:
+            problem = "--subnet-id is given, too, but the file contains the subnets of the cluster"
+            raise UsageError("reading --job-flow-overrides", problem=problem, remedy="give one")
         with reading_arguments():
-            named = named_addresses(options)
+            addresses = named_addresses(options)
             binding = _binding(options)
-            job_flow, fallbacks = _job_flow(options), _fallbacks(options)
+            job_flow, fallbacks = read_job_flow_overrides(options), read_fallbacks(options)
         lock_store = lock_store_of(options)
         session = open_session(options)
-        note(session)
-        examined: list[_Examined] = []
-        for allocation_id in named.read(session.hooks):
+        results: list[_AddressResult] = []
+        for allocation_id in addresses.resolve(session.hooks):
             setup = _setup(options, allocation_id, session, lock_store)
             with reading_arguments():
                 plans = _plans(session, setup, job_flow, fallbacks, binding)
-            examined.append(_Examined(allocation_id, list(examine_plans(plans))))
+            results.append(_AddressResult(allocation_id, list(examine_plans(plans))))
     unanswered = _unanswered(options, lock_store)
-    templated = sorted({place for plan in plans for place in plan.setup.templated})
+    templates = sorted({place for plan in plans for place in plan.setup.templated})
     hints = [] if fallbacks else list(_hints(plans[0].setup))
-    errors, warnings = _counted(examined)
+    errors, warnings = _count_findings(results)
     if options.json:
-        facts = _facts(session, examined, unanswered, is_pool=named.is_pool)
-        print_json({**facts, "templates": templated, "hints": hints})
+        facts = [
+            {"allocation_id": result.allocation_id, "checks": [facts_of(outcome) for outcome in result.outcomes]}
+            for result in results
+        ]
+        if addresses.is_pool:
+            with_left_out = [
+                {**each, "left_out": bool(result.left_out)} for each, result in zip(facts, results, strict=True)
+            ]
+            checked: dict[str, Any] = {"addresses": with_left_out}
+        else:
+            checked = facts[0]
+        print_json({**session.facts, **checked, "unanswered": unanswered, "templates": templates, "hints": hints})
     else:
-        _print(examined)
+        _print(results)
         note(f"errors: {errors}, warnings: {warnings}")
-        if templated:
-            note(f"templates, which are known when the task runs: {', '.join(templated)}")
+        if templates:
+            note(f"templates, whose values are known only when the task runs: {', '.join(templates)}")
         for hint in hints:
             note(f"hint: {hint}")
-        note(f"AWS does not say beforehand whether these are allowed: {', '.join(unanswered)}")
+        note(f"AWS cannot be asked in advance whether these are allowed: {', '.join(unanswered)}")
     return FOUND if errors else OK
 
 
 @dataclass(frozen=True, slots=True)
-class _Examined:
-    """What came of the checks with one address."""
+class _AddressResult:
+    """The results of the checks for one address."""
 
     allocation_id: str
     outcomes: list[Outcome]
 
-    def found(self, severity: str) -> list[Finding]:
-        return [finding for outcome in self.outcomes for finding in outcome.findings if finding.severity == severity]
+    def findings(self, severity: str) -> set[Finding]:
+        return {finding for outcome in self.outcomes for finding in outcome.findings if finding.severity == severity}
 
     @property
-    def left_out(self) -> list[Finding]:
-        """Why a task that takes any one of several addresses does not take this one."""
+    def left_out(self) -> set[Finding]:
+        """Why a task that can use any one of several addresses does not use this one."""
         from airflow_eip_provider.preflight import POOL_CHECKS
 
-        mine = [outcome for outcome in self.outcomes if outcome.check in POOL_CHECKS]
-        return [finding for outcome in mine for finding in outcome.findings if finding.severity == "error"]
+        outcomes = [outcome for outcome in self.outcomes if outcome.check in POOL_CHECKS]
+        return _AddressResult(self.allocation_id, outcomes).findings("error")
 
 
-def _counted(examined: Sequence[_Examined]) -> tuple[int, int]:
+def _count_findings(results: Sequence[_AddressResult]) -> tuple[int, int]:
     """
     Count errors and warnings, each finding once.
 
-    Why an address is left out is only a warning while another is not.
+    The reason for leaving out an address is a warning while another address can be used.
     """
-    usable = [one for one in examined if not one.left_out]
-    errors = {finding for one in usable or examined for finding in one.found("error")}
-    warnings = {finding for one in usable or examined for finding in one.found("warning")}
-    warnings |= {finding for one in examined if usable for finding in one.left_out}
+    usable = [result for result in results if not result.left_out]
+    errors = {finding for result in usable or results for finding in result.findings("error")}
+    warnings = {finding for result in usable or results for finding in result.findings("warning")}
+    if usable:
+        warnings |= {finding for result in results for finding in result.left_out}
     return len(errors), len(warnings)
 
 
-def _print(examined: Sequence[_Examined]) -> None:
+def _print(results: Sequence[_AddressResult]) -> None:
     """Print the checks; of several addresses, in full those of the first that is not left out."""
-    if len(examined) == 1:
-        print_outcomes(examined[0].outcomes)
+    if len(results) == 1:
+        print_outcomes(results[0].outcomes)
         return
-    usable = [one for one in examined if not one.left_out]
-    first = (usable or examined)[0]
-    known = {outcome.check: facts_of(outcome) for outcome in first.outcomes}
+    first = next((result for result in results if not result.left_out), results[0])
+    first_facts = {outcome.check: facts_of(outcome) for outcome in first.outcomes}
     print(f"Elastic IP {first.allocation_id}")
     print_outcomes(first.outcomes)
-    for one in examined:
-        if one is first:
+    for result in results:
+        if result is first:
             continue
-        shown = [o for o in one.outcomes if facts_of(o) != known.get(o.check) and (not one.left_out or o.findings)]
-        left_out = ": left out by tasks that take any one of these" if one.left_out else ""
-        print(f"\nElastic IP {one.allocation_id}{left_out or ('' if shown else f': as {first.allocation_id}')}")
-        if shown:
-            print_outcomes(shown)
+        different = [outcome for outcome in result.outcomes if facts_of(outcome) != first_facts.get(outcome.check)]
+        if result.left_out:
+            different = [outcome for outcome in different if outcome.findings]
+            summary = ": left out by tasks that can use any one of these"
+        else:
+            summary = "" if different else f": same as {first.allocation_id}"
+        print(f"\nElastic IP {result.allocation_id}{summary}")
+        if different:
+            print_outcomes(different)
 
 
 def _setup(options: argparse.Namespace, allocation_id: str, session: Session, lock_store: str | None) -> Setup:
@@ -225,9 +252,9 @@ def _plans(
     session: Session, setup: Setup, job_flow: dict[str, Any] | None, fallbacks: list[Any], binding: Binding
 ) -> list[Plan]:
     """
-    Return what is checked: the cluster of the file, and what each fallback makes of it.
+    Return what is checked: the cluster of the file, and each candidate of the fallbacks.
 
-    :raises InvalidInputError: when a fallback has the wrong form.
+    :raises InvalidInputError: when a fallback is malformed.
     """
     from airflow_eip_provider.operators.bindings import checked_binding
     from airflow_eip_provider.preflight import Plan, plans_of, read_candidates, without_templates
@@ -235,121 +262,70 @@ def _plans(
     if job_flow is None:
         return [Plan(binding.examined(setup), binding.checks)]
     shape = session.hooks.emr.conn.meta.service_model.operation_model("RunJobFlow").input_shape
-
-    def known(candidate: Candidate) -> tuple[Candidate, frozenset[str]]:
-        without, templated = without_templates(candidate.job_flow, shape)
-        return replace(candidate, job_flow=without), templated
-
-    listed = [known(candidate) for candidate in read_candidates(job_flow, fallbacks, shape=shape)]
+    candidates, templates = [], []
+    for candidate in read_candidates(job_flow, fallbacks, shape=shape):
+        known, templated = without_templates(candidate.job_flow, shape)
+        candidates.append(replace(candidate, job_flow=known))
+        templates.append(templated)
     plans = plans_of(
         setup,
-        [candidate for candidate, _ in listed],
+        candidates,
         rounds=1,
         binding_of=lambda one: binding if one.binding_override is None else checked_binding(one.binding_override),
     )
     return [
         replace(plan, setup=replace(plan.setup, templated=templated))
-        for plan, (_, templated) in zip(plans, listed, strict=True)
+        for plan, templated in zip(plans, templates, strict=True)
     ]
 
 
-def _fallbacks(options: argparse.Namespace) -> list[Any]:
-    """
-    Read the fallbacks; none when no file is given.
-
-    :raises UsageError: when there is no cluster that they change, or the file cannot be read or is not a JSON list.
-    """
-    if options.fallbacks is None:
-        return []
-    if options.job_flow_overrides is None:
-        raise UsageError(
-            f"reading --fallbacks '{options.fallbacks}'",
-            problem="there is no cluster that they change",
-            remedy="give --job-flow-overrides, too",
-        )
-    wanted = 'a list of what each fallback changes: [{"Instances": {"Ec2SubnetId": "subnet-…"}}]'
-    return read_json_file("--fallbacks", options.fallbacks, list, wanted=wanted)
-
-
 def _hints(setup: Setup) -> Iterator[str]:
-    """Say what a job without fallbacks depends on; that is a choice, and no finding."""
+    """Yield what a job without fallbacks depends on; this is not a finding, because it may be intended."""
     from airflow_eip_provider.preflight import has_spot_primary
 
     if setup.job_flow is None or setup.template_at("Instances"):
         return
     if has_spot_primary(setup):
-        yield "the primary node is a Spot Instance: when EC2 takes it back the cluster ends; On-Demand avoids that"
+        yield "the primary node is a Spot Instance: the cluster ends when EC2 interrupts it; use On-Demand instead"
     if len(setup.subnet_ids) == 1:
         yield (
-            "there are no fallbacks: when the zone of its subnet has no capacity the job fails; the operator's "
-            "fallbacks (--fallbacks) name subnets that are tried next"
+            "there are no fallbacks: the job fails when the zone of its subnet has no capacity; the parameter "
+            "fallbacks of the operator (--fallbacks) names further subnets to try"
         )
-
-
-def _job_flow(options: argparse.Namespace) -> dict[str, Any] | None:
-    """
-    Read the cluster; ``None`` when no file is given.
-
-    :raises UsageError: when the file cannot be read or is not a JSON object, or --subnet-id is also given.
-    """
-    if options.job_flow_overrides is None:
-        return None
-    if options.subnet_id:
-        raise UsageError(
-            f"reading --job-flow-overrides '{options.job_flow_overrides}'",
-            problem="--subnet-id is given, too",
-            remedy="give one: the cluster's subnets are those of the file when there is one",
-        )
-    return read_json_file("--job-flow-overrides", options.job_flow_overrides, dict, wanted="RunJobFlow's parameters")
 
 
 def _binding(options: argparse.Namespace) -> Binding:
     """
-    Return the binding that is asked about.
+    Return the binding to check.
 
-    :raises UsageError: when the primary node is given a gateway's parameters.
-    :raises InvalidInputError: when those of a gateway are wrong by themselves.
+    :raises UsageError: when parameters of a gateway are given for the primary node.
+    :raises InvalidInputError: when the parameters of a gateway are invalid.
     """
     from airflow_eip_provider.operators.bindings import NatGateway, PrimaryNode
 
-    given = {
+    parameters = {
         "public_subnet_id": options.public_subnet_id,
         "route_table_ids": options.route_table_id,
         "nat_gateway_id": options.nat_gateway_id,
     }
     if options.binding == NAT_GATEWAY:
-        gateway = NatGateway(**given)
+        gateway = NatGateway(**parameters)
         gateway.check_parameters()
         return gateway
-    if any(given.values()):
+    if any(parameters.values()):
         raise UsageError(
             "checking --binding primary",
-            problem="a NAT gateway's subnet, route table or id is given with it",
-            remedy="leave these out, or ask for --binding nat-gateway",
+            problem="the subnet, route table or ID of a NAT gateway is given, too",
+            remedy="omit these, or give --binding nat-gateway",
         )
     return PrimaryNode()
 
 
 def _unanswered(options: argparse.Namespace, lock_store: str | None) -> list[str]:
-    """Name the permissions that the launch needs, and of which no call says beforehand whether they are given."""
+    """Return the permissions that a launch needs and that no call can check in advance."""
     binding = () if options.nat_gateway_id else _UNANSWERED_OF_BINDINGS[options.binding]
     kind = lock_store.partition(":")[0] if lock_store else ""
     return [*binding, *_UNANSWERED, *_UNANSWERED_OF_STORES.get(kind, ())]
-
-
-def _facts(
-    session: Session, examined: Sequence[_Examined], unanswered: Sequence[str], *, is_pool: bool
-) -> dict[str, Any]:
-    each = [
-        {"allocation_id": one.allocation_id, "checks": [facts_of(outcome) for outcome in one.outcomes]}
-        for one in examined
-    ]
-    if is_pool:
-        left_out = [{"left_out": bool(one.left_out)} for one in examined]
-        found: dict[str, Any] = {"addresses": [{**facts, **left} for facts, left in zip(each, left_out, strict=True)]}
-    else:
-        found = each[0]
-    return {"account": session.account, "region": session.region, **found, "unanswered": list(unanswered)}
 
 
 COMMAND = Command(
@@ -360,8 +336,8 @@ COMMAND = Command(
     run,
     examples=EXAMPLES,
     exit_statuses={
-        OK: "no error found; there may be warnings",
+        OK: "no errors; there may be warnings",
         FAILED: "the checks could not be made",
-        FOUND: "an error found",
+        FOUND: "at least one error",
     },
 )

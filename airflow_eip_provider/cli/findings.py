@@ -1,4 +1,4 @@
-"""What checks have found, for people and for programs."""
+"""The results of checks, as a table and as JSON."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _WIDTH = 92
 
 
 def print_outcomes(outcomes: Sequence[Outcome]) -> None:
-    """Print a table of checks, each with what it has found."""
+    """Print a table of checks and their findings."""
     names = max(len(outcome.check.name) for outcome in outcomes)
-    width = wrapping_width(_WIDTH, beside=len("skipped") + names + 4)
+    width = wrapping_width(_WIDTH, reserved=len("skipped") + names + 4)
     print_table(("RESULT", "CHECK", "FINDING"), [row for outcome in outcomes for row in _rows(outcome, width)])
 
 
 def facts_of(outcome: Outcome) -> dict[str, Any]:
-    """Return what came of a check as plain JSON."""
+    """Return the result of a check as plain JSON."""
     return {
         "check": outcome.check.name,
         "title": outcome.check.title,
@@ -33,7 +33,7 @@ def facts_of(outcome: Outcome) -> dict[str, Any]:
 
 
 def _rows(outcome: Outcome, width: int) -> Iterator[tuple[str, str, str]]:
-    """Tell what came of a check in one row, and of each finding in a few."""
+    """Yield one row for a check without findings, or several for each finding."""
     name = outcome.check.name
     if outcome.skipped:
         yield "skipped", name, outcome.skipped

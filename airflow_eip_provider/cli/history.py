@@ -1,4 +1,4 @@
-"""``airflow-eip history``: who had the address, for how long, and why each lease ended."""
+"""``airflow-eip history``: list the ended leases of an address."""
 
 from __future__ import annotations
 
@@ -6,39 +6,44 @@ import csv
 import sys
 from typing import TYPE_CHECKING, Any
 
-from airflow_eip_provider.cli.address import add_address_arguments, named_addresses
-from airflow_eip_provider.cli.command import OK, Command, Parser, add_common_arguments, span
+from airflow_eip_provider.cli.arguments import add_address_arguments, add_common_arguments, duration, named_addresses
+from airflow_eip_provider.cli.command import OK, Command, Parser
 from airflow_eip_provider.cli.output import note, only_the_result, print_json, print_table
+from airflow_eip_provider.exceptions import UsageError
+from airflow_eip_provider.lease.description import utc
+from airflow_eip_provider.ui.past import is_cut, past_leases
+from airflow_eip_provider.ui.period import duration as duration_text
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Mapping
-    from datetime import timedelta
+    from collections.abc import Mapping, Sequence
     from typing import TypeAlias
 
     from airflow_eip_provider.lease.record import Record
     from airflow_eip_provider.lease.store import Snapshot
     from airflow_eip_provider.ui.past import PastLease
 
-    Leases: TypeAlias = Mapping[str, tuple[PastLease, ...]]  # by allocation ID
+    AddressLease: TypeAlias = tuple[str, PastLease]  # with the allocation ID
 
 DESCRIPTION = """\
-List the leases of an Elastic IP that have ended, the newest first: owner, cluster, from when to when, and why each
-ended. The record in the lock store keeps the newest 50.
+List the ended leases of an Elastic IP, newest first: the owner, its cluster, the begin and end, and why the lease
+ended. The lock store keeps the newest 50 leases of each address.
 
-Of several addresses, the leases of all are in one list, and each row says of which address; with --json the result has
-"addresses", a list in which each has its "leases".
+With several addresses, one list contains the leases of all, and each row names its address. With --json the result has
+"addresses", a list of the addresses with their "leases".
 
-How long the owner waited before is known for tasks of this Airflow environment that its metadata database still has:
-from the start of the task to the lease. Nothing is changed."""
+The time that an owner waited for its lease, since the start of its task, is known only for tasks of this Airflow
+environment that are still in its metadata database.
+
+The command changes nothing."""
 
 EXAMPLES = r"""
-# the last week
+# The last seven days
 airflow-eip history --allocation-id eipalloc-0123456789abcdef0
-# the last month, for a spreadsheet
+# The last 30 days, as CSV
 airflow-eip history --allocation-id eipalloc-0123456789abcdef0 \
     --since 30d --csv
-# all addresses with a tag
+# All addresses with a tag
 airflow-eip history --tag purpose=azure-sql"""
 
 _COLUMNS = ("token", "owner", "cluster", "begin", "end", "seconds", "waited_seconds", "why")
@@ -48,68 +53,55 @@ def add_arguments(parser: Parser) -> None:
     """Declare the arguments."""
     add_address_arguments(parser)
     parser.add_argument(
-        "--since", type=span, default="7d", metavar="SPAN", help="leases that ended in it, e.g. 24h (default: 7d)"
+        "--since",
+        type=duration,
+        default="7d",
+        metavar="DURATION",
+        help="list the leases that ended in this time before now, e.g. 24h (default: 7d)",
     )
     parser.add_argument("--csv", action="store_true", help="print the result as CSV")
     add_common_arguments(parser)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Read the record, and list."""
+    """Read the records, and list the leases."""
     with only_the_result():
         from airflow_eip_provider.cli.session import lock_store_of, open_session
-        from airflow_eip_provider.exceptions import UsageError
         from airflow_eip_provider.stores.uri import open_store
 
-        named = named_addresses(options)
+        addresses = named_addresses(options)
         if options.json and options.csv:
             raise UsageError("reading the arguments", problem="--json and --csv are given", remedy="give one")
         lock_store = lock_store_of(options)
         if lock_store is None:
-            problem = "there is no lock store, and nothing else remembers leases"
+            problem = "there is no lock store, and leases are recorded only there"
             raise UsageError("listing leases", problem=problem, remedy="give --lock-store, or set it in airflow.cfg")
         session = open_session(options)
-        note(session)
         store = open_store(lock_store, session.hooks.client_for)
-        found = {}
-        for allocation_id in named.read(session.hooks):
+        leases: dict[str, tuple[PastLease, ...]] = {}
+        for allocation_id in addresses.resolve(session.hooks):
             snapshot = store.read(allocation_id)
-            found[allocation_id] = _leases(snapshot, options.since)
-            _note_what_is_missing(snapshot, options.since, f"{allocation_id}: " if named.is_pool else "")
+            since = snapshot.now - options.since.total_seconds()
+            leases[allocation_id] = past_leases(snapshot.record, since=since, waits=_waits(snapshot.record, since))
+            _note_missing_leases(snapshot, since, f"{allocation_id}: " if addresses.is_pool else "")
     if options.json:
-        each = [{"allocation_id": name, "leases": list(map(_facts, leases))} for name, leases in found.items()]
-        where = {"account": session.account, "region": session.region}
-        if named.is_pool:
-            print_json({**where, "lock_store": lock_store, "addresses": each})
-        else:
-            print_json({**where, "allocation_id": each[0]["allocation_id"], "lock_store": lock_store, **each[0]})
-    elif options.csv:
-        _print_csv(found, with_address=named.is_pool)
+        each = [{"allocation_id": name, "leases": list(map(_facts, ended))} for name, ended in leases.items()]
+        facts = {**session.facts, "lock_store": lock_store}
+        print_json({**facts, "addresses": each} if addresses.is_pool else {**facts, **each[0]})
+        return OK
+    rows = sorted(
+        ((allocation_id, lease) for allocation_id, ended in leases.items() for lease in ended),
+        key=lambda row: -row[1].ended_at,
+    )
+    if options.csv:
+        _print_csv(rows, with_address=addresses.is_pool)
     else:
-        _print(found)
+        _print_table(rows, with_address=len(leases) > 1)
     return OK
 
 
-def _newest_first(found: Leases) -> list[tuple[str, PastLease]]:
-    every = [(allocation_id, lease) for allocation_id, leases in found.items() for lease in leases]
-    return sorted(every, key=lambda one: -one[1].ended_at)
-
-
-def _print_csv(found: Leases, *, with_address: bool) -> None:
-    writer = csv.DictWriter(sys.stdout, [*(["allocation_id"] * with_address), *_COLUMNS], lineterminator="\n")
-    writer.writeheader()
-    for allocation_id, lease in _newest_first(found):
-        writer.writerow({**({"allocation_id": allocation_id} if with_address else {}), **_facts(lease)})
-
-
-def _leases(snapshot: Snapshot, since: timedelta) -> tuple[PastLease, ...]:
-    from airflow_eip_provider.ui.past import past_leases
-
-    begin = snapshot.now - since.total_seconds()
-    return past_leases(snapshot.record, since=begin, waits=_waits(snapshot.record, begin))
-
-
-def _waits(record: Record, since: float) -> dict[int, float]:
+def _waits(record: Record, since: float) -> Mapping[int, float]:
+    """Return how long the owners of the leases that ended since then waited, by fencing token."""
     from airflow_eip_provider.operators.owner import UNNAMED_ENVIRONMENT, own_environment
     from airflow_eip_provider.ui.task_starts import read_starts
     from airflow_eip_provider.ui.waits import read_waits
@@ -117,53 +109,50 @@ def _waits(record: Record, since: float) -> dict[int, float]:
     leases = {lease.token: (lease.owner, lease.acquired_at) for lease in record.history if lease.ended_at >= since}
     environment = own_environment() or UNNAMED_ENVIRONMENT
     try:
-        found = read_waits(leases, environment=environment, read_starts=read_starts)
+        waits = read_waits(leases, environment=environment, read_starts=read_starts)
     except Exception as error:
-        note(f"warning: Airflow's metadata database gives no answer ({type(error).__name__}): waits are not known")
+        note(f"warning: Airflow's metadata database cannot be read ({type(error).__name__}): waits are not known")
         return {}
-    return {token: wait for token, wait in found.items() if wait is not None}
+    return {token: wait for token, wait in waits.items() if wait is not None}
 
 
-def _note_what_is_missing(snapshot: Snapshot, since: timedelta, which: str) -> None:
-    from airflow_eip_provider.lease.description import utc
-    from airflow_eip_provider.ui.past import is_cut
-
+def _note_missing_leases(snapshot: Snapshot, since: float, prefix: str) -> None:
     if snapshot.version is None:
-        note(f"{which}the lock store has no record of this address: no task has asked for it yet")
+        note(f"{prefix}the lock store has no record of this address: no task has requested it yet")
     history = snapshot.record.history
-    if is_cut(snapshot.record) and history[0].acquired_at > snapshot.now - since.total_seconds():
-        note(
-            f"{which}the record keeps the newest {len(history)} leases; the first of them began "
-            f"{utc(history[0].acquired_at)}"
-        )
+    if is_cut(snapshot.record) and history[0].acquired_at > since:
+        begin = utc(history[0].acquired_at)
+        note(f"{prefix}the record keeps the newest {len(history)} leases; the first of them began {begin}")
 
 
-def _print(found: Leases) -> None:
-    from airflow_eip_provider.lease.description import utc
-    from airflow_eip_provider.ui.period import duration
+def _print_csv(rows: Sequence[AddressLease], *, with_address: bool) -> None:
+    writer = csv.DictWriter(sys.stdout, [*(["allocation_id"] * with_address), *_COLUMNS], lineterminator="\n")
+    writer.writeheader()
+    for allocation_id, lease in rows:
+        writer.writerow({**({"allocation_id": allocation_id} if with_address else {}), **_facts(lease)})
 
-    listed, is_one = _newest_first(found), len(found) == 1
-    if not listed:
+
+def _print_table(rows: Sequence[AddressLease], *, with_address: bool) -> None:
+    if not rows:
         print("no lease ended in that time")
         return
-    rows = [
+    cells = [
         (
-            *([] if is_one else [allocation_id]),
+            *([allocation_id] if with_address else []),
             str(lease.token),
             lease.resource_id or "-",
             utc(lease.acquired_at),
-            duration(lease.seconds),
-            "-" if lease.waited is None else duration(lease.waited),
+            duration_text(lease.seconds),
+            "-" if lease.waited is None else duration_text(lease.waited),
             f"{lease.owner}: {lease.why}",
         )
-        for allocation_id, lease in listed
+        for allocation_id, lease in rows
     ]
-    print_table((*([] if is_one else ["ADDRESS"]), "TOKEN", "ON", "FROM", "LASTED", "WAITED", "OWNER AND END"), rows)
+    header = ("TOKEN", "ON", "FROM", "LASTED", "WAITED", "OWNER AND END")
+    print_table(("ADDRESS", *header) if with_address else header, cells)
 
 
 def _facts(lease: PastLease) -> dict[str, Any]:
-    from airflow_eip_provider.lease.description import utc
-
     return {
         "token": lease.token,
         "owner": lease.owner,
@@ -178,12 +167,9 @@ def _facts(lease: PastLease) -> dict[str, Any]:
 
 COMMAND = Command(
     "history",
-    "list who had an address, and why each lease ended",
+    "list the past leases of an address",
     DESCRIPTION,
     add_arguments,
     run,
     examples=EXAMPLES,
-    exit_statuses={
-        OK: "listed; there may be none",
-    },
 )

@@ -1,114 +1,108 @@
-"""``airflow-eip iam-policy``: print what the role of Airflow must be allowed."""
+"""``airflow-eip iam-policy``: print the IAM policy for the role of Airflow."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from airflow_eip_provider.cli.address import add_pool_arguments, named_addresses
-from airflow_eip_provider.cli.command import OK, Command, Parser, add_aws_arguments, add_lock_store_argument
-from airflow_eip_provider.cli.output import note, only_the_result, print_json
-from airflow_eip_provider.cli.usage import reading_arguments
+from airflow_eip_provider.cli.arguments import (
+    add_aws_arguments,
+    add_lock_store_argument,
+    add_pool_arguments,
+    named_addresses,
+    reading_arguments,
+)
+from airflow_eip_provider.cli.command import OK, Command, Parser
+from airflow_eip_provider.cli.output import only_the_result, print_json
 
 if TYPE_CHECKING:
     import argparse
 
 DESCRIPTION = """\
-Print the IAM policy for the role that Airflow works with, such as the execution role of Amazon MWAA: what this package
-calls for these Elastic IPs, lock store and clusters, and no more. AWS is not changed; with --account and --region it is
-not even asked.
+Print the IAM policy for the role that Airflow uses, such as the execution role of Amazon MWAA. It allows exactly the
+calls that this package makes for the given Elastic IPs, lock store and clusters. The command changes nothing in AWS,
+and with --account and --region it does not call AWS at all.
 
-With --tag the policy names the tag, not the addresses: it stays right when an address gets the tag, and AWS is not
-asked. Only the EC2 calls that move an address can be limited so. Records and clusters are known by the id of their
-address alone, so those of all addresses are allowed, in this lock store and account; who wants them limited names the
-addresses with --allocation-id.
+With --tag, the policy names the tag instead of the addresses, so it also covers addresses that get the tag later. Only
+the EC2 calls that move an address can be restricted by tag. Access to lease records and clusters is then allowed for
+all addresses in this lock store and account. To restrict it, name the addresses with --allocation-id.
 
-A bucket or table that is encrypted with a key of your own needs the permissions of that key besides. A cluster that was
-made elsewhere can be given steps, and be ended, when it carries the tag airflow-eip:allocation-id with the address."""
+Not included: the permissions for a customer managed KMS key that encrypts the bucket or table. For a cluster that was
+launched elsewhere, the policy allows adding steps and terminating it if the cluster has the tag
+airflow-eip:allocation-id with the allocation ID as its value."""
 
 EXAMPLES = r"""
-# all that one address needs, without asking AWS
+# Everything that one address needs, without calling AWS
 airflow-eip iam-policy --allocation-id eipalloc-0123456789abcdef0 \
     --service-role arn:aws:iam::123456789012:role/EMR_DefaultRole \
     --instance-role arn:aws:iam::123456789012:role/EMR_EC2_DefaultRole \
     --lock-store dynamodb://leases --account 123456789012 --region eu-west-1
-# all addresses with a tag, also those that get it later
+# All addresses with a tag, including those that get it later
 airflow-eip iam-policy --tag purpose=azure-sql \
     --service-role arn:aws:iam::123456789012:role/EMR_DefaultRole \
     --instance-role arn:aws:iam::123456789012:role/EMR_EC2_DefaultRole \
     --lock-store dynamodb://leases --account 123456789012 --region eu-west-1"""
 
-_ROLES = {
-    "--service-role": "a role that clusters give to EMR, ServiceRole",
+_REQUIRED_ROLES = {
+    "--service-role": "the ServiceRole of clusters",
     "--instance-role": "the role in the instance profile of clusters, JobFlowRole",
-    "--autoscaling-role": "a role for automatic scaling, AutoScalingRole",
-    "--execution-role": "a runtime role that steps may name; without any they may name every one",
+}
+_ROLES = {
+    "--autoscaling-role": "the AutoScalingRole of clusters",
+    "--execution-role": "a runtime role that steps may use (default: any)",
 }
 
 
 def add_arguments(parser: Parser) -> None:
     """Declare the arguments."""
-    again = "; may be given again"
+
+    def add_list(flag: str, metavar: str, text: str, **options: Any) -> None:
+        help_text = f"{text}; can be repeated"
+        parser.add_argument(flag, action="append", default=[], metavar=metavar, help=help_text, **options)
+
     add_pool_arguments(parser)
     parser.add_argument(
         "--binding",
         default="primary",
         choices=["primary", "nat-gateway"],
-        help="where an address is put: the primary node (default), or a NAT gateway",
+        help="what an address is associated with: the primary node (default), or a NAT gateway",
     )
-    parser.add_argument(
+    add_list(
         "--public-subnet",
-        action="append",
-        default=[],
-        metavar="ID",
-        help=f"where NAT gateways are made for clusters; none: each address has a gateway of its own for good{again}",
+        "ID",
+        "a subnet in which NAT gateways are created for clusters (default: the addresses are on existing NAT gateways)",
     )
+    add_list("--route-table", "ID", "a route table of the clusters' subnets, to which those gateways add a route")
+    for flag, text in _REQUIRED_ROLES.items():
+        add_list(flag, "ARN", text, required=True)
+    for flag, text in _ROLES.items():
+        add_list(flag, "ARN", text)
     parser.add_argument(
-        "--route-table",
-        action="append",
-        default=[],
-        metavar="ID",
-        help=f"a route table of the clusters' subnets, which is led to those gateways{again}",
-    )
-    for flag, what in _ROLES.items():
-        required = flag in {"--service-role", "--instance-role"}
-        parser.add_argument(
-            flag, action="append", default=None if required else [], required=required, metavar="ARN", help=what + again
-        )
-    parser.add_argument(
-        "--health",
-        action="store_true",
-        help="the health of primary nodes is watched, by EmrPrimaryHealthSensor or EmrFailoverOperator",
+        "--health", action="store_true", help="allow what EmrPrimaryHealthSensor and EmrFailoverOperator need"
     )
     parser.add_argument(
         "--drill",
         action="store_true",
-        help="airflow-eip drill stops primary nodes on purpose, and looks at the vCPU quota",
+        help="allow what 'airflow-eip drill' needs: to terminate primary nodes, and to read the vCPU quota",
     )
-    parser.add_argument(
-        "--target-group",
-        action="append",
-        default=[],
-        metavar="ARN",
-        help=f"a target group in which NlbTargetsOperator registers primary nodes{again}",
-    )
+    add_list("--target-group", "ARN", "a target group in which NlbTargetsOperator registers primary nodes")
     add_lock_store_argument(parser)
-    parser.add_argument("--log-uri", metavar="URI", help="LogUri of the clusters, from which failed steps are shown")
-    parser.add_argument("--account", metavar="NUMBER", help="the AWS account (default: the connection's)")
+    parser.add_argument("--log-uri", metavar="URI", help="the LogUri of clusters, to read the logs of failed steps")
+    parser.add_argument("--account", metavar="NUMBER", help="the AWS account (default: that of the connection)")
     add_aws_arguments(parser)
-    parser.add_argument("--json", action="store_true", help="as without it: the policy is JSON")
+    parser.add_argument("--json", action="store_true", help="no effect: the policy is always JSON")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the document."""
+    """Print the policy."""
     with only_the_result():
         from airflow_eip_provider.cli.session import lock_store_of, open_session
         from airflow_eip_provider.iam_policy import Configuration, check, policy_document
 
-        named = named_addresses(options)
-        given = Configuration(
-            allocation_ids=list(named.allocation_ids),
-            address_tags=named.tags,
+        addresses = named_addresses(options)
+        configuration = Configuration(
+            allocation_ids=list(addresses.allocation_ids),
+            address_tags=addresses.tags,
             region=options.region or "",
             account=options.account or "",
             service_roles=options.service_role,
@@ -125,12 +119,12 @@ def run(options: argparse.Namespace) -> int:
             drill=options.drill,
         )
         with reading_arguments():
-            check(given)
-        if not (given.account and given.region):
+            check(configuration)
+        if not (options.account and options.region):
             session = open_session(options)
-            note(session)
-            given = replace(given, account=given.account or session.account, region=session.region)
-        document = policy_document(given)
+            account = options.account or session.account
+            configuration = replace(configuration, account=account, region=session.region)
+        document = policy_document(configuration)
     print_json(document)
     return OK
 
@@ -142,7 +136,4 @@ COMMAND = Command(
     add_arguments,
     run,
     examples=EXAMPLES,
-    exit_statuses={
-        OK: "printed",
-    },
 )

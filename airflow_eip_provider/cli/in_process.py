@@ -1,4 +1,4 @@
-"""An operator of a DAG, carried out in the process of a command."""
+"""Run an operator in the process of a command."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class TaskInstance:
-    """What an operator needs of its task instance: names, and XComs, which live as long as this process."""
+    """What an operator needs of its task instance: IDs, and XComs, which are kept in memory."""
 
     def __init__(self, dag_id: str, run_id: str, task_id: str) -> None:
         self.dag_id, self.run_id, self.task_id, self.map_index = dag_id, run_id, task_id, -1
@@ -22,33 +22,33 @@ class TaskInstance:
         self.xcoms: dict[str, Any] = {}
 
     def xcom_push(self, key: str, value: Any) -> None:
-        """Keep a value."""
+        """Store a value."""
         self.xcoms[key] = value
 
     def xcom_pull(self, *, key: str, **_: Any) -> Any:
-        """Return a value of this task; the operators ask for no other's."""
+        """Return a value of this task; the operators read no other task's."""
         return self.xcoms.get(key)
 
 
 class OnHooks:
-    """An operator on the hooks of a command."""
+    """A mixin that makes an operator use the hooks of a command."""
 
-    here: AwsHooks
+    command_hooks: AwsHooks
 
     @property
     def aws(self) -> AwsHooks:
-        """What the connection gives access to."""
-        return self.here
+        """The hooks of the command."""
+        return self.command_hooks
 
 
-def carry_out(operator: Any, hooks: AwsHooks, ti: TaskInstance) -> Any:
+def run_operator(operator: Any, hooks: AwsHooks, ti: TaskInstance) -> Any:
     """
-    Carry an operator out, as a task that waits in its worker.
+    Run an operator until it has finished, without deferral.
 
-    :param operator: with ``OnHooks`` among its classes.
-    :raises ElasticIpError: for what an operator tells Airflow not to retry.
+    :param operator: an operator with the mixin ``OnHooks``.
+    :raises ElasticIpError: the cause of a failure that Airflow would not retry.
     """
-    operator.here = hooks
+    operator.command_hooks = hooks
     context: Any = {"ti": ti, "task_instance": ti}
     operator.pre_execute(context)
     try:

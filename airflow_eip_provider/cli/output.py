@@ -1,4 +1,4 @@
-"""What a command says: its result on standard output, everything else on standard error."""
+"""Output of commands: the result on standard output, everything else on standard error."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from airflow_eip_provider.cli.terminal import ProgressLine
 
 
-_line: list[ProgressLine] = []  # the one that is shown, if any
+_line: list[ProgressLine] = []  # the progress line of the running command, if there is one
 
 
 def note(text: object) -> None:
-    """Say something besides the result."""
+    """Print a message on standard error."""
     if sys.stderr.isatty():
         from airflow_eip_provider.cli import terminal
 
@@ -31,57 +31,42 @@ def note(text: object) -> None:
 
 
 def progress(text: str) -> None:
-    """Say what goes on now, for a person who waits: on a terminal only, and only when it takes a while."""
+    """Set the text of the progress line, which a terminal shows when a command takes a while."""
     if _line:
-        _line[-1].says(text)
+        _line[-1].update(text)
 
 
-def write_or_print(text: str, path: Path | None) -> None:
+def print_document(document: str | dict[str, Any], path: Path | None, *, json_key: str = "", **facts: Any) -> None:
     """
-    Write the result into a file, and say so, or print it.
+    Print a generated document, or write it to a file.
 
+    :param document: a text, or an object that is written as JSON.
+    :param json_key: print the result as JSON, in which this is the key of the document.
+    :param facts: what else that result contains.
     :raises UsageError: when the file cannot be written.
     """
-    if path is None:
-        print(text, end="")
-        return
-    _write(text, path)
-    note(f"written to {path}")
-
-
-def as_text(result: Any) -> str:
-    """Return what is written into a file of a result that is a text or JSON."""
-    return result if isinstance(result, str) else json.dumps(result, indent=2, ensure_ascii=False) + "\n"
-
-
-def written(result: Any, path: Path | None, *, name: str) -> dict[str, Any]:
-    """
-    Return such a result for programs, and write the file that is asked for.
-
-    :param result: a text, or an object that is JSON.
-    :return: the result under its name, and where it was written to.
-    :raises UsageError: when the file cannot be written.
-    """
+    text = document if isinstance(document, str) else json.dumps(document, indent=2, ensure_ascii=False) + "\n"
     if path is not None:
-        _write(as_text(result), path)
-    return {name: result, "written_to": None if path is None else str(path)}
-
-
-def _write(text: str, path: Path) -> None:
-    try:
-        path.write_text(text, encoding="utf-8", newline="\n")
-    except OSError as error:
-        problem = error.strerror or str(error)
-        raise UsageError(f"writing '{path}'", problem=problem, remedy="name a file in a folder that exists") from error
+        try:
+            path.write_text(text, encoding="utf-8", newline="\n")
+        except OSError as error:
+            remedy = "name a file in a folder that exists"
+            raise UsageError(f"writing '{path}'", problem=error.strerror or str(error), remedy=remedy) from error
+    if json_key:
+        print_json({json_key: document, "written_to": None if path is None else str(path), **facts})
+    elif path is None:
+        print(text, end="")
+    else:
+        note(f"written to {path}")
 
 
 def print_json(result: Any) -> None:
-    """Print the result for programs."""
+    """Print a result as JSON."""
     print(json.dumps(result, indent=2))
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print the result for people; the last column may be as long as it likes."""
+    """Print a table, as wide as its cells need; on a terminal, wrapped to its width."""
     if sys.stdout.isatty():
         from airflow_eip_provider.cli import terminal
 
@@ -94,7 +79,7 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def print_pairs(pairs: Iterable[tuple[str, str]]) -> None:
-    """Print short names and what they stand for."""
+    """Print names, each with a text beside it."""
     if sys.stdout.isatty():
         from airflow_eip_provider.cli import terminal
 
@@ -104,26 +89,26 @@ def print_pairs(pairs: Iterable[tuple[str, str]]) -> None:
         print(f"{name:<12}{text}")
 
 
-def wrapping_width(wanted: int, *, beside: int) -> int:
+def wrapping_width(wanted: int, *, reserved: int) -> int:
     """
-    Return how wide lines may be that a command breaks itself.
+    Return the width for lines that a command wraps itself.
 
-    :param wanted: in a file or a pipe, and on a terminal at most.
-    :param beside: the columns of the terminal that something else needs.
+    :param wanted: the width in a file or a pipe, and the maximum on a terminal.
+    :param reserved: the columns of the terminal that are used otherwise.
     """
     if not sys.stdout.isatty():
         return wanted
     from airflow_eip_provider.cli import terminal
 
-    return max(30, min(wanted, terminal.columns() - beside))
+    return max(30, min(wanted, terminal.columns() - reserved))
 
 
 @contextlib.contextmanager
 def only_the_result() -> Iterator[None]:
     """
-    Keep Airflow's logs, which go to standard output in some versions, out of the result; only warnings count.
+    Keep logs out of standard output, where some Airflow versions write them, and drop those below WARNING.
 
-    Meanwhile a person at a terminal sees that something goes on, and what (``progress``).
+    A terminal shows a progress line meanwhile (``progress``).
     """
     with without_logs(), contextlib.redirect_stdout(sys.stderr), _progress_line():
         yield
@@ -131,7 +116,7 @@ def only_the_result() -> Iterator[None]:
 
 @contextlib.contextmanager
 def without_logs() -> Iterator[None]:
-    """Let only warnings be logged."""
+    """Drop logs below WARNING."""
     disabled = logging.root.manager.disable
     logging.disable(logging.INFO)
     try:

@@ -1,4 +1,4 @@
-"""The parser of ``airflow-eip``: its help by task, and completion in a shell."""
+"""The parser of ``airflow-eip``: its help, and completion in a shell."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _PROGRAM = "airflow-eip"
-_DESCRIPTION = "A fixed public IP address (an Elastic IP) for Amazon EMR clusters."
+_DESCRIPTION = "Give Amazon EMR clusters a fixed public IP address, an Elastic IP."
 _EXAMPLES = """\
-# what a cluster needs, before it is launched
+# Check the configuration before the first cluster is launched
 airflow-eip doctor --allocation-id eipalloc-0123456789abcdef0
-# where the address is, and who waits for it
+# Show where the address is and who waits for it
 airflow-eip status --allocation-id eipalloc-0123456789abcdef0
-# options, examples and exit statuses of a command
+# Show the options, examples and exit statuses of a command
 airflow-eip reap --help"""
 _CHOSEN = "command"
 
 
 class HelpFormatter(RawDescriptionRichHelpFormatter):
-    """Airflow's help formatter, with headings and comments marked; colours are for terminals only, and not for all."""
+    """Airflow's help formatter, which also highlights the headings and comments of this package's help texts."""
 
     group_name_formatter: ClassVar[Callable[[str], str]] = str.capitalize
     text_markup: ClassVar[bool] = False
@@ -41,17 +41,17 @@ class HelpFormatter(RawDescriptionRichHelpFormatter):
     ]
 
     def add_argument(self, action: argparse.Action) -> None:
-        """Leave out the flat list of commands, which the description has by task."""
+        """Omit the flat list of commands; the description lists them by task."""
         if action.dest != _CHOSEN:
             super().add_argument(action)
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """Return the parser; what it parses has the ``Command`` as ``chosen``."""
+    """Return the parser; the options that it returns have the ``Command`` as ``chosen``."""
     parser = argparse.ArgumentParser(
         prog=_PROGRAM,
-        description=f"{_DESCRIPTION}\n\n{_by_task()}",
-        epilog=f"{examples_text(_EXAMPLES)}\n\n{statuses_text(EXIT_STATUSES)}",
+        description=f"{_DESCRIPTION}\n\n{_commands_by_task()}",
+        epilog=f"{examples_text(_EXAMPLES, _PROGRAM)}\n\n{statuses_text(EXIT_STATUSES)}",
         formatter_class=HelpFormatter,
     )
     parser.add_argument("--version", action="version", version=__version__)
@@ -64,23 +64,21 @@ def make_parser() -> argparse.ArgumentParser:
             epilog=command.epilog(_PROGRAM),
             formatter_class=HelpFormatter,
         )
-        command.add_arguments(_Completed(subparser) if "_ARGCOMPLETE" in os.environ else subparser)
+        command.add_arguments(_FileCompletion(subparser) if "_ARGCOMPLETE" in os.environ else subparser)
         subparser.set_defaults(chosen=command)
     return parser
 
 
-def _by_task() -> str:
-    helps = {command.name: command.help for command in COMMANDS}
-    width = max(map(len, helps))
-    parts = [
-        "\n".join([f"{task}:", *(f"  {name:<{width}}  {helps[name]}" for name in names if name in helps)])
-        for task, names in GROUPS.items()
-    ]
-    return "\n\n".join(parts)
+def _commands_by_task() -> str:
+    width = max(len(command.name) for command in COMMANDS)
+    return "\n\n".join(
+        "\n".join([f"{task}:", *(f"  {command.name:<{width}}  {command.help}" for command in commands)])
+        for task, commands in GROUPS.items()
+    )
 
 
-class _Completed:
-    """Declares arguments and how a shell completes them: files where a file is meant, else what the parser knows."""
+class _FileCompletion:
+    """Declares arguments so that a shell completes the names of files for the options that take one."""
 
     def __init__(self, parser: argparse.ArgumentParser) -> None:
         self._parser = parser
@@ -96,7 +94,7 @@ class _Completed:
 
 
 def complete(parser: argparse.ArgumentParser) -> None:
-    """Answer a shell that asks how a command line may go on, and end; else do nothing."""
+    """Answer a shell that asks for completions, and exit; do nothing otherwise."""
     if "_ARGCOMPLETE" in os.environ:
         import argcomplete
         from argcomplete.completers import SuppressCompleter

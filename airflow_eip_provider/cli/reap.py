@@ -1,64 +1,69 @@
-"""``airflow-eip reap``: end what is left when its owner has finished."""
+"""``airflow-eip reap``: terminate clusters whose owner has finished."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from airflow_eip_provider.cli.command import FAILED, FOUND, OK, Command, Parser, add_common_arguments, span
+from airflow_eip_provider.cli.arguments import add_common_arguments, checked_job_flow_id, duration
+from airflow_eip_provider.cli.command import FAILED, FOUND, OK, Command, Parser
 from airflow_eip_provider.cli.output import note, only_the_result, print_json, print_table
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
 
-    from airflow_eip_provider.cli.session import Session
-    from airflow_eip_provider.reaper import Found, Outcome, Survey
+    from airflow_eip_provider.reaper import Found, Survey
 
 DESCRIPTION = """\
-List the live EMR clusters that were launched for an Elastic IP, and end those whose owner has finished, with their
-lease and their association; and NAT gateways that outlived the cluster which they were made for. A dry run unless
---yes is given.
+List the running EMR clusters that were launched for an Elastic IP, and terminate those whose owner has finished;
+disassociate their address and release their lease. Also remove the NAT gateways that were created for a cluster and
+still exist after it. Without --yes, nothing is changed (a dry run).
 
-An owner has finished when its DAG run has ended (known for this environment's own runs), or when its environment is
-declared gone. A cluster of which nothing is known is listed and left alone. That another DAG still uses the cluster is
-not seen: reap only where clusters live no longer than the DAG run that created them."""
+An owner has finished when its DAG run has finished, which is known for runs of this Airflow environment, or when its
+environment is named with --environment. A cluster with an unknown owner is listed and left alone.
+
+The command does not know whether another DAG run still uses a cluster. Use it only where no cluster outlives the DAG
+run that created it."""
 
 EXAMPLES = """\
-# what there is, and what would be reaped
+# List the clusters, and what would be terminated
 airflow-eip reap
-# reap, also what an environment left that is gone for good
+# Terminate them, including those of an environment that was deleted
 airflow-eip reap --environment staging --yes"""
 
 
 def add_arguments(parser: Parser) -> None:
     """Declare the arguments."""
-    parser.add_argument("--yes", action="store_true", help="reap; without it this is a dry run")
+    parser.add_argument("--yes", action="store_true", help="make the changes (default: a dry run)")
     parser.add_argument(
         "--environment",
         action="append",
         default=[],
         metavar="NAME",
-        help="an Airflow environment that is gone for good; may be given again",
+        help="an Airflow environment that was deleted, so that all its owners have finished; can be repeated",
     )
     parser.add_argument(
         "--job-flow-id",
         action="append",
         default=[],
         metavar="ID",
-        help="a cluster to reap although nothing is known of its owner, if it runs no step; may be given again",
+        help="a cluster to terminate even if its owner is unknown, unless it runs a step; can be repeated",
     )
     parser.add_argument(
-        "--min-age", type=span, default="1h", metavar="SPAN", help="keep younger clusters, e.g. 90m (default: 1h)"
+        "--min-age",
+        type=duration,
+        default="1h",
+        metavar="DURATION",
+        help="keep clusters younger than this, e.g. 90m (default: 1h)",
     )
     add_common_arguments(parser)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Survey, say so, and reap when told to."""
+    """List what was left behind, and with ``--yes`` remove it."""
+    dry_run = not options.yes
     with only_the_result():
         from airflow_eip_provider.airflow_compat import dag_run_state
-        from airflow_eip_provider.cli.address import checked_job_flow_id
         from airflow_eip_provider.cli.session import lock_store_of, open_session
         from airflow_eip_provider.operators.owner import own_environment
         from airflow_eip_provider.reaper import Owners, Reaper
@@ -67,7 +72,6 @@ def run(options: argparse.Namespace) -> int:
             checked_job_flow_id(job_flow_id)
         owners = Owners(environment=own_environment(), gone=options.environment, run_state=dag_run_state)
         session = open_session(options)
-        note(session)
         reaper = Reaper(
             hooks=session.hooks,
             owners=owners,
@@ -77,16 +81,17 @@ def run(options: argparse.Namespace) -> int:
         )
         survey = reaper.survey()
     if not options.json:
-        _print(survey, dry_run=not options.yes)
+        _print(survey, dry_run=dry_run)
     with only_the_result():
-        outcomes = reaper.reap_all(survey) if options.yes else []
+        outcomes = [] if dry_run else reaper.reap_all(survey)
     if options.json:
-        print_json(_facts(session, survey, outcomes, dry_run=not options.yes))
+        results = [outcome.facts() for outcome in outcomes]
+        print_json({**session.facts, "dry_run": dry_run, **survey.facts(), "outcomes": results})
     for outcome in outcomes:
         note(outcome)
     if any(outcome.failed for outcome in outcomes):
         return FAILED
-    return FOUND if (survey.to_reap or survey.gateways) and not options.yes else OK
+    return FOUND if dry_run and (survey.to_reap or survey.gateways) else OK
 
 
 def _print(survey: Survey, *, dry_run: bool) -> None:
@@ -95,11 +100,11 @@ def _print(survey: Survey, *, dry_run: bool) -> None:
     for finding in (*survey.findings, *survey.gateways):
         note(finding)
     for job_flow_id in survey.absent:
-        note(f"{job_flow_id} is no live cluster that was launched for an Elastic IP (any more)")
+        note(f"{job_flow_id} is not a running cluster that was launched for an Elastic IP")
     if dry_run and survey.gateways:
-        note(f"A dry run: {len(survey.gateways)} NAT gateways would be removed with --yes")
+        note(f"Dry run: {len(survey.gateways)} NAT gateways would be removed with --yes")
     if dry_run and survey.to_reap:
-        note(f"A dry run: {len(survey.to_reap)} of {len(survey.clusters)} would be reaped with --yes")
+        note(f"Dry run: {len(survey.to_reap)} of {len(survey.clusters)} clusters would be terminated with --yes")
 
 
 def _row(found: Found) -> tuple[str, ...]:
@@ -116,20 +121,14 @@ def _row(found: Found) -> tuple[str, ...]:
     )
 
 
-def _facts(session: Session, survey: Survey, outcomes: Sequence[Outcome], *, dry_run: bool) -> dict[str, object]:
-    where = {"account": session.account, "region": session.region, "dry_run": dry_run}
-    return {**where, **survey.facts(), "outcomes": [outcome.facts() for outcome in outcomes]}
-
-
 COMMAND = Command(
     "reap",
-    "end clusters whose owner has finished",
+    "terminate clusters whose owner has finished",
     DESCRIPTION,
     add_arguments,
     run,
     examples=EXAMPLES,
     exit_statuses={
-        OK: "nothing to do, or done",
-        FOUND: "a dry run that would reap something",
+        FOUND: "a dry run that would terminate or remove something",
     },
 )

@@ -1,4 +1,4 @@
-"""Being stopped once: the first signal ends what runs, and none disturbs what comes after it."""
+"""The first signal stops a command; further ones do not interrupt its cleanup."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ _STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 class StoppedOnce:
     """
-    Let the first Ctrl-C, SIGTERM or SIGHUP end what runs here as an exception does.
+    A context in which the first Ctrl-C, SIGTERM or SIGHUP raises an exception.
 
-    A later one, and any while :attr:`is_shielded` is set, is answered with a line: half an undo leaves a cluster
-    behind. What is ignored from the start, as under nohup, stays so.
+    A later one, and any while :attr:`is_shielded` is set, only prints a line: an interrupted cleanup would leave
+    resources behind. A lost terminal sends SIGHUP twice, from the kernel and from the shell. A signal that was ignored
+    before, as under nohup, stays ignored.
 
-    :param stopping: what is done because of it, in words, e.g. "ending the cluster".
-    :ivar is_shielded: what runs now must come to its end.
-    :ivar stopped: what ends this process, once a signal has come.
+    :param stopping: what the command does now, such as "ending the cluster".
+    :ivar is_shielded: whether what runs now must not be interrupted.
+    :ivar stopped: the exception that ends this process, after the first signal.
     """
 
     def __init__(self, stopping: str) -> None:
@@ -33,16 +34,16 @@ class StoppedOnce:
         self._before: dict[int, object] = {}
 
     def __enter__(self) -> Self:
-        """Begin to listen; only the main thread can."""
+        """Install the handlers; only the main thread can."""
         if threading.current_thread() is threading.main_thread():
-            heeded = [number for number in _STOPS if signal.getsignal(number) is not signal.SIG_IGN]
-            self._before = {number: signal.signal(number, self._stop) for number in heeded}
+            handled = [number for number in _STOPS if signal.getsignal(number) is not signal.SIG_IGN]
+            self._before = {number: signal.signal(number, self._stop) for number in handled}
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Let signals do again what they did before."""
+        """Restore the previous handlers."""
         for number, handler in self._before.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
 
@@ -51,7 +52,7 @@ class StoppedOnce:
         stopped = KeyboardInterrupt() if number == signal.SIGINT else SystemExit(128 + number)
         self.stopped = self.stopped or stopped
         if self.is_shielded or not is_first:
-            note(f"stopping already: {self._stopping}, which takes a while")
+            note(f"already stopping: {self._stopping}; please wait")
             return
         note(f"stopping: {self._stopping}")
         raise stopped

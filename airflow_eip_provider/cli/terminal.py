@@ -1,8 +1,8 @@
 """
-How results look on a terminal, by rich, which Airflow's own command line uses.
+Output on a terminal, with rich, which Airflow's own command line uses.
 
-Not by Airflow's ``AirflowConsole``: that takes lists of dictionaries only, is 200 columns wide where it is not on a
-terminal, and imports Airflow's plugin manager. Files and pipes get plain text: see ``output``.
+Airflow's ``AirflowConsole`` is not used: it takes lists of dictionaries only, assumes 200 columns where there is no
+terminal, and imports Airflow's plugin manager. For files and pipes see ``output``.
 """
 
 from __future__ import annotations
@@ -22,12 +22,11 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-# Results that mean something: red for what must be looked at, yellow for what may.
+# Colours of results that need attention: red for errors, yellow for warnings.
 _STYLES = {"ok": "green", "error": "red", "stranger": "red", "warning": "yellow", "reap": "yellow", "unknown": "yellow"}
 _PREFIX = re.compile(r"^(error|warning):")
 _GAP = 2
-# A last column that is narrower than this is hard to read.
-_NARROWEST = 30
+_MIN_LAST_COLUMN = 30  # a narrower one is hard to read
 _SILENT_SECONDS = 2.0
 
 
@@ -36,25 +35,25 @@ def _console() -> Console:
 
 
 def columns() -> int:
-    """Return how wide the terminal is."""
+    """Return the width of the terminal."""
     return _console().width
 
 
 def print_note(text: str, line: ProgressLine | None) -> None:
     """
-    Say something on standard error, its lines broken between words.
+    Print a message on standard error, wrapped between words.
 
-    :param line: what is shown there meanwhile; it stays below.
+    :param line: the progress line that is shown there; it stays below the message.
     """
-    shown = Text(text)
+    message = Text(text)
     if match := _PREFIX.match(text):
-        shown.stylize(f"bold {_STYLES[match[1]]}", *match.span())
+        message.stylize(f"bold {_STYLES[match[1]]}", *match.span())
     console = line.console if line else Console(stderr=True)
-    console.print(shown, highlight=False, emoji=False)
+    console.print(message, highlight=False, emoji=False)
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print rows side by side; below each other, name by name, where the terminal is too narrow for that."""
+    """Print a table; if the terminal is too narrow, print each row as a list of names and cells."""
     console = _console()
     console.print(table(header, rows, width=console.width))
 
@@ -63,7 +62,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, width: int) -
     """Return what :func:`print_table` prints."""
     widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
     before_last = sum(widths[:-1]) + _GAP * (len(widths) - 1)
-    if before_last + min(widths[-1], _NARROWEST) <= width:
+    if before_last + min(widths[-1], _MIN_LAST_COLUMN) <= width:
         return _side_by_side(header, rows, widths)
     return _below_each_other(header, rows)
 
@@ -88,7 +87,7 @@ def _below_each_other(header: Sequence[str], rows: Sequence[Sequence[str]]) -> G
 
 
 def print_pairs(pairs: Iterable[tuple[str, str]]) -> None:
-    """Print names and what they stand for, one below the other."""
+    """Print names, each with a text beside it."""
     _console().print(pairs_table(pairs))
 
 
@@ -101,12 +100,12 @@ def pairs_table(pairs: Iterable[tuple[str, str]]) -> Table:
 
 
 def live() -> Live:
-    """Return what shows something that changes; what is higher than the terminal is cut off."""
+    """Return a display that can be refreshed; it is cut off at the height of the terminal."""
     return Live(console=_console(), auto_refresh=False)
 
 
 class ProgressLine:
-    """One line on standard error that says what goes on and for how long, from the third second on."""
+    """A line on standard error that shows, after two seconds, what the command does and for how long."""
 
     def __init__(self, text: str) -> None:
         self.console = Console(stderr=True)
@@ -123,16 +122,16 @@ class ProgressLine:
         self._timer.daemon = True
 
     def start(self) -> None:
-        """Show it when the silence has lasted too long."""
+        """Show the line after two seconds."""
         self._timer.start()
 
-    def says(self, text: str) -> None:
-        """Change what it says."""
+    def update(self, text: str) -> None:
+        """Change the text."""
         self._progress.update(self._task, description=text)
 
     def stop(self) -> None:
-        """Take it away."""
+        """Remove the line."""
         self._timer.cancel()
-        self._timer.join()  # what has begun to show it goes on until it is shown
+        self._timer.join()  # the timer may be showing the line just now
         if self._progress.live.is_started:
             self._progress.stop()

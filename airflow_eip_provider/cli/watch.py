@@ -1,4 +1,4 @@
-"""What a command shows again and again on a terminal."""
+"""A screen that a command refreshes."""
 
 from __future__ import annotations
 
@@ -20,30 +20,31 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    # Names with what they stand for, and then tables: a header and its rows.
+    # Pairs of a name and a text, followed by tables: a header and its rows.
     Parts: TypeAlias = tuple[Any, ...]
 
 T = TypeVar("T")
 
 
-def watch(look: Callable[[], T], parts: Callable[[T], Parts], *, first: T, every: timedelta) -> NoReturn:
+def watch(poll: Callable[[], T], parts: Callable[[T], Parts], *, first: T, every: timedelta) -> NoReturn:
     """
-    Show what is seen, until Ctrl-C.
+    Show the state and refresh it until Ctrl-C.
 
-    What gives no answer for a while stays as it was seen last, and that is said.
+    When AWS or the lock store does not answer, the last state stays on the screen, with a message.
 
-    :param parts: makes of what was seen what is shown.
-    :param first: what was seen already.
+    :param poll: reads the state.
+    :param parts: makes of a state what is shown.
+    :param first: the state to begin with.
     :raises KeyboardInterrupt: at Ctrl-C.
     """
     seconds = every.total_seconds()
-    seen, at, problem = first, _now(), ""
+    state, at, problem = first, _now(), ""
     with without_logs(), terminal.live() as shown:
         while True:
-            shown.update(_screen(parts(seen), at, problem, seconds), refresh=True)
+            shown.update(_screen(parts(state), at, problem, seconds), refresh=True)
             clock.sleep(seconds)
             try:
-                seen, at, problem = look(), _now(), ""
+                state, at, problem = poll(), _now(), ""
             except Exception as error:
                 if not (is_transient(error) or isinstance(error, LockStoreUnavailableError)):
                     raise

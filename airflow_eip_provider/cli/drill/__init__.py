@@ -6,10 +6,15 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from airflow_eip_provider.cli.address import OnlyOne
-from airflow_eip_provider.cli.command import FAILED, FOUND, OK, Command, Parser, add_common_arguments, span
+from airflow_eip_provider.cli.arguments import (
+    StoreOnce,
+    add_common_arguments,
+    add_duration,
+    duration,
+    reading_arguments,
+)
+from airflow_eip_provider.cli.command import FAILED, FOUND, OK, Command, Parser
 from airflow_eip_provider.cli.output import note, only_the_result, print_json
-from airflow_eip_provider.cli.usage import reading_arguments
 from airflow_eip_provider.exceptions import UsageError
 
 if TYPE_CHECKING:
@@ -55,7 +60,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--job-flow-id", required=True, metavar="ID", help="the primary: the cluster that serves now")
     parser.add_argument(
         "--allocation-id",
-        action=OnlyOne,
+        action=StoreOnce,
         metavar="ID",
         help="the Elastic IP that moves to the standby, if there is one",
     )
@@ -104,11 +109,9 @@ def add_arguments(parser: Parser) -> None:
         action="store_true",
         help="also do the failover, with EmrFailoverOperator: for when no DAG watches the primary",
     )
+    add_duration(parser, "--rto", "how long the recovery may take", default="15m")
     parser.add_argument(
-        "--rto", type=span, default="15m", metavar="SPAN", help="how long the recovery may take (default: 15m)"
-    )
-    parser.add_argument(
-        "--limit", type=span, metavar="SPAN", help="how long to watch the recovery (default: twice --rto)"
+        "--limit", type=duration, metavar="DURATION", help="how long to watch the recovery (default: twice --rto)"
     )
     parser.add_argument(
         "--poll", type=float, default=10.0, metavar="SECONDS", help="seconds between two polls of AWS (default: 10)"
@@ -140,7 +143,6 @@ def run(options: argparse.Namespace) -> int:
             plan = plan_from_options(options, lock_store_of(options))
             _check_confirmation(options)
         session = open_session(options)
-        note(session)
         resources = Resources(session, plan)
         outcomes = list(run_checks(resources))
     findings = [finding for outcome in outcomes for finding in outcome.findings]
@@ -215,8 +217,7 @@ def _show_plan(options: argparse.Namespace, session: Session, plan: Plan, outcom
     errors = [finding for finding in findings if finding.severity == "error"]
     if options.json:
         checks = [facts_of(outcome) for outcome in outcomes]
-        account = {"account": session.account, "region": session.region}
-        print_json({**account, "plan": plan.facts(), "steps": plan.steps(), "checks": checks, "ready": not errors})
+        print_json({**session.facts, "plan": plan.facts(), "steps": plan.steps(), "checks": checks, "ready": not errors})
     else:
         print_outcomes(outcomes)
         print()

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from airflow_eip_provider import clock
-from airflow_eip_provider.cli.in_process import OnHooks, TaskInstance, carry_out
+from airflow_eip_provider.cli.in_process import OnHooks, TaskInstance, run_operator
 from airflow_eip_provider.cli.scenario import new_run_id
 from airflow_eip_provider.exceptions import TransientError, WaitTimeoutError
 from airflow_eip_provider.operators.failover import EmrFailoverOperator
@@ -78,5 +78,5 @@ def fail_over(plan: Plan, hooks: AwsHooks, *, health: dict[str, Any]) -> dict[st
         deferrable=False,
     )
     ti = TaskInstance("airflow-eip-drill", new_run_id(), "failover")
-    carry_out(operator, hooks, ti)
+    run_operator(operator, hooks, ti)
     return dict(ti.xcoms["failover"])

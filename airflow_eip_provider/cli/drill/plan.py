@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow_eip_provider.cli.address import checked_job_flow_id
+from airflow_eip_provider.cli.arguments import checked_job_flow_id, read_fallbacks, read_job_flow_overrides
 from airflow_eip_provider.cli.scenario import minutes
-from airflow_eip_provider.cli.usage import read_json_file
-from airflow_eip_provider.exceptions import InvalidInputError, UsageError
+from airflow_eip_provider.exceptions import InvalidInputError
 from airflow_eip_provider.health.checks import DEFAULT_CHECKS
 from airflow_eip_provider.operators.elbv2 import checked_groups
 from airflow_eip_provider.operators.preflight import check_allocation_id, check_waits
@@ -165,23 +164,13 @@ def plan_from_options(options: argparse.Namespace, lock_store: str | None) -> Pl
 
     :raises InvalidInputError: when an argument is wrong.
     """
-    if options.fallbacks is not None and options.job_flow_overrides is None:
-        problem = "there is no cluster that they change"
-        raise UsageError("reading --fallbacks", problem=problem, remedy="give --job-flow-overrides")
-    overrides: dict[str, Any] | None = None
-    if options.job_flow_overrides:
-        wanted = "RunJobFlow's parameters"
-        overrides = read_json_file("--job-flow-overrides", options.job_flow_overrides, dict, wanted=wanted)
-    fallbacks: list[Any] = []
-    if options.fallbacks:
-        fallbacks = read_json_file("--fallbacks", options.fallbacks, list, wanted="what each fallback changes")
     return Plan(
         job_flow_id=str(checked_job_flow_id(options.job_flow_id)),
         allocation_id=options.allocation_id,
         lock_store=lock_store if options.allocation_id else None,
         standby_job_flow_id=checked_job_flow_id(options.standby_job_flow_id),
-        job_flow_overrides=overrides,
-        fallbacks=fallbacks,
+        job_flow_overrides=read_job_flow_overrides(options),
+        fallbacks=read_fallbacks(options),
         target_groups=options.target_group,
         servers=options.server,
         azure_conn_id=options.azure_conn_id,

@@ -60,8 +60,7 @@ class Report:
         return {
             "format": _FORMAT,
             "version": __version__,
-            "account": self.session.account,
-            "region": self.session.region,
+            **self.session.facts,
             "plan": self.plan.facts(),
             "checks": [facts_of(outcome) for outcome in self.outcomes],
             "stopped_at": _iso(recovery.began) if recovery else None,

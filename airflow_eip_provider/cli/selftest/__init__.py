@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflow_eip_provider.cli.address import OnlyOne
-from airflow_eip_provider.cli.command import FAILED, FOUND, OK, Command, Parser, add_common_arguments, span
+from airflow_eip_provider.cli.arguments import (
+    StoreOnce,
+    add_common_arguments,
+    add_duration,
+    duration,
+    reading_arguments,
+)
+from airflow_eip_provider.cli.command import FAILED, FOUND, OK, Command, Parser
 from airflow_eip_provider.cli.output import note, only_the_result, print_json
-from airflow_eip_provider.cli.usage import reading_arguments
 from airflow_eip_provider.exceptions import PreflightError
 
 if TYPE_CHECKING:
@@ -35,7 +40,7 @@ airflow-eip selftest --allocation-id eipalloc-0123456789abcdef0 \
 
 def add_arguments(parser: Parser) -> None:
     """Declare the arguments."""
-    parser.add_argument("--allocation-id", action=OnlyOne, required=True, metavar="ID", help="the Elastic IP")
+    parser.add_argument("--allocation-id", action=StoreOnce, required=True, metavar="ID", help="the Elastic IP")
     parser.add_argument("--subnet-id", required=True, metavar="ID", help="the public subnet of the cluster")
     parser.add_argument(
         "--release-label", default="emr-7.5.0", metavar="LABEL", help="the EMR release (default: emr-7.5.0)"
@@ -73,13 +78,7 @@ def add_arguments(parser: Parser) -> None:
         action="store_true",
         help="also measure when EC2 removes the address from a terminated instance; this frees the address later",
     )
-    parser.add_argument(
-        "--timeout",
-        type=span,
-        default="30m",
-        metavar="SPAN",
-        help="how long each of the start, the probe and the end may take (default: 30m)",
-    )
+    add_duration(parser, "--timeout", "how long each of the start, the probe and the end may take", default="30m")
     parser.add_argument(
         "--poll", type=float, default=5.0, metavar="SECONDS", help="seconds between two polls of AWS (default: 5)"
     )
@@ -106,7 +105,6 @@ def run(options: argparse.Namespace) -> int:
             from airflow_eip_provider.cli.session import open_session
 
             session = open_session(options)
-            note(session)
             report = SelfTest(session, plan).perform()
     if options.plan:
         if options.json:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from airflow_eip_provider.cli.arguments import read_job_flow_overrides
 from airflow_eip_provider.cli.scenario import minutes
-from airflow_eip_provider.cli.usage import read_json_file
 from airflow_eip_provider.egress_probe import ECHO_URL, egress_probe_step
 from airflow_eip_provider.exceptions import UsageError
 from airflow_eip_provider.operators.preflight import check_allocation_id, check_waits
@@ -151,14 +151,8 @@ def _job_flow(options: argparse.Namespace) -> dict[str, Any]:
         **({"LogUri": options.log_uri} if options.log_uri else {}),
     }
     instances = {"InstanceGroups": [primary], "Ec2SubnetId": options.subnet_id, "KeepJobFlowAliveWhenNoSteps": True}
-    given = _overrides(options.job_flow_overrides) if options.job_flow_overrides else {}
-    return {**smallest, **given, "Instances": {**instances, **given.get("Instances", {})}}
-
-
-def _overrides(path: str) -> dict[str, Any]:
-    wanted = "RunJobFlow's parameters"
-    given: dict[str, Any] = read_json_file("--job-flow-overrides", path, dict, wanted=wanted)
+    given = read_job_flow_overrides(options) or {}
     if not isinstance(given.get("Instances", {}), dict):
-        doing = f"reading --job-flow-overrides '{path}'"
-        raise UsageError(doing, problem="Instances is not a JSON object", remedy=f"give {wanted}")
-    return given
+        doing = f"reading --job-flow-overrides '{options.job_flow_overrides}'"
+        raise UsageError(doing, problem="Instances is not a JSON object", remedy="give RunJobFlow's parameters")
+    return {**smallest, **given, "Instances": {**instances, **given.get("Instances", {})}}

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs
 from botocore.exceptions import BotoCoreError, ClientError
 
 from airflow_eip_provider import clock
-from airflow_eip_provider.cli.session import CommandHooks
+from airflow_eip_provider.stored_hooks import StoredHooks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -152,7 +152,7 @@ def _answered_at(parsed: Mapping[str, Any]) -> datetime:
     return parsedate_to_datetime(date) if date else clock.now()
 
 
-def recorded_hooks(hooks: AwsHooks, recorder: Recorder) -> CommandHooks:
+def recorded_hooks(hooks: AwsHooks, recorder: Recorder) -> StoredHooks:
     """Return copies of the hooks whose clients the recorder listens to."""
 
     class _Recorded:
@@ -161,13 +161,13 @@ def recorded_hooks(hooks: AwsHooks, recorder: Recorder) -> CommandHooks:
             recorder.listen_to(client)
             return client
 
-    class _Eip(_Recorded, CommandHooks.eip_class):  # type: ignore[valid-type,misc]
+    class _Eip(_Recorded, StoredHooks.eip_class):  # type: ignore[valid-type,misc]
         pass
 
-    class _Emr(_Recorded, CommandHooks.emr_class):  # type: ignore[valid-type,misc]
+    class _Emr(_Recorded, StoredHooks.emr_class):  # type: ignore[valid-type,misc]
         pass
 
-    class _Hooks(CommandHooks):
+    class _Hooks(StoredHooks):
         eip_class, emr_class = _Eip, _Emr
 
     return _Hooks(**hooks.shared)

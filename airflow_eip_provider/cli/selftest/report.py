@@ -82,8 +82,7 @@ class Report:
         """Return the report as plain JSON."""
         return {
             "format": _FORMAT,
-            "account": self.session.account,
-            "region": self.session.region,
+            **self.session.facts,
             "passed": self.is_passed,
             "error": error_facts(self.error),
             "versions": {

@@ -6,7 +6,7 @@ import functools
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow_eip_provider.cli.in_process import OnHooks, TaskInstance, carry_out
+from airflow_eip_provider.cli.in_process import OnHooks, TaskInstance, run_operator
 from airflow_eip_provider.cli.scenario import new_run_id
 from airflow_eip_provider.cli.selftest.plan import IDLE_TIMEOUT
 from airflow_eip_provider.operators.emr import EmrCreateWithStaticIpOperator, EmrTerminateWithStaticIpOperator
@@ -64,7 +64,7 @@ class Tasks:
             prewarm=False,
             **self._shared("create"),
         )
-        carry_out(operator, self._hooks, self._create_ti)
+        run_operator(operator, self._hooks, self._create_ti)
 
     def probe(self) -> list[str]:
         """Run the egress probe while the cluster has the address; return the step's id."""
@@ -73,12 +73,12 @@ class Tasks:
             job_flow_id=self.job_flow_id,
             **self._shared("probe"),
         )
-        return list(carry_out(operator, self._hooks, self._task_instance("probe")))
+        return list(run_operator(operator, self._hooks, self._task_instance("probe")))
 
     def terminate(self, job_flow_id: str) -> None:
         """Terminate the cluster, free the address, and release the lease; safe to repeat."""
         operator = _Terminate(job_flow_id=job_flow_id, **self._shared("terminate"))
-        carry_out(operator, self._hooks, self._task_instance("terminate"))
+        run_operator(operator, self._hooks, self._task_instance("terminate"))
 
     def _task_instance(self, task_id: str) -> TaskInstance:
         return TaskInstance(DAG_ID, self._run_id, task_id)

@@ -11,7 +11,7 @@ from botocore.parsers import ResponseParserError
 
 from airflow_eip_provider.cli import associate, waiting
 from airflow_eip_provider.cli.command import INTERRUPTED
-from airflow_eip_provider.cli.waiting import stopped_by_signals
+from airflow_eip_provider.cli.signals import StoppedOnce
 from airflow_eip_provider.lease_client.client import StoreLeaseClient
 from tests.integration.cli.elsewhere import elsewhere
 
@@ -86,7 +86,7 @@ def test_core_nodes_and_clusters_that_have_ended_do_not_match(elsewhere: Elsewhe
 def test_no_match_says_what_to_do(elsewhere: Elsewhere) -> None:
     said = elsewhere.associate()
     assert said.status == 1
-    assert "no primary node of an EMR cluster runs there; launch it first" in said.err
+    assert "no primary node of an EMR cluster is running there; launch it first" in said.err
 
 
 def test_a_named_cluster_is_waited_for_and_its_vpc_is_checked(elsewhere: Elsewhere) -> None:
@@ -144,7 +144,7 @@ def test_missing_file_ends_with_status_2(elsewhere: Elsewhere) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--job-flow-id", "i-0123"], "reading --job-flow-id: 'i-0123' is no cluster"),
+        (["--job-flow-id", "i-0123"], "reading --job-flow-id: 'i-0123' is not a cluster ID"),
         (["--lock-store", "redis://x"], "reading --lock-store: its scheme is 'redis'"),
     ],
 )
@@ -192,7 +192,7 @@ def test_a_signal_while_it_binds_leaves_nothing_behind(
 def test_a_signal_that_is_ignored_from_the_start_stays_so() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with stopped_by_signals():
+        with StoppedOnce("undoing what was changed"):
             assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
             assert signal.getsignal(signal.SIGTERM) is not signal.SIG_IGN
     finally:
@@ -205,7 +205,7 @@ def test_an_environment_that_is_no_part_of_a_name_is_refused_before_aws_is_asked
     before = elsewhere.aws.events.calls()
     said = elsewhere.run("associate", "--parameters", parameters, "--environment", environment)
     assert said.status == 2
-    assert f"{environment!r} is no plain name" in said.err
+    assert f"{environment!r} is not a name of 1 to 64 letters" in said.err
     assert elsewhere.aws.events.calls() == before
 
 

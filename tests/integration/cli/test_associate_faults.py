@@ -255,7 +255,7 @@ def test_what_could_not_be_undone_is_said_besides_the_error(
     said = elsewhere.associate("--lock-store", lock_store)
     assert said.status == 1
     assert f"error: {lost}" in said.err
-    assert f"undoing it failed, too: {UNAVAILABLE}" in said.err
+    assert f"undoing the changes failed, too: {UNAVAILABLE}" in said.err
     again = elsewhere.associate("--lock-store", lock_store)
     assert (again.status, record().lease.resource_id) == (0, job_flow_id)
 

@@ -260,9 +260,9 @@ def test_formats_that_cannot_be_read_are_refused_by_name(audit, logs, lease_peri
         (["--from", "2026-11-20", "--logs", "/tmp"], "/tmp: it is not an S3 URI"),
         (["--from", "2026-11-20", "--database", "10.0.0.1:abc"], "'abc' is not a port"),
         (["--from", "2026-11-20", "--database", "10.0.0.1/99"], "reading --database '10.0.0.1/99'"),
-        (["--from", "2026-11-20", "--to", "2026-11-19"], "the time ends before it begins"),
-        ([], "auditing without a lock store: the time is not known"),
-        (["--interface", "eni-1", "--lock-store", "dynamodb://leases"], "auditing with --interface: the time is not"),
+        (["--from", "2026-11-20", "--to", "2026-11-19"], "the period ends before it begins"),
+        ([], "auditing without a lock store: the period is not known"),
+        (["--interface", "eni-1", "--lock-store", "dynamodb://leases"], "auditing with --interface: the period is not"),
     ],
 )
 def test_wrong_arguments_end_with_2_and_aws_is_not_asked(clocked, allocation_id, audit, arguments, in_message):

@@ -72,7 +72,7 @@ def test_it_is_said_for_people_too(clocked, allocation_id, overrides, tmp_path, 
     given = ["--allocation-id", allocation_id, "--job-flow-overrides", str(tmp_path / "cluster.json")]
     assert main(["doctor", *given]) == 0
     out, err = capsys.readouterr()
-    assert "templates, which are known when the task runs: Instances.Ec2SubnetId" in out + err
+    assert "templates, whose values are known only when the task runs: Instances.Ec2SubnetId" in out + err
     assert "does not exist" not in out + err
 
 

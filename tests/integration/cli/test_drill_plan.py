@@ -190,8 +190,11 @@ def test_a_firewall_that_does_not_admit_the_address_is_an_error(azure, plan, pai
     ("arguments", "text"),
     [
         ([], "one of --standby-job-flow-id and --job-flow-overrides is needed"),
-        (["--standby-job-flow-id", "x"], "is no cluster"),
-        (["--standby-job-flow-id", "j-1", "--fallbacks", "f.json"], "there is no cluster that they change"),
+        (["--standby-job-flow-id", "x"], "is not a cluster ID"),
+        (
+            ["--standby-job-flow-id", "j-1", "--fallbacks", "f.json"],
+            "--job-flow-overrides, which is missing",
+        ),
         (["--standby-job-flow-id", "j-1", "--rto", "0"], "reading the RTO: it is 0"),
         (["--standby-job-flow-id", "j-1", "--rto", "9m", "--limit", "8m"], "it is shorter than the RTO"),
     ],

@@ -104,9 +104,9 @@ def test_association_is_left_out_when_its_script_is_shown(imported: Any) -> None
 def test_what_is_not_part_of_it_is_said_with_its_own_reason(imported: Any) -> None:
     options = "--profile mine --endpoint-url https://emr.example.com --output text"
     _, _, err = imported("--", *START.split(), *ALONE.split(), *options.split())
-    assert "--profile: not part of it; credentials are those of the connection in Airflow" in err
-    assert "--endpoint-url: not part of it; where to, and how, is said by the connection in Airflow" in err
-    assert "--output: not part of it; it says what the AWS CLI prints" in err
+    assert "--profile is ignored: the credentials are those of the Airflow connection" in err
+    assert "--endpoint-url is ignored: the Airflow connection determines how AWS is called" in err
+    assert "--output is ignored: it determines what the AWS CLI prints" in err
 
 
 @pytest.mark.airflow
@@ -227,17 +227,17 @@ CASES = {
     "version 2": (
         LEAST.replace("aws emr", "aws --no-cli-pager emr"),
         {"Name": "Daily"},
-        "--no-cli-pager: not part of it; it says what the AWS CLI prints",
+        "--no-cli-pager is ignored: it determines what the AWS CLI prints",
     ),
     "version 2, sibling": (
         f"{LEAST} --output yaml --cli-binary-format raw-in-base64-out --no-cli-auto-prompt",
         {"Name": "Daily"},
-        "--cli-binary-format: not part of it; it says how the AWS CLI reads binary values",
+        "--cli-binary-format is ignored: it determines how the AWS CLI reads binary values",
     ),
     "version 1, siblings": (
         f"{LEAST} --no-verify-ssl --cli-read-timeout 10",
         {"Name": "Daily"},
-        "--no-verify-ssl: not part of it; where to, and how, is said by the connection in Airflow",
+        "--no-verify-ssl is ignored: the Airflow connection determines how AWS is called",
     ),
 }
 
@@ -306,8 +306,8 @@ def test_placeholder_that_quotes_or_a_file_hide_is_named(imported: Any) -> None:
     status, out, err = imported("--file", "launch.sh", command=command)
     assert status == 0
     assert json.loads(out)["Instances"]["Ec2KeyName"] == "<YOUR_KEY>"
-    assert "<YOUR_KEY> looks like a placeholder: write your value in its place" in err
-    assert "<your-team> looks like a placeholder: write your value in its place" in err
+    assert "<YOUR_KEY> looks like a placeholder: replace it with your value" in err
+    assert "<your-team> looks like a placeholder: replace it with your value" in err
 
 
 def test_script_that_run_if_runs_shows_that_the_action_associates(imported: Any, tmp_path: Path) -> None:
@@ -361,14 +361,14 @@ def test_dag_is_named_and_scheduled_as_told(imported: Any) -> None:
         ),
         (
             ["--file", "launch.sh", "--schedule", "@daily", "--dag-id", "x"],
-            "reading --dag-id, --schedule: it is for a DAG",
+            "reading --dag-id, --schedule: it needs --dag",
         ),
         (
             ["--file", "launch.sh", "--parameters", "parametersValues.json"],
-            "reading --parameters: it is for a DAG; add --dag",
+            "reading --parameters: it needs --dag; add --dag",
         ),
-        (["--file", "launch.sh", "--allocation-id", ALLOCATION], "reading --allocation-id: it is for a DAG"),
-        (["--dag", "--dag-id", "bad id!"], "reading --dag-id: 'bad id!' cannot be the id of a DAG"),
+        (["--file", "launch.sh", "--allocation-id", ALLOCATION], "reading --allocation-id: it needs --dag"),
+        (["--dag", "--dag-id", "bad id!"], "reading --dag-id: 'bad id!' is not a valid DAG ID"),
         (["--dag", "--schedule", "0 0 * *"], "reading --schedule: '0 0 * *' is neither a cron expression nor a preset"),
         (["--file", "launch.sh", "--output", "."], "error: writing '.': Is a directory; name a file"),
         (["--file", "launch.sh", "--script", "launch.sh"], "their paths are: s3://signals/bootstrap.sh; give the copy"),
@@ -378,7 +378,7 @@ def test_dag_is_named_and_scheduled_as_told(imported: Any) -> None:
         ),
         (
             ["--file", "launch.sh", "--script", "s3://b/x.sh"],
-            "reading 's3://b/x.sh': it is in S3; fetch it first: aws s3",
+            "reading 's3://b/x.sh': it is in S3; download it first: aws s3",
         ),
         (["--dag", "--file", "launch.sh"], "no Elastic IP is named; give --parameters or --allocation-id"),
         (["--dag", "--file", "launch.sh", "--parameters", "none.json"], "none.json"),

@@ -104,7 +104,7 @@ def test_status_lists_an_owner_in_several_queues_once(say, busy, pool):
         ("single", {pool[1]: 2}),
     ]
     text = say("status", *TAG, *NAMED).out
-    assert "3, 1 of them on nothing" in text
+    assert "3, 1 of them free" in text
     assert "2, 1 of them for more than one of these addresses" in text
     (row,) = [line for line in text.splitlines() if "/either/" in line]
     assert f"1 for {pool[0]}, 1 for {pool[1]}" in row
@@ -246,7 +246,7 @@ def test_doctor_examines_each_address(doctor, pool):
     assert all(one["checks"] == alone for one in said.result["addresses"])
     text = doctor(*TAG).out
     assert text.count("RESULT") == 1
-    assert f"Elastic IP {pool[2]}: as {pool[0]}" in text
+    assert f"Elastic IP {pool[2]}: same as {pool[0]}" in text
 
 
 def test_doctor_says_which_address_is_left_out_and_why(doctor, pool, ec2, subnet_id, clocked):

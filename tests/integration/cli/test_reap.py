@@ -205,7 +205,7 @@ def test_people_see_a_table(left, reap, emr):
     assert header.split() == ["DECISION", "CLUSTER", "STATE", "AGE", "ADDRESS", "OWNER", "REASON"]
     assert row.split()[:3] == ["reap", job_flow_id, "WAITING"]
     assert row.index("its environment") == header.index("REASON")
-    assert "1 of 1 would be reaped with --yes" in said.err
+    assert "1 of 1 clusters would be terminated with --yes" in said.err
 
 
 @pytest.mark.parametrize(
@@ -213,7 +213,7 @@ def test_people_see_a_table(left, reap, emr):
     [
         (["--aws-conn-id", "nowhere"], "reading Airflow connection 'nowhere': it does not exist"),
         (["--environment", "production"], "it is the one that this command runs in"),
-        (["--job-flow-id", "i-1"], "'i-1' is no cluster"),
+        (["--job-flow-id", "i-1"], "'i-1' is not a cluster ID"),
         (["--lock-store", "redis://x"], "its scheme is 'redis'"),
         (["--lock-store", "dynamodb://missing?create=true"], "it does not exist"),
     ],
@@ -237,7 +237,7 @@ def test_a_connection_is_read_from_wherever_airflow_keeps_it(left, reap, monkeyp
     monkeypatch.setenv("AIRFLOW_CONN_STORED", '{"conn_type": "aws", "extra": {"region_name": "eu-west-1"}}')
     monkeypatch.delenv("AWS_DEFAULT_REGION")
     assert reap("--environment", "gone", "--aws-conn-id", "stored").decisions == {job_flow_id: "reap"}
-    assert "no region is set; name one: --region" in reap().err
+    assert "no region is set; give --region" in reap().err
 
 
 @pytest.mark.parametrize("arguments", [["--min-age", "soon"], ["--min-age", "-1h"], ["reap"]])

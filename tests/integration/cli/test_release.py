@@ -20,7 +20,7 @@ def test_release_takes_the_address_off_its_cluster_and_twice_is_fine(elsewhere: 
     job_flow_id = elsewhere.launch()
     elsewhere.associate()
     said = elsewhere.about("release", json=False)
-    assert said.out == f"Elastic IP {elsewhere.allocation_id} is off cluster {job_flow_id}\n"
+    assert said.out == f"Elastic IP {elsewhere.allocation_id} was released from cluster {job_flow_id}\n"
     assert elsewhere.cluster_of_address() is None
     before = elsewhere.mark()
     assert "is not on any cluster: nothing to do" in elsewhere.about("release", json=False).out
@@ -42,10 +42,8 @@ def test_release_of_a_tasks_cluster_needs_its_name(elsewhere: Elsewhere, create_
     job_flow_id = Task(create_operator()).run()
     said = elsewhere.about("release")
     assert said.status == 1
-    assert (
-        f"a task of Airflow; its teardown gives it back; to do so before, name the cluster: --job-flow-id {job_flow_id}"
-        in (said.err)
-    )
+    assert "a task of Airflow; its teardown releases it; to release it earlier, name the cluster" in said.err
+    assert f"--job-flow-id {job_flow_id}" in said.err
     assert elsewhere.cluster_of_address() == job_flow_id
     assert elsewhere.about("release", "--job-flow-id", job_flow_id).status == 0
     assert elsewhere.cluster_of_address() is None
@@ -59,7 +57,7 @@ def test_release_leaves_a_nat_gateway_and_a_plain_instance_alone(
     association = ec2.associate_address(AllocationId=elsewhere.allocation_id, InstanceId=instance["InstanceId"])
     said = elsewhere.about("release")
     assert said.status == 1
-    assert f"instance '{instance['InstanceId']}', which is no EMR cluster" in said.err
+    assert f"instance '{instance['InstanceId']}', which is not an EMR cluster" in said.err
     ec2.disassociate_address(AssociationId=association["AssociationId"])
     ec2.create_nat_gateway(SubnetId=subnet_id, AllocationId=elsewhere.allocation_id)
     elsewhere.aws.clock.advance(300)
@@ -96,7 +94,7 @@ def test_wait_ends_in_time_with_what_was_seen_last(elsewhere: Elsewhere) -> None
     job_flow_id = elsewhere.launch()
     said = elsewhere.about("wait", "--job-flow-id", job_flow_id, "--timeout", "2m", json=False)
     assert (said.status, said.out) == (1, "")
-    assert "error: not in time; last seen: Elastic IP" in said.err
+    assert "error: timed out; last state: Elastic IP" in said.err
 
 
 def test_wait_for_a_cluster_that_has_ended_fails_at_once(elsewhere: Elsewhere) -> None:
@@ -112,9 +110,9 @@ def test_wait_for_a_cluster_that_has_ended_fails_at_once(elsewhere: Elsewhere) -
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["wait"], "nothing is waited for; give either --job-flow-id or --free"),
-        (["wait", "--free", "--job-flow-id", "j-1ABC"], "two things are waited for"),
-        (["release", "--job-flow-id", "j-lower"], "'j-lower' is no cluster"),
+        (["wait"], "nothing to wait for is given; give either --job-flow-id or --free"),
+        (["wait", "--free", "--job-flow-id", "j-1ABC"], "both --job-flow-id and --free are given"),
+        (["release", "--job-flow-id", "j-lower"], "'j-lower' is not a cluster ID"),
         (["status", "--lock-store", "dynamodb://table/path"], "reading --lock-store: a table has no path"),
     ],
 )

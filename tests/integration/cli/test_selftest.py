@@ -13,9 +13,9 @@ import pytest
 
 from airflow_eip_provider.cli.__main__ import main
 from airflow_eip_provider.cli.selftest.tasks import Tasks
-from airflow_eip_provider.cli.session import CommandHooks
 from airflow_eip_provider.hooks.eip import ElasticIpHook
 from airflow_eip_provider.iam_policy import policy_document
+from airflow_eip_provider.stored_hooks import StoredHooks
 from airflow_eip_provider.stores.uri import open_store
 from tests.integration.cli.conftest import Said
 from tests.integration.iam.stage import AIRFLOW, DENIED, DYNAMODB, configuration, staged
@@ -218,8 +218,8 @@ def test_a_failed_probes_logs_are_looked_for(stage, selftest, monkeypatch):
 
 def test_logs_are_read_with_connections_that_airflow_stores():
     # From Airflow 3.2 on, the stock hooks do not see those outside of tasks.
-    (stored,) = {base for base in CommandHooks.eip_class.__bases__ if base is not ElasticIpHook}
-    assert issubclass(CommandHooks.logs_class, stored)
+    (stored,) = {base for base in StoredHooks.eip_class.__bases__ if base is not ElasticIpHook}
+    assert issubclass(StoredHooks.logs_class, stored)
 
 
 # It refuses

@@ -126,10 +126,10 @@ def test_a_client_error_reads_as_botocores_does() -> None:
             "or do it yourself: aws dynamodb create-table --table-name leases --billing-mode",
         ),
         (["--lock-store", "leases"], "its scheme is ''"),
-        (["--environment", "a/b"], "'a/b' is no plain name"),
+        (["--environment", "a/b"], "'a/b' is not a name of 1 to 64 letters"),
         (["--output", "/none/x.sh"], "error: writing '/none/x.sh': No such file or directory; name a file"),
         (["--wait", "1h"], "reading --wait: 1:00:00 is too long: EMR ends a cluster whose bootstrap actions take"),
-        (["--wait", "soon"], "'soon' is no time span"),
+        (["--wait", "soon"], "'soon' is not a duration"),
         (["--when-busy", "steal"], "invalid choice: 'steal'"),
     ],
 )

@@ -189,8 +189,8 @@ def test_progress_ends_with_an_error_too(on_terminal, monkeypatch):
 
 
 def test_lines_that_a_command_breaks_itself_fit_the_terminal(on_terminal):
-    assert output.wrapping_width(92, beside=20) == 92
+    assert output.wrapping_width(92, reserved=20) == 92
     on_terminal(80)
-    assert output.wrapping_width(92, beside=20) == 60
+    assert output.wrapping_width(92, reserved=20) == 60
     on_terminal(40)
-    assert output.wrapping_width(92, beside=20) == 30
+    assert output.wrapping_width(92, reserved=20) == 30

@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError, ConnectTimeoutError, ReadTimeoutErr
 from airflow_eip_provider import exceptions
 from airflow_eip_provider.aws.clusters import _reason
 from airflow_eip_provider.aws.start_failures import START_TIMEOUT
-from airflow_eip_provider.cli.address import checked_job_flow_id
+from airflow_eip_provider.cli.arguments import checked_job_flow_id
 from airflow_eip_provider.cli.drill.recovery import MEANING
 from airflow_eip_provider.exceptions import ElasticIpError, PermanentError, TransientError
 from airflow_eip_provider.hooks import azure

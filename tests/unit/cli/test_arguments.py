@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from airflow_eip_provider.cli.address import named_addresses
+from airflow_eip_provider.cli.arguments import named_addresses
 from airflow_eip_provider.cli.commands import COMMANDS
 from airflow_eip_provider.cli.parsers import make_parser
 from airflow_eip_provider.exceptions import UsageError
@@ -57,9 +57,9 @@ def test_the_form_of_the_result_follows_from_the_arguments(given, is_pool):
     [
         ([], "no Elastic IP is named; give --allocation-id, --tag or --parameters"),
         (["--allocation-id", A, "--allocation-id", "203.0.113.7"], "203.0.113.7"),
-        (["--tag", "purpose"], "'purpose' is no tag with a value"),
-        (["--tag", "=azure-sql"], "'=azure-sql' is no tag with a value"),
-        (["--tag", "purpose="], "'purpose=' is no tag with a value"),
+        (["--tag", "purpose"], "'purpose' is not a tag with a value"),
+        (["--tag", "=azure-sql"], "'=azure-sql' is not a tag with a value"),
+        (["--tag", "purpose="], "'purpose=' is not a tag with a value"),
     ],
 )
 def test_what_names_no_address_is_a_wrong_argument(given, said):
@@ -83,7 +83,7 @@ def test_a_command_that_is_about_one_address_takes_no_second_one(command, capsys
         parsed("--allocation-id", A, "--allocation-id", B, command=command)
     assert ended.value.code == 2
     said = " ".join(capsys.readouterr().err.split())
-    assert f"argument --allocation-id: {A} and {B} are given, but this command is about one" in said
+    assert f"argument --allocation-id: this command takes only one, but {A} and {B} are given" in said
 
 
 def test_every_command_that_names_an_address_either_takes_several_or_refuses_them():
