@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import signal
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from airflow_eip_provider.cli.__main__ import main
+from harness.leases import Queue
 from harness.life import Task
 from local_emr.emr.queue import StepQueue
+from tests.integration.cli.elsewhere import Elsewhere, elsewhere
+from tests.integration.cli.results import Examined, Said
 from tests.integration.operators.conftest import (
     allocation_id,
     create_operator,
@@ -30,8 +33,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = [
+    "Said",
     "allocation_id",
     "create_operator",
+    "elsewhere",
     "lock_store",
     "network",
     "overrides",
@@ -75,68 +80,62 @@ DOCTOR_LOOKS = {
 }
 
 
-@dataclass(frozen=True)
-class Said:
-    """What the command said, and how it ended."""
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
+    """Run a command of ``airflow-eip``; return its exit status and what it printed."""
 
-    status: int
-    out: str
-    err: str
+    def run(*arguments: str) -> Said:
+        capsys.readouterr()
+        status: Any
+        try:
+            status = main(list(arguments))
+        except SystemExit as ended:
+            status = ended.code
+        return Said(status, *capsys.readouterr())
 
-    @property
-    def result(self) -> dict[str, Any]:
-        return json.loads(self.out)
-
-    @property
-    def decisions(self) -> dict[str, str]:
-        return {found["job_flow_id"]: found["decision"] for found in self.result["clusters"]}
-
-    @property
-    def reasons(self) -> dict[str, str]:
-        return {found["job_flow_id"]: found["reason"] for found in self.result["clusters"]}
-
-
-class Examined(Said):
-    """What the doctor said as JSON."""
-
-    def found(self, check: str) -> dict[str, Any]:
-        """Return the only finding of a check; there is no other error but of this check."""
-        (findings,) = [c["findings"] for c in self.result["checks"] if c["check"] == check]
-        (finding,) = findings
-        assert self.status == (3 if finding["severity"] == "error" else 0), self.out
-        assert all(finding[part] for part in ("subject", "what", "why", "mend"))
-        return finding
-
-    @property
-    def skipped(self) -> dict[str, str]:
-        return {c["check"]: c["skipped"] for c in self.result["checks"] if c["skipped"]}
-
-    @property
-    def all_found(self) -> dict[str, list[str]]:
-        return {c["check"]: [f["what"] for f in c["findings"]] for c in self.result["checks"] if c["findings"]}
+    return run
 
 
 @pytest.fixture
 def examine(
-    clocked: Any, allocation_id: str, overrides: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    clocked: Any, run: Callable[..., Said], allocation_id: str, overrides: dict[str, Any], tmp_path: Path
 ) -> Callable[..., Examined]:
-    """Carry the command out for the address and the overrides, as they are then; nothing may be changed."""
+    """Run ``doctor`` for the address and the current overrides; check that it changes nothing."""
 
-    def run(*arguments: str, file: bool = True, address: str = allocation_id) -> Examined:
+    def examine(*arguments: str, file: bool = True, address: str = allocation_id) -> Examined:
         given = ["doctor", "--allocation-id", address, "--json", *arguments]
         if file:
             path = tmp_path / "cluster.json"
             path.write_text(json.dumps(overrides))
             given += ["--job-flow-overrides", str(path)]
-        capsys.readouterr()
-        before = clocked.events.read()[-1]["seq"]
-        status = main(given)
-        for event in clocked.events.read(after=before, kind="call"):
-            asked = str(event["request"].get("DryRun")).lower() == "true"
-            assert asked or event["operation"] in DOCTOR_LOOKS, event
-        return Examined(status, *capsys.readouterr())
+        before = last_event(clocked)
+        said = run(*given)
+        assert_doctor_only_read(clocked, before)
+        return Examined(said.status, said.out, said.err)
 
-    return run
+    return examine
+
+
+def last_event(aws: Any) -> int:
+    return int(aws.events.read()[-1]["seq"])
+
+
+def assert_doctor_only_read(aws: Any, after: int) -> None:
+    for event in aws.events.read(after=after, kind="call"):
+        is_dry_run = str(event["request"].get("DryRun")).lower() == "true"
+        assert is_dry_run or event["operation"] in DOCTOR_LOOKS, event
+
+
+@pytest.fixture
+def queue(clocked: Any, boto: Any) -> Queue:
+    return Queue(clocked, functools.cache(boto))
+
+
+@pytest.fixture
+def with_lock_store(elsewhere: Elsewhere, lock_store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Configure an environment "testing" and the lock store."""
+    monkeypatch.setenv("AIRFLOW__EIP__ENVIRONMENT", "testing")
+    monkeypatch.setenv("AIRFLOW__EIP__LOCK_STORE", lock_store)
 
 
 @pytest.fixture
@@ -179,15 +178,9 @@ def running_step(clocked: Any, emr: Any, step: Any, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.fixture
-def reap(capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
-    """Carry out ``airflow-eip reap``; with ``json=False`` as people see it."""
-
-    def run(*arguments: str, json: bool = True) -> Said:
-        capsys.readouterr()
-        status = main(["reap", *arguments, *(["--json"] if json else [])])
-        return Said(status, *capsys.readouterr())
-
-    return run
+def reap(run: Callable[..., Said]) -> Callable[..., Said]:
+    """Run ``airflow-eip reap``; with ``json=False`` without ``--json``."""
+    return lambda *arguments, json=True: run("reap", *arguments, *(["--json"] if json else []))
 
 
 @pytest.fixture

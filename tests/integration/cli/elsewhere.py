@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_eip_provider import clock
-from airflow_eip_provider.cli.__main__ import main
 from harness.life import clock_of
-from tests.integration.cli.conftest import Said
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from tests.integration.cli.results import Said
 
 
 @dataclass
@@ -30,7 +30,7 @@ class Elsewhere:
     allocation_id: str
     overrides: dict[str, Any]
     directory: Path
-    capsys: pytest.CaptureFixture[str]
+    command: Callable[..., Said]
     planned: list[tuple[float, Callable[[], Any]]] = field(default_factory=list)
 
     def meanwhile(self, seconds: float, action: Callable[[], Any]) -> None:
@@ -73,9 +73,7 @@ class Elsewhere:
 
     def run(self, *arguments: str, json: bool = True) -> Said:
         """Give a command; with ``json=False`` as people do."""
-        self.capsys.readouterr()
-        status = main([*arguments, *(["--json"] if json else [])])
-        return Said(status, *self.capsys.readouterr())
+        return self.command(*arguments, *(["--json"] if json else []))
 
     def associate(self, *arguments: str, json: bool = True) -> Said:
         return self.run("associate", "--parameters", self.parameters(), *arguments, json=json)
@@ -113,12 +111,12 @@ def elsewhere(
     allocation_id: str,
     overrides: dict[str, Any],
     tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+    run: Callable[..., Said],
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Elsewhere]:
     """The command line, on the local EMR's clock, in no environment and without a lock store."""
     for name in ("ENVIRONMENT", "LOCK_STORE"):
         monkeypatch.delenv(f"AIRFLOW__EIP__{name}", raising=False)
-    made = Elsewhere(clocked, ec2, emr, allocation_id, overrides, tmp_path, capsys)
+    made = Elsewhere(clocked, ec2, emr, allocation_id, overrides, tmp_path, run)
     with clock.used(clock_of(clocked, made.sleep)):
         yield made

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow import __version__ as airflow_version
 
-from tests.integration.cli.test_reap import last_event, state_of
+from tests.integration.cli.conftest import last_event
+from tests.integration.cli.test_reap import state_of
 from tests.integration.dags.conftest import DAGS
 
 if TYPE_CHECKING:

@@ -14,14 +14,11 @@ from airflow_eip_provider.hooks.eip import ElasticIpHook
 from airflow_eip_provider.lease.record import Phase
 from airflow_eip_provider.lease_client.client import StoreLeaseClient
 from airflow_eip_provider.operators.binder import Binder
-from tests.integration.cli.elsewhere import elsewhere
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.integration.cli.elsewhere import Elsewhere
-
-__all__ = ["elsewhere"]
 
 pytestmark = pytest.mark.parametrize("lock_store", ["dynamodb"], indirect=True)
 
@@ -83,9 +80,7 @@ def with_core(elsewhere: Elsewhere) -> tuple[str, dict[str, Any]]:
     return job_flow_id, core_node(elsewhere, job_flow_id)
 
 
-def test_what_a_core_node_took_meanwhile_is_left_there(
-    elsewhere: Elsewhere, attempts: Any, with_core: Any, lock_store: str, record: Any
-) -> None:
+def test_what_a_core_node_took_meanwhile_is_left_there(elsewhere, attempts, with_core, lock_store, record):
     job_flow_id, core = with_core
 
     def taken() -> None:
@@ -101,9 +96,7 @@ def test_what_a_core_node_took_meanwhile_is_left_there(
 
 
 @pytest.mark.parametrize("wait", ["0", "5m"])
-def test_an_address_on_a_core_node_of_the_cluster_is_refused_at_once(
-    elsewhere: Elsewhere, attempts: Any, with_core: Any, arguments: list[str], wait: str
-) -> None:
+def test_an_address_on_a_core_node_of_the_cluster_is_refused_at_once(elsewhere, attempts, with_core, arguments, wait):
     job_flow_id, core = with_core
     interface = core["NetworkInterfaces"][0]["NetworkInterfaceId"]
     elsewhere.ec2.associate_address(AllocationId=elsewhere.allocation_id, NetworkInterfaceId=interface)
@@ -120,8 +113,8 @@ def test_an_address_on_a_core_node_of_the_cluster_is_refused_at_once(
 
 
 def test_an_address_on_the_clusters_own_gateway_is_refused_until_that_is_being_deleted(
-    elsewhere: Elsewhere, attempts: Any, arguments: list[str], subnet_id: str
-) -> None:
+    elsewhere, attempts, arguments, subnet_id
+):
     job_flow_id = elsewhere.launch()
     tags = {JOB_FLOW_TAG: job_flow_id, ALLOCATION_TAG: elsewhere.allocation_id}
     gateway_id = elsewhere.ec2.create_nat_gateway(
@@ -143,8 +136,8 @@ def test_an_address_on_the_clusters_own_gateway_is_refused_until_that_is_being_d
 
 @pytest.mark.parametrize(("wait", "most"), [("0", 2), ("2m", 10)])
 def test_an_address_that_looks_free_and_cannot_be_bound_is_tried_for_until_the_deadline(
-    elsewhere: Elsewhere, attempts: Any, arguments: list[str], wait: str, most: int
-) -> None:
+    elsewhere, attempts, arguments, wait, most
+):
     elsewhere.launch()
     made = attempts(Binder, "bind", lambda: None)
     said = elsewhere.associate(*arguments, "--wait", wait)
@@ -154,9 +147,7 @@ def test_an_address_that_looks_free_and_cannot_be_bound_is_tried_for_until_the_d
 
 
 @pytest.mark.parametrize(("wait", "most"), [("0", 2), ("2m", 10)])
-def test_a_store_that_refuses_every_write_ends_with_the_deadline(
-    elsewhere: Elsewhere, attempts: Any, lock_store: str, wait: str, most: int
-) -> None:
+def test_a_store_that_refuses_every_write_ends_with_the_deadline(elsewhere, attempts, lock_store, wait, most):
     elsewhere.launch()
     elsewhere.aws.faults.add(
         operation="PutItem", kind="error", code="ConditionalCheckFailedException", status=400, times=100_000
@@ -178,9 +169,7 @@ def test_a_store_that_refuses_every_write_ends_with_the_deadline(
         (StoreLeaseClient, "hand_over", UNAVAILABLE),
     ],
 )
-def test_no_answer_for_a_while_undoes_nothing(
-    elsewhere: Elsewhere, attempts: Any, record: Any, lock_store: str, cls: type, name: str, error: Exception
-) -> None:
+def test_no_answer_for_a_while_undoes_nothing(elsewhere, attempts, record, lock_store, cls, name, error):
     job_flow_id = elsewhere.launch()
     attempts(cls, name, failing(error), times=3)
     undone = attempts(StoreLeaseClient, "undo")
@@ -192,9 +181,7 @@ def test_no_answer_for_a_while_undoes_nothing(
     assert elsewhere.cluster_of_address() == job_flow_id
 
 
-def test_no_answer_at_the_turn_after_a_wait_undoes_nothing(
-    elsewhere: Elsewhere, attempts: Any, record: Any, lock_store: str
-) -> None:
+def test_no_answer_at_the_turn_after_a_wait_undoes_nothing(elsewhere, attempts, record, lock_store):
     holding, waiting = elsewhere.launch("Other"), elsewhere.launch()
     elsewhere.associate("--lock-store", lock_store, "--job-flow-id", holding)
 
@@ -209,9 +196,7 @@ def test_no_answer_at_the_turn_after_a_wait_undoes_nothing(
     assert record().lease.resource_id == waiting
 
 
-def test_no_answer_to_the_hand_over_is_borne_beyond_the_wait_and_not_for_ever(
-    elsewhere: Elsewhere, attempts: Any, record: Any, lock_store: str
-) -> None:
+def test_no_answer_to_the_hand_over_is_borne_beyond_the_wait_and_not_for_ever(elsewhere, attempts, record, lock_store):
     elsewhere.launch()
     attempts(StoreLeaseClient, "hand_over", failing(UNAVAILABLE), times=2)
     assert elsewhere.associate("--lock-store", lock_store, "--wait", "0").status == 0
@@ -228,8 +213,8 @@ def test_no_answer_to_the_hand_over_is_borne_beyond_the_wait_and_not_for_ever(
 
 
 def test_an_interface_that_is_unknown_because_its_cluster_has_ended_is_not_tried_again(
-    elsewhere: Elsewhere, attempts: Any, lock_store: str, record: Any
-) -> None:
+    elsewhere, attempts, lock_store, record
+):
     job_flow_id = elsewhere.launch()
 
     def gone() -> None:
@@ -245,9 +230,7 @@ def test_an_interface_that_is_unknown_because_its_cluster_has_ended_is_not_tried
     assert record().lease is None
 
 
-def test_what_could_not_be_undone_is_said_besides_the_error(
-    elsewhere: Elsewhere, attempts: Any, record: Any, lock_store: str
-) -> None:
+def test_what_could_not_be_undone_is_said_besides_the_error(elsewhere, attempts, record, lock_store):
     job_flow_id = elsewhere.launch()
     lost = LeaseLostError(elsewhere.allocation_id, problem="it cannot be written")
     attempts(StoreLeaseClient, "hand_over", failing(lost), times=1)
@@ -261,9 +244,7 @@ def test_what_could_not_be_undone_is_said_besides_the_error(
 
 
 @pytest.mark.parametrize("answered", [True, False], ids=["its id is known", "its answer was lost"])
-def test_an_association_that_ec2_does_not_show_yet_is_undone(
-    elsewhere: Elsewhere, arguments: list[str], answered: Any, record: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_association_that_ec2_does_not_show_yet_is_undone(elsewhere, arguments, answered, record, monkeypatch):
     elsewhere.launch()
     elsewhere.aws.faults.add(operation="DescribeAddresses", kind="stale", seconds=45, times=None)
     owner, name = (associate._Association, "_bind") if answered else (ElasticIpHook, "associate")
@@ -282,9 +263,7 @@ def test_an_association_that_ec2_does_not_show_yet_is_undone(
     assert "none" in arguments or record().lease is None
 
 
-def test_an_interrupt_of_a_wait_for_the_address_does_not_look_for_an_association(
-    elsewhere: Elsewhere, arguments: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupt_of_a_wait_for_the_address_does_not_look_for_an_association(elsewhere, arguments, monkeypatch):
     elsewhere.launch()
     thief = elsewhere.aws.steal(elsewhere.allocation_id)
     before = elsewhere.aws.clock.now()

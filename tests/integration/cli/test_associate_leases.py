@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,30 +10,23 @@ from airflow_eip_provider.cli.__main__ import main
 from airflow_eip_provider.cli.command import INTERRUPTED
 from airflow_eip_provider.lease.record import Phase
 from airflow_eip_provider.operators.emr import EmrTerminateWithStaticIpOperator
-from harness.leases import Queue
 from harness.life import Task
-from tests.integration.cli.elsewhere import elsewhere
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.integration.cli.elsewhere import Elsewhere
-
-__all__ = ["elsewhere"]
 
 # Both kinds of store give the same answers; tests/integration/stores shows that.
-pytestmark = pytest.mark.parametrize("lock_store", ["dynamodb"], indirect=True)
+pytestmark = [
+    pytest.mark.parametrize("lock_store", ["dynamodb"], indirect=True),
+    pytest.mark.usefixtures("with_lock_store"),
+]
 
 
 @pytest.fixture(autouse=True)
 def environment(elsewhere: Any, lock_store: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__EIP__ENVIRONMENT", "testing")
     monkeypatch.setenv("AIRFLOW__EIP__LOCK_STORE", lock_store)
-
-
-@pytest.fixture
-def queue(clocked: Any, boto: Any) -> Queue:
-    return Queue(clocked, functools.cache(boto))
 
 
 @pytest.fixture
@@ -48,7 +40,7 @@ def teardown(allocation_id: str) -> Callable[[str], None]:
     return end
 
 
-def test_the_lease_is_the_clusters_own_and_handed_over(elsewhere: Elsewhere, record: Any) -> None:
+def test_the_lease_is_the_clusters_own_and_handed_over(elsewhere, record):
     job_flow_id = elsewhere.launch()
     said = elsewhere.associate()
     lease = record().lease
@@ -59,14 +51,14 @@ def test_the_lease_is_the_clusters_own_and_handed_over(elsewhere: Elsewhere, rec
     assert record().lease == lease
 
 
-def test_without_the_lock_no_lease_is_taken(elsewhere: Elsewhere, record: Any) -> None:
+def test_without_the_lock_no_lease_is_taken(elsewhere, record):
     elsewhere.launch()
     said = elsewhere.associate("--lock-store", "none")
     assert said.result["token"] is None
     assert elsewhere.aws.events.calls("PutItem") == []
 
 
-def test_an_address_that_is_there_without_a_lease_gets_one(elsewhere: Elsewhere, record: Any) -> None:
+def test_an_address_that_is_there_without_a_lease_gets_one(elsewhere, record):
     job_flow_id = elsewhere.launch()
     before = elsewhere.associate("--lock-store", "none").result
     said = elsewhere.associate()
@@ -76,8 +68,8 @@ def test_an_address_that_is_there_without_a_lease_gets_one(elsewhere: Elsewhere,
 
 
 def test_an_airflow_job_and_a_cluster_by_hand_queue_behind_each_other(
-    elsewhere: Elsewhere, record: Any, queue: Queue, create_operator: Any, teardown: Any
-) -> None:
+    elsewhere, record, queue, create_operator, teardown
+):
     first = Task(create_operator(), dag_id="first").run()
     by_hand = elsewhere.launch()
     elsewhere.meanwhile(600, lambda: teardown(first))
@@ -100,9 +92,7 @@ def test_an_airflow_job_and_a_cluster_by_hand_queue_behind_each_other(
     assert elsewhere.cluster_of_address() == second.result
 
 
-def test_a_cluster_that_ends_gives_its_lease_to_the_next(
-    elsewhere: Elsewhere, record: Any, queue: Queue, create_operator: Any
-) -> None:
+def test_a_cluster_that_ends_gives_its_lease_to_the_next(elsewhere, record, queue, create_operator):
     job_flow_id = elsewhere.launch()
     elsewhere.associate()
     following = Task(create_operator(deferrable=True), dag_id="following")
@@ -113,7 +103,7 @@ def test_a_cluster_that_ends_gives_its_lease_to_the_next(
     assert record().history[-1].why == f"taken over: {job_flow_id} has ended"
 
 
-def test_no_turn_in_time_leaves_the_queue(elsewhere: Elsewhere, record: Any, create_operator: Any) -> None:
+def test_no_turn_in_time_leaves_the_queue(elsewhere, record, create_operator):
     first = Task(create_operator(), dag_id="first").run()
     elsewhere.launch()
     said = elsewhere.associate("--wait", "2m")
@@ -123,9 +113,7 @@ def test_no_turn_in_time_leaves_the_queue(elsewhere: Elsewhere, record: Any, cre
     assert record().lease.resource_id == first
 
 
-def test_a_later_command_for_the_cluster_goes_on_for_one_that_was_lost(
-    elsewhere: Elsewhere, record: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_later_command_for_the_cluster_goes_on_for_one_that_was_lost(elsewhere, record, monkeypatch):
     from airflow_eip_provider.lease_client.client import StoreLeaseClient  # noqa: PLC0415
 
     job_flow_id = elsewhere.launch()
@@ -139,7 +127,7 @@ def test_a_later_command_for_the_cluster_goes_on_for_one_that_was_lost(
     assert (lease.phase, lease.resource_id, lease.attempt.try_number) == (Phase.ACTIVE, job_flow_id, 2)
 
 
-def test_release_closes_waits_for_steps_and_frees(elsewhere: Elsewhere, record: Any, step: Any) -> None:
+def test_release_closes_waits_for_steps_and_frees(elsewhere, record, step):
     job_flow_id = elsewhere.launch()
     elsewhere.associate()
     (step_id,) = elsewhere.emr.add_job_flow_steps(JobFlowId=job_flow_id, Steps=[step("--sleep", "1000000")])["StepIds"]
@@ -161,7 +149,7 @@ def test_release_closes_waits_for_steps_and_frees(elsewhere: Elsewhere, record: 
     assert (again.status, again.result["released"]) == (0, False)
 
 
-def test_release_goes_on_for_one_that_was_lost(elsewhere: Elsewhere, record: Any, ec2: Any) -> None:
+def test_release_goes_on_for_one_that_was_lost(elsewhere, record, ec2):
     elsewhere.launch()
     association = elsewhere.associate().result["association_id"]
     ec2.disassociate_address(AssociationId=association)
@@ -169,9 +157,7 @@ def test_release_goes_on_for_one_that_was_lost(elsewhere: Elsewhere, record: Any
     assert record().lease is None
 
 
-def test_release_of_what_a_task_has_needs_the_clusters_name(
-    elsewhere: Elsewhere, record: Any, create_operator: Any
-) -> None:
+def test_release_of_what_a_task_has_needs_the_clusters_name(elsewhere, record, create_operator):
     job_flow_id = Task(create_operator(), dag_id="daily").run()
     before = record()
     said = elsewhere.about("release")
@@ -183,9 +169,7 @@ def test_release_of_what_a_task_has_needs_the_clusters_name(
     assert record().lease is None
 
 
-def test_release_from_a_cluster_beside_the_lease_needs_its_name(
-    elsewhere: Elsewhere, record: Any, create_operator: Any, ec2: Any
-) -> None:
+def test_release_from_a_cluster_beside_the_lease_needs_its_name(elsewhere, record, create_operator, ec2):
     leased = Task(create_operator(), dag_id="daily").run()
     address = ec2.describe_addresses(AllocationIds=[elsewhere.allocation_id])["Addresses"][0]
     ec2.disassociate_address(AssociationId=address["AssociationId"])
@@ -196,7 +180,7 @@ def test_release_from_a_cluster_beside_the_lease_needs_its_name(
     assert record().lease.resource_id == leased
 
 
-def test_status_shows_holder_queue_and_history(elsewhere: Elsewhere, queue: Queue, create_operator: Any) -> None:
+def test_status_shows_holder_queue_and_history(elsewhere, queue, create_operator):
     job_flow_id = elsewhere.launch()
     elsewhere.associate()
     elsewhere.about("release")
@@ -220,7 +204,7 @@ def test_status_shows_holder_queue_and_history(elsewhere: Elsewhere, queue: Queu
     assert any(line.startswith("1      20") and line.endswith("testing/daily/run-1/create/-1") for line in lines)
 
 
-def test_status_says_that_an_ended_clusters_lease_is_over(elsewhere: Elsewhere) -> None:
+def test_status_says_that_an_ended_clusters_lease_is_over(elsewhere):
     job_flow_id = elsewhere.launch()
     elsewhere.associate()
     elsewhere.emr.terminate_job_flows(JobFlowIds=[job_flow_id])
@@ -231,7 +215,7 @@ def test_status_says_that_an_ended_clusters_lease_is_over(elsewhere: Elsewhere) 
     assert elsewhere.changes(before) == []
 
 
-def test_wait_for_a_free_address_waits_for_the_lease_too(elsewhere: Elsewhere, ec2: Any) -> None:
+def test_wait_for_a_free_address_waits_for_the_lease_too(elsewhere, ec2):
     elsewhere.launch()
     association = elsewhere.associate().result["association_id"]
     assert elsewhere.about("wait", "--free", "--timeout", "5m").status == 1

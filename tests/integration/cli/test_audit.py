@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_eip_provider.cli.__main__ import main
 from airflow_eip_provider.operators.emr import EmrTerminateWithStaticIpOperator
 from harness.life import Task
-from tests.integration.cli.conftest import Said
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from tests.integration.cli.results import Said
 
 ACCOUNT, DATABASE = "123456789012", "203.0.113.10"
 FIELDS = (
@@ -73,16 +73,14 @@ def logs(s3: Any, clocked: Any) -> Logs:
 
 
 @pytest.fixture
-def audit(allocation_id: str, capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
-    """Run the command; the database is given by its address."""
+def audit(allocation_id: str, run: Callable[..., Said]) -> Callable[..., Said]:
+    """Run ``audit`` for the address and the database."""
 
-    def run(*arguments: str, as_json: bool = True, database: str = DATABASE, uri: str = "s3://flow-logs") -> Said:
-        capsys.readouterr()
+    def audit(*arguments: str, as_json: bool = True, database: str = DATABASE, uri: str = "s3://flow-logs") -> Said:
         given = ["audit", "--allocation-id", allocation_id, "--logs", uri, "--database", database]
-        status = main([*given, *arguments, *(["--json"] if as_json else [])])
-        return Said(status, *capsys.readouterr())
+        return run(*given, *arguments, *(["--json"] if as_json else []))
 
-    return run
+    return audit
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_eip_provider.cli.__main__ import main
 from airflow_eip_provider.preflight import PRIMARY_CHECKS
 
 if TYPE_CHECKING:
@@ -341,17 +340,16 @@ def test_an_environment_without_a_name(examine, lock_store, left, monkeypatch):
 
 
 @pytest.fixture
-def refused(local_aws: Any, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """Expect exit status 2 without a call to AWS; return the output."""
+def refused(local_aws: Any, run: Callable[..., Any]) -> Callable[..., str]:
+    """Check that wrong arguments end with status 2 before AWS is called; return the message."""
 
-    def run(*arguments: str) -> str:
-        assert main(["doctor", "--allocation-id", "eipalloc-0123456789abcdef0", *arguments]) == 2
+    def refuse(*arguments: str) -> str:
+        said = run("doctor", "--allocation-id", "eipalloc-0123456789abcdef0", *arguments)
+        assert (said.status, said.out) == (2, "")
         assert local_aws.events.calls() == []
-        said = capsys.readouterr()
-        assert said.out == ""
-        return said.err
+        return str(said.err)
 
-    return run
+    return refuse
 
 
 def test_an_allocation_id_that_is_none(refused):
@@ -385,4 +383,4 @@ def test_overrides_that_are_no_mapping(refused, tmp_path, text, in_message):
 def test_a_subnet_besides_that_of_the_file(refused, tmp_path):
     (tmp_path / "x.json").write_text('{"Instances": {"Ec2SubnetId": "subnet-0123456789abcdef0"}}')
     said = refused("--job-flow-overrides", str(tmp_path / "x.json"), "--subnet-id", "subnet-0123456789abcdef1")
-    assert "--subnet-id is given, too; give one" in said
+    assert "--subnet-id is given, too" in said

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_eip_provider.cli.__main__ import main
 from airflow_eip_provider.preflight import CLUSTER_GATEWAY_CHECKS, GATEWAY_CHECKS
 from harness.life import Task
 from local_emr.testing import ANYWHERE
@@ -300,7 +299,8 @@ def test_a_cluster_subnet_that_does_not_lead_to_the_gateway(lasting, existing, n
         (["--nat-gateway-id", UNKNOWN_GATEWAY], "--binding nat-gateway"),
     ],
 )
-def test_parameters_that_are_no_binding(local_aws, capsys, arguments, in_message):
-    assert main(["doctor", "--allocation-id", "eipalloc-0123456789abcdef0", *arguments]) == 2
+def test_parameters_that_are_no_binding(local_aws, run, arguments, in_message):
+    said = run("doctor", "--allocation-id", "eipalloc-0123456789abcdef0", *arguments)
+    assert said.status == 2
     assert local_aws.events.calls("GetCallerIdentity") == []
-    assert in_message in capsys.readouterr().err
+    assert in_message in said.err

@@ -6,8 +6,6 @@ import json
 
 import pytest
 
-from airflow_eip_provider.cli.__main__ import main
-
 SUBNETS = ["auto-assign", "exposure", "instance-types", "route", "security-groups", "subnet", "zone"]
 TYPES = ["instance-types"]
 GROUPS = ["exposure", "security-groups"]
@@ -66,14 +64,13 @@ def test_what_is_wrong_beside_a_template_is_found(examine, overrides):
     assert "ReleaseLable" in str(said.all_found)
 
 
-def test_it_is_said_for_people_too(clocked, allocation_id, overrides, tmp_path, capsys):
+def test_it_is_said_for_people_too(clocked, allocation_id, overrides, tmp_path, run):
     overrides["Instances"]["Ec2SubnetId"] = "{{ var.value.subnet }}"
     (tmp_path / "cluster.json").write_text(json.dumps(overrides), encoding="utf-8")
-    given = ["--allocation-id", allocation_id, "--job-flow-overrides", str(tmp_path / "cluster.json")]
-    assert main(["doctor", *given]) == 0
-    out, err = capsys.readouterr()
-    assert "templates, whose values are known only when the task runs: Instances.Ec2SubnetId" in out + err
-    assert "does not exist" not in out + err
+    said = run("doctor", "--allocation-id", allocation_id, "--job-flow-overrides", str(tmp_path / "cluster.json"))
+    assert said.status == 0
+    assert "templates, whose values are known only when the task runs: Instances.Ec2SubnetId" in said.out + said.err
+    assert "does not exist" not in said.out + said.err
 
 
 @pytest.mark.parametrize(
@@ -81,9 +78,8 @@ def test_it_is_said_for_people_too(clocked, allocation_id, overrides, tmp_path, 
     [('{"Count": {{ n }}}', "it contains templates: put each into a string"), ("[" * 100_000, "it is not JSON")],
     ids=["template", "deep"],
 )
-def test_a_file_that_is_no_json_says_why(clocked, allocation_id, tmp_path, capsys, text, said):
+def test_a_file_that_is_no_json_says_why(clocked, allocation_id, tmp_path, run, text, said):
     (tmp_path / "cluster.json").write_text(text, encoding="utf-8")
-    assert (
-        main(["doctor", "--allocation-id", allocation_id, "--job-flow-overrides", str(tmp_path / "cluster.json")]) == 2
-    )
-    assert said in capsys.readouterr().err
+    ended = run("doctor", "--allocation-id", allocation_id, "--job-flow-overrides", str(tmp_path / "cluster.json"))
+    assert ended.status == 2
+    assert said in ended.err

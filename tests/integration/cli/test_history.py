@@ -18,14 +18,15 @@ from airflow_eip_provider.stores.uri import open_store
 from airflow_eip_provider.ui import task_starts
 from airflow_eip_provider.ui.names import TaskName
 from harness.life import clock_of
-from tests.integration.cli.elsewhere import elsewhere
+from tests.terminal import Terminal
 
 if TYPE_CHECKING:
     from tests.integration.cli.elsewhere import Elsewhere
 
-__all__ = ["elsewhere"]
-
-pytestmark = pytest.mark.parametrize("lock_store", ["dynamodb"], indirect=True)
+pytestmark = [
+    pytest.mark.parametrize("lock_store", ["dynamodb"], indirect=True),
+    pytest.mark.usefixtures("with_lock_store"),
+]
 HOUR, DAY = 3600.0, 86400.0
 
 
@@ -71,9 +72,7 @@ def reads(elsewhere: Elsewhere, after: int) -> int:
     return [call["operation"] for call in calls].count("GetItem")
 
 
-def test_the_newest_lease_comes_first_and_only_those_of_the_time(
-    elsewhere: Elsewhere, leases: Any, starts: Any
-) -> None:
+def test_the_newest_lease_comes_first_and_only_those_of_the_time(elsewhere, leases, starts):
     starts[TaskName("testing", "daily", "a/b", "create", -1)] = leases[1].acquired_at - 300
     before = elsewhere.mark()
     said = elsewhere.about("history")
@@ -87,7 +86,7 @@ def test_the_newest_lease_comes_first_and_only_those_of_the_time(
     assert [lease["token"] for lease in elsewhere.about("history", "--since", "30d").result["leases"]] == [3, 2, 1]
 
 
-def test_people_get_a_table_and_spreadsheets_csv(elsewhere: Elsewhere, leases: Any) -> None:
+def test_people_get_a_table_and_spreadsheets_csv(elsewhere, leases):
     table = elsewhere.about("history", json=False).out.splitlines()
     assert table[0].split() == ["TOKEN", "ON", "FROM", "LASTED", "WAITED", "OWNER", "AND", "END"]
     assert re.fullmatch(r"3 +- +\S+ \S+Z +1 h 00 min +- +other/daily/run/create/-1: released by hand", table[1])
@@ -97,16 +96,14 @@ def test_people_get_a_table_and_spreadsheets_csv(elsewhere: Elsewhere, leases: A
     assert elsewhere.about("history", "--since", "1m", json=False).out == "no lease ended in that time\n"
 
 
-def test_without_a_record_it_says_so(elsewhere: Elsewhere, lock_store: str, boto: Any) -> None:
+def test_without_a_record_it_says_so(elsewhere, lock_store, boto):
     open_store(lock_store, lambda service, region: boto(service)).check()
     said = elsewhere.about("history")
     assert said.result["leases"] == []
     assert "no record of this address" in said.err
 
 
-def test_a_full_record_says_that_older_leases_are_gone(
-    elsewhere: Elsewhere, lock_store: str, boto: Any, now: float
-) -> None:
+def test_a_full_record_says_that_older_leases_are_gone(elsewhere, lock_store, boto, now):
     many = tuple(EndedLease(k, "testing/d/r/t/-1", "j-1", now - k, now - k, "terminated") for k in range(50, 0, -1))
     store = open_store(lock_store, lambda service, region: boto(service))
     store.check()
@@ -114,7 +111,7 @@ def test_a_full_record_says_that_older_leases_are_gone(
     assert "keeps the newest 50 leases" in elsewhere.about("history").err
 
 
-def test_a_database_that_is_not_there_costs_the_waits_only(elsewhere: Elsewhere, leases: Any, monkeypatch: Any) -> None:
+def test_a_database_that_is_not_there_costs_the_waits_only(elsewhere, leases, monkeypatch):
     def fails(tasks: Any) -> Any:
         raise RuntimeError("no such table")
 
@@ -125,31 +122,20 @@ def test_a_database_that_is_not_there_costs_the_waits_only(elsewhere: Elsewhere,
 
 
 @pytest.mark.parametrize("arguments", [("--csv",), ("--lock-store", "none")])
-def test_what_cannot_be_is_refused(elsewhere: Elsewhere, leases: Any, arguments: tuple[str, ...]) -> None:
+def test_what_cannot_be_is_refused(elsewhere, leases, arguments):
     assert elsewhere.about("history", *arguments).status == 2
 
 
 @pytest.mark.parametrize("arguments", [("--json",), (), ("--every", "1s")])
-def test_watching_needs_a_terminal_and_a_breath(
-    elsewhere: Elsewhere, leases: Any, arguments: Any, monkeypatch: Any
-) -> None:
+def test_watching_needs_a_terminal_and_a_breath(elsewhere, leases, arguments, monkeypatch):
     monkeypatch.setattr(sys.stdout, "isatty", lambda: "--every" in arguments)
     before = elsewhere.mark()
     assert elsewhere.about("status", "--watch", *arguments, json=False).status == 2
     assert reads(elsewhere, before) == 0
 
 
-class _Terminal(io.StringIO):
-    encoding = "utf-8"
-
-    def isatty(self) -> bool:
-        return True
-
-
-def test_watching_reads_the_record_once_each_time_and_ends_by_ctrl_c(
-    elsewhere: Elsewhere, leases: Any, lock_store: str, boto: Any, monkeypatch: Any
-) -> None:
-    shown = _Terminal()
+def test_watching_reads_the_record_once_each_time_and_ends_by_ctrl_c(elsewhere, leases, lock_store, boto, monkeypatch):
+    shown = Terminal()
     store = open_store(lock_store, lambda service, region: boto(service))
     before, looks = elsewhere.mark(), [0]
 
@@ -172,6 +158,6 @@ def test_watching_reads_the_record_once_each_time_and_ends_by_ctrl_c(
     monkeypatch.undo()
     assert status == INTERRUPTED
     assert reads(elsewhere, before) == 4 + 1, "one a look, and the test's own"
-    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.getvalue())
+    text = shown.text
     assert "testing/late/run/create/-1" in text
     assert "every 7 s, until Ctrl-C" in text

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
 
-from airflow_eip_provider.cli.__main__ import main
 from airflow_eip_provider.iam_policy import Configuration, policy_document
 
 ADDRESS = "eipalloc-0123456789abcdef0"
@@ -17,15 +15,15 @@ PLACE = ["--account", "123456789012", "--region", "eu-west-1"]
 
 
 @pytest.fixture
-def printed(capsys: pytest.CaptureFixture[str]) -> Any:
-    """Run the command and return the document."""
+def printed(run: Any) -> Any:
+    """Run the command, and return the document."""
 
-    def run(*arguments: str) -> dict[str, Any]:
-        assert main([*NEEDED, *arguments]) == 0
-        document: dict[str, Any] = json.loads(capsys.readouterr().out)
-        return document
+    def document(*arguments: str) -> dict[str, Any]:
+        said = run(*NEEDED, *arguments)
+        assert said.status == 0
+        return said.result
 
-    return run
+    return document
 
 
 def expected(**given: Any) -> dict[str, Any]:
@@ -91,16 +89,14 @@ def test_account_and_region_are_the_connections_unless_they_are_named(local_aws,
         (["--public-subnet", "subnet-0123456789abcdef0"], "binding primary has none"),
     ],
 )
-def test_a_wrong_option_is_named_and_aws_is_not_asked(local_aws, capsys, arguments, in_message):
-    assert main([*NEEDED, *arguments]) == 2
-    said = capsys.readouterr()
-    assert said.out == ""
+def test_a_wrong_option_is_named_and_aws_is_not_asked(local_aws, run, arguments, in_message):
+    said = run(*NEEDED, *arguments)
+    assert (said.status, said.out) == (2, "")
     assert in_message in said.err
     assert local_aws.events.calls() == []
 
 
-def test_a_binding_that_is_none_is_wrong_usage(capsys):
-    with pytest.raises(SystemExit) as ended:
-        main([*NEEDED, "--binding", "foo"])
-    assert ended.value.code == 2
-    assert "nat-gateway" in capsys.readouterr().err
+def test_a_binding_that_is_none_is_wrong_usage(run):
+    said = run(*NEEDED, "--binding", "foo")
+    assert said.status == 2
+    assert "nat-gateway" in said.err

@@ -13,7 +13,6 @@ import pytest
 
 from airflow_eip_provider.awscli_import.aws_cli import run_job_flow_of
 from airflow_eip_provider.awscli_import.shell import arguments_of
-from airflow_eip_provider.cli.__main__ import main
 from harness.life import Task
 from tests.unit.awscli_import.commands import (
     ALLOCATION,
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.airflow_home import AirflowHome
 
 pytestmark = [
     pytest.mark.skipif(find_spec("awscli") is None, reason="the extra import is not installed"),
@@ -62,24 +60,22 @@ WITH_DAGS = sorted(COMMANDS.keys() - {"placement"})
 
 
 @pytest.fixture
-def imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
-    """Write a command and its files, carry import-cluster out beside them, and return (status, out, err)."""
+def imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Callable[..., Any]) -> Callable[..., Any]:
+    """Write a command and its files, run ``import-cluster`` beside them, and return (status, out, err)."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "parametersValues.json").write_text(json.dumps(PARAMETERS))
     (tmp_path / "bootstrap.sh").write_text(ASSOCIATING_SCRIPT)
 
-    def run(*arguments: str, command: Any = SIGNALS, ids: dict[str, str] | None = None) -> Any:
+    def convert(*arguments: str, command: Any = SIGNALS, ids: dict[str, str] | None = None) -> Any:
         command.write(tmp_path, ids=ids)
-        capsys.readouterr()
-        status = main(["import-cluster", *arguments])
-        said = capsys.readouterr()
-        return status, said.out, said.err
+        said = run("import-cluster", *arguments)
+        return said.status, said.out, said.err
 
-    return run
+    return convert
 
 
 @pytest.mark.new_python
-def test_json_is_what_the_aws_cli_sends(imported: Any) -> None:
+def test_json_is_what_the_aws_cli_sends(imported):
     status, out, err = imported("--file", "launch.sh")
     assert status == 0
     assert json.loads(out) == run_job_flow_of(arguments_of(SIGNALS.text)).request
@@ -87,13 +83,13 @@ def test_json_is_what_the_aws_cli_sends(imported: Any) -> None:
     assert "Steps: EmrCreateWithStaticIpOperator takes none" in err
 
 
-def test_command_after_two_dashes_is_the_same_as_in_a_file(imported: Any) -> None:
+def test_command_after_two_dashes_is_the_same_as_in_a_file(imported):
     by_file = imported("--file", "launch.sh")
     assert imported("--", *arguments_of(SIGNALS.text)) == by_file
     assert imported(*arguments_of(SIGNALS.text)) == by_file
 
 
-def test_association_is_left_out_when_its_script_is_shown(imported: Any) -> None:
+def test_association_is_left_out_when_its_script_is_shown(imported):
     _, out, err = imported("--file", "launch.sh", "--script", "bootstrap.sh")
     whole = run_job_flow_of(arguments_of(SIGNALS.text)).request
     del whole["BootstrapActions"]
@@ -101,7 +97,7 @@ def test_association_is_left_out_when_its_script_is_shown(imported: Any) -> None
     assert "is left out: its script names internetprotocol-jar-with-dependencies.jar" in err
 
 
-def test_what_is_not_part_of_it_is_said_with_its_own_reason(imported: Any) -> None:
+def test_what_is_not_part_of_it_is_said_with_its_own_reason(imported):
     options = "--profile mine --endpoint-url https://emr.example.com --output text"
     _, _, err = imported("--", *START.split(), *ALONE.split(), *options.split())
     assert "--profile is ignored: the credentials are those of the Airflow connection" in err
@@ -110,9 +106,7 @@ def test_what_is_not_part_of_it_is_said_with_its_own_reason(imported: Any) -> No
 
 
 @pytest.mark.airflow
-def test_every_dag_parses_and_is_formatted(
-    imported: Any, tmp_path: Path, airflow_home: Callable[..., AirflowHome]
-) -> None:
+def test_every_dag_parses_and_is_formatted(imported, tmp_path, airflow_home):
     airflow = airflow_home(tmp_path)
     dags = airflow.dags
     for name in WITH_DAGS:
@@ -159,9 +153,7 @@ def run_dag(clocked: Any) -> Callable[[Path], Any]:
 
 
 @pytest.mark.parametrize("name", ["signals", "steps", "core nodes", "step shorthand"])
-def test_dag_runs_and_sends_what_the_command_did(
-    name: str, imported: Any, run_dag: Any, clocked: Any, ec2: Any, emr: Any, tmp_path: Path
-) -> None:
+def test_dag_runs_and_sends_what_the_command_did(name, imported, run_dag, clocked, ec2, emr, tmp_path):
     subnet = ec2.describe_subnets()["Subnets"][0]
     about = {"Description": "of EMR", "VpcId": subnet["VpcId"]}
     groups = {known: ec2.create_security_group(GroupName=known, **about)["GroupId"] for known in GROUPS}
@@ -243,7 +235,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_scripts_as_they_are_found_are_read(case: str, imported: Any) -> None:
+def test_scripts_as_they_are_found_are_read(case, imported):
     text, part, said = CASES[case]
     status, out, err = imported("--file", "launch.sh", command=Command(text))
     assert status == 0, err
@@ -293,13 +285,13 @@ def test_scripts_as_they_are_found_are_read(case: str, imported: Any) -> None:
         (f"{LEAST} \\\n --log-uri s3://$BUCKET/l", "line 2: a shell would substitute $BUCKET; write the value"),
     ],
 )
-def test_scripts_that_are_refused_are_told_what_to_change(text: str, said: str, imported: Any) -> None:
+def test_scripts_that_are_refused_are_told_what_to_change(text, said, imported):
     status, out, err = imported("--file", "launch.sh", command=Command(text))
     assert (status, out) == (2, "")
     assert said in err
 
 
-def test_placeholder_that_quotes_or_a_file_hide_is_named(imported: Any) -> None:
+def test_placeholder_that_quotes_or_a_file_hide_is_named(imported):
     command = Command(
         f"{LEAST} --ec2-attributes 'KeyName=<YOUR_KEY>' --tags file://tags.json", {"tags.json": ["Owner=<your-team>"]}
     )
@@ -310,7 +302,7 @@ def test_placeholder_that_quotes_or_a_file_hide_is_named(imported: Any) -> None:
     assert "<your-team> looks like a placeholder: replace it with your value" in err
 
 
-def test_script_that_run_if_runs_shows_that_the_action_associates(imported: Any, tmp_path: Path) -> None:
+def test_script_that_run_if_runs_shows_that_the_action_associates(imported, tmp_path):
     (tmp_path / "address.sh").write_text(
         '#!/bin/bash\naws ec2 associate-address --instance-id "$1" --allocation-id "$2"\n'
     )
@@ -330,17 +322,17 @@ def test_script_that_run_if_runs_shows_that_the_action_associates(imported: Any,
     assert "bootstrap action 'Address' (s3://elasticmapreduce/bootstrap-actions/run-if) stays" in err
 
 
-def test_passwords_are_not_written_into_the_dag(imported: Any) -> None:
+def test_passwords_are_not_written_into_the_dag(imported):
     status, out, err = imported(
         "--dag", "--file", "launch.sh", "--allocation-id", ALLOCATION, command=COMMANDS["kerberos"]
     )
     assert status == 0
     assert "a,b" not in out + err
     assert '"KdcAdminPassword": "{{ var.value.get(\'kerberos_kdc_admin_password\') }}"' in out
-    assert "put it into Airflow Variable kerberos_ad_domain_join_password" in err
+    assert "store it in the Airflow Variable kerberos_ad_domain_join_password" in err
 
 
-def test_dag_is_named_and_scheduled_as_told(imported: Any) -> None:
+def test_dag_is_named_and_scheduled_as_told(imported):
     _, out, _ = imported("--dag", "--allocation-id", ALLOCATION, "--file", "launch.sh")
     assert '        "daily_signals",\n        schedule=None,\n' in out
     options = ["--dag-id", "signals", "--schedule", "@daily", "--allocation-id", ALLOCATION, "--file", "launch.sh"]
@@ -385,7 +377,7 @@ def test_dag_is_named_and_scheduled_as_told(imported: Any) -> None:
         (["--dag", "--file", "launch.sh", "--allocation-id", "203.0.113.7"], "allocation_id '203.0.113.7'"),
         (
             ["--dag", "--file", "launch.sh", "--parameters", "parametersValues.json", "--allocation-id", "eipalloc-1"],
-            "--allocation-id is 'eipalloc-1', allocationID of --parameters 'eipalloc-0123456789abcdef0'",
+            "--allocation-id is 'eipalloc-1', and allocationID in --parameters is 'eipalloc-0123456789abcdef0'",
         ),
         (["--", *START.split(), *ALONE.split(), "--no-such-option"], "Unknown options: --no-such-option"),
         (
@@ -398,20 +390,18 @@ def test_dag_is_named_and_scheduled_as_told(imported: Any) -> None:
                 "--instance-groups",
                 "InstanceGroupType=MASTER,InstanceType=m5.xlarge,InstanceCount=3",
             ],
-            "the command asks for 3 primary nodes",
+            "the cluster has 3 primary nodes",
         ),
     ],
 )
-def test_wrong_arguments_end_with_status_2_and_are_named(
-    arguments: list[str], said: str, imported: Any, local_aws: Any
-) -> None:
+def test_wrong_arguments_end_with_status_2_and_are_named(arguments, said, imported, local_aws):
     status, out, err = imported(*arguments)
     assert (status, out) == (2, "")
     assert said in err
     assert local_aws.events.calls() == []
 
 
-def test_bad_parameters_end_with_status_2_before_anything_is_written(imported: Any, tmp_path: Path) -> None:
+def test_bad_parameters_end_with_status_2_before_anything_is_written(imported, tmp_path):
     (tmp_path / "parametersValues.json").write_text('{"clusterVPCID": "vpc-0123456789abcdef0"}')
     options = ["--dag", "--file", "launch.sh", "--parameters", "parametersValues.json", "--output", "dag.py"]
     status, _, err = imported(*options)

@@ -1,9 +1,8 @@
-"""The commands with several Elastic IPs, of which any one will do."""
+"""The commands with several Elastic IPs, any one of which can be used."""
 
 from __future__ import annotations
 
 import csv
-import functools
 import io
 import json
 import sys
@@ -14,16 +13,24 @@ import pytest
 from airflow_eip_provider import clock
 from airflow_eip_provider.cli.__main__ import main
 from airflow_eip_provider.cli.command import INTERRUPTED
-from harness.leases import Queue
 from harness.life import Task, clock_of
-from tests.integration.cli.conftest import DOCTOR_LOOKS, Said
+from tests.integration.cli.conftest import assert_doctor_only_read, last_event
+from tests.terminal import Terminal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from harness.leases import Queue
+    from tests.integration.cli.results import Said
+
 STORE = "dynamodb://leases?create=true"
 TAG = ["--tag", "purpose=azure-sql"]
 NAMED = ["--lock-store", STORE]
+
+
+@pytest.fixture(autouse=True)
+def environment(clocked: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__EIP__ENVIRONMENT", "testing")
 
 
 @pytest.fixture
@@ -33,12 +40,6 @@ def pool(ec2: Any) -> list[str]:
     ec2.create_tags(Resources=pool, Tags=[{"Key": "purpose", "Value": "azure-sql"}])
     ec2.allocate_address(Domain="vpc")
     return pool
-
-
-@pytest.fixture
-def queue(clocked: Any, boto: Any, monkeypatch: pytest.MonkeyPatch) -> Queue:
-    monkeypatch.setenv("AIRFLOW__EIP__ENVIRONMENT", "testing")
-    return Queue(clocked, functools.cache(boto))
 
 
 @pytest.fixture
@@ -55,17 +56,6 @@ def started(create_operator: Any, queue: Queue) -> Callable[..., Task]:
         return task
 
     return start
-
-
-@pytest.fixture
-def say(clocked: Any, capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
-    """Carry a command out."""
-
-    def run(*arguments: str) -> Said:
-        capsys.readouterr()
-        return Said(main(list(arguments)), *capsys.readouterr())
-
-    return run
 
 
 @pytest.fixture
@@ -94,8 +84,8 @@ def busy(started: Any, pool: list[str]) -> list[Task]:
     return [*holders, started("either", pool[:2], waits=True), started("single", pool[1], waits=True)]
 
 
-def test_status_lists_an_owner_in_several_queues_once(say, busy, pool):
-    said = say("status", *TAG, *NAMED, "--json")
+def test_status_lists_an_owner_in_several_queues_once(run, busy, pool):
+    said = run("status", *TAG, *NAMED, "--json")
     assert said.status == 0
     assert [one["allocation_id"] for one in said.result["addresses"]] == pool
     assert [len(one["queue"]) for one in said.result["addresses"]] == [1, 2, 0]
@@ -103,47 +93,40 @@ def test_status_lists_an_owner_in_several_queues_once(say, busy, pool):
         ("either", {pool[0]: 1, pool[1]: 1}),
         ("single", {pool[1]: 2}),
     ]
-    text = say("status", *TAG, *NAMED).out
+    text = run("status", *TAG, *NAMED).out
     assert "3, 1 of them free" in text
     assert "2, 1 of them for more than one of these addresses" in text
     (row,) = [line for line in text.splitlines() if "/either/" in line]
     assert f"1 for {pool[0]}, 1 for {pool[1]}" in row
 
 
-def test_what_several_have_is_what_each_has_alone(say, busy, pool):
-    several = say("status", *each(pool), *NAMED, "--json").result["addresses"]
-    alone = [say("status", "--allocation-id", name, *NAMED, "--json").result for name in pool]
+def test_what_several_have_is_what_each_has_alone(run, busy, pool):
+    several = run("status", *each(pool), *NAMED, "--json").result["addresses"]
+    alone = [run("status", "--allocation-id", name, *NAMED, "--json").result for name in pool]
     assert several == [{k: v for k, v in one.items() if k not in {"account", "region"}} for one in alone]
 
 
-def test_a_tag_that_one_address_has_keeps_the_form_for_programs(say, pool, ec2):
+def test_a_tag_that_one_address_has_keeps_the_form_for_programs(run, pool, ec2):
     ec2.delete_tags(Resources=pool[1:], Tags=[{"Key": "purpose"}])
-    assert [one["allocation_id"] for one in say("status", *TAG, "--json").result["addresses"]] == pool[:1]
-    assert say("status", *TAG).out == say("status", "--allocation-id", pool[0]).out
+    assert [one["allocation_id"] for one in run("status", *TAG, "--json").result["addresses"]] == pool[:1]
+    assert run("status", *TAG).out == run("status", "--allocation-id", pool[0]).out
 
 
-def test_status_warns_of_an_address_that_is_gone_and_shows_the_others(say, pool, ec2):
+def test_status_warns_of_an_address_that_is_gone_and_shows_the_others(run, pool, ec2):
     ec2.release_address(AllocationId=pool[0])
-    said = say("status", *each(pool), "--json")
+    said = run("status", *each(pool), "--json")
     assert said.status == 0
     assert any(line.startswith("warning: ") and pool[0] in line for line in said.err.splitlines())
     assert [one["allocation_id"] for one in said.result["addresses"]] == pool[1:]
     for name in pool[1:]:
         ec2.release_address(AllocationId=name)
-    assert say("status", *each(pool)).status == 1
-
-
-class _Terminal(io.StringIO):
-    encoding = "utf-8"
-
-    def isatty(self) -> bool:
-        return True
+    assert run("status", *each(pool)).status == 1
 
 
 def test_watching_shows_who_waits_for_several_addresses_until_it_has_one(
     busy, pool, queue, ended, clocked, monkeypatch
 ):
-    shown, looks = _Terminal(), [0]
+    shown, looks = Terminal(), [0]
 
     def sleep(_: float) -> None:
         looks[0] += 1
@@ -165,77 +148,75 @@ def test_watching_shows_who_waits_for_several_addresses_until_it_has_one(
 
 
 @pytest.mark.parametrize("command", [["status"], ["doctor"], ["wait", "--free"], ["release", "--job-flow-id", "j-1"]])
-def test_a_tag_that_no_address_has_is_an_error(say, command):
-    said = say(*command, "--tag", "purpose=nobody")
+def test_a_tag_that_no_address_has_is_an_error(run, command):
+    said = run(*command, "--tag", "purpose=nobody")
     assert said.status == 1
     assert "no address of region" in said.err
 
 
-def test_history_is_one_list_the_newest_first(say, started, pool, terminate_operator, clocked):
+def test_history_is_one_list_the_newest_first(run, started, pool, terminate_operator, clocked):
     for number, name in enumerate((pool[1], pool[0])):
         task = started(f"dag{number}", name)
         operator = terminate_operator(task.result, allocation_id=name, lock_store=STORE)
         Task(operator, dag_id=f"dag{number}").run()
         clocked.clock.advance(600)
-    said = say("history", *each(pool), *NAMED, "--json")
+    said = run("history", *each(pool), *NAMED, "--json")
     assert {one["allocation_id"]: len(one["leases"]) for one in said.result["addresses"]} == dict(
         zip(pool, (1, 1, 0), strict=True)
     )
     assert f"{pool[2]}: the lock store has no record" in said.err
-    rows = [line.split() for line in say("history", *TAG, *NAMED).out.splitlines()]
+    rows = [line.split() for line in run("history", *TAG, *NAMED).out.splitlines()]
     assert [row[0] for row in rows] == ["ADDRESS", pool[0], pool[1]]
-    read = list(csv.DictReader(io.StringIO(say("history", *TAG, *NAMED, "--csv").out)))
+    read = list(csv.DictReader(io.StringIO(run("history", *TAG, *NAMED, "--csv").out)))
     assert [(row["allocation_id"], row["owner"].split("/")[1]) for row in read] == [
         (pool[0], "dag1"),
         (pool[1], "dag0"),
     ]
 
 
-def test_wait_ends_when_any_address_is_free_and_says_which(say, busy, pool):
-    said = say("wait", *each(pool), *NAMED, "--free", "--json")
+def test_wait_ends_when_any_address_is_free_and_says_which(run, busy, pool):
+    said = run("wait", *each(pool), *NAMED, "--free", "--json")
     assert (said.status, said.result["allocation_id"]) == (0, pool[2])
-    said = say("wait", *each(pool[:2]), *NAMED, "--free", "--timeout", "10s")
+    said = run("wait", *each(pool[:2]), *NAMED, "--free", "--timeout", "10s")
     assert said.status == 1
     assert all(name in said.err for name in pool[:2])
 
 
-def test_wait_knows_which_address_the_cluster_has(say, busy, pool):
-    said = say("wait", *TAG, "--job-flow-id", busy[1].result, "--json")
+def test_wait_knows_which_address_the_cluster_has(run, busy, pool):
+    said = run("wait", *TAG, "--job-flow-id", busy[1].result, "--json")
     assert (said.status, said.result["allocation_id"]) == (0, address_of(busy[1]))
 
 
-def test_release_finds_the_address_of_the_cluster(say, busy, pool):
-    said = say("release", *TAG, "--job-flow-id", busy[1].result, *NAMED, "--json")
+def test_release_finds_the_address_of_the_cluster(run, busy, pool):
+    said = run("release", *TAG, "--job-flow-id", busy[1].result, *NAMED, "--json")
     assert said.status == 0, said.err
     assert said.result["allocation_id"] == address_of(busy[1])
     assert said.result["released"] is True
-    left = say("status", *each(pool[:2]), *NAMED, "--json").result["addresses"]
+    left = run("status", *each(pool[:2]), *NAMED, "--json").result["addresses"]
     assert [one["lease"] and one["lease"]["carrier"] for one in left] == [
         busy[0].result if name == address_of(busy[0]) else None for name in pool[:2]
     ]
 
 
-def test_release_of_several_needs_the_cluster(say, pool):
-    said = say("release", *each(pool))
+def test_release_of_several_needs_the_cluster(run, pool):
+    said = run("release", *each(pool))
     assert said.status == 2
     assert "name the cluster with --job-flow-id" in said.err
 
 
 @pytest.fixture
-def doctor(say: Any, overrides: dict[str, Any], tmp_path: Any, clocked: Any) -> Callable[..., Said]:
+def doctor(run: Any, overrides: dict[str, Any], tmp_path: Any, clocked: Any) -> Callable[..., Said]:
     """Examine the addresses with the cluster of the overrides; nothing may be changed."""
     path = tmp_path / "cluster.json"
     path.write_text(json.dumps(overrides))
 
-    def run(*arguments: str) -> Said:
-        before = clocked.events.read()[-1]["seq"]
-        said = say("doctor", "--job-flow-overrides", str(path), *arguments)
-        for event in clocked.events.read(after=before, kind="call"):
-            asked = str(event["request"].get("DryRun")).lower() == "true"
-            assert asked or event["operation"] in DOCTOR_LOOKS, event
+    def examine(*arguments: str) -> Said:
+        before = last_event(clocked)
+        said = run("doctor", "--job-flow-overrides", str(path), *arguments)
+        assert_doctor_only_read(clocked, before)
         return said
 
-    return run
+    return examine
 
 
 def test_doctor_examines_each_address(doctor, pool):
@@ -281,25 +262,25 @@ def test_doctor_finds_an_error_of_the_cluster_once(doctor, pool, overrides, tmp_
     assert "errors: 1," in said.err
 
 
-def test_iam_policy_names_every_address(say, pool):
+def test_iam_policy_names_every_address(run, pool):
     role = "arn:aws:iam::123456789012:role/R"
     where = ["--service-role", role, "--instance-role", role, "--account", "123456789012", "--region", "eu-west-1"]
-    text = json.dumps(say("iam-policy", *each(pool), *where).result)
+    text = json.dumps(run("iam-policy", *each(pool), *where).result)
     assert all(f":elastic-ip/{name}" in text for name in pool)
-    text = json.dumps(say("iam-policy", *TAG, *where).result)
+    text = json.dumps(run("iam-policy", *TAG, *where).result)
     assert '"ec2:ResourceTag/purpose": ["azure-sql"]' in text
     assert pool[0] not in text
 
 
-def test_associate_is_about_the_one_address_of_its_file(say, pool, tmp_path):
+def test_associate_is_about_the_one_address_of_its_file(run, pool, tmp_path):
     path = tmp_path / "parametersValues.json"
     path.write_text(json.dumps({"allocationID": pool, "clusterVPCID": "vpc-01234567"}))
-    said = say("associate", "--parameters", str(path))
+    said = run("associate", "--parameters", str(path))
     assert said.status == 2
     assert "'allocationID' is a list, not a string" in said.err
 
 
-def test_audit_counts_leases_of_one_address(say, pool):
-    said = say("audit", *TAG, "--logs", "s3://logs/vpc", "--database", "10.0.0.1", "--lease", "1", *NAMED)
+def test_audit_counts_leases_of_one_address(run, pool):
+    said = run("audit", *TAG, "--logs", "s3://logs/vpc", "--database", "10.0.0.1", "--lease", "1", *NAMED)
     assert said.status == 2
     assert "each Elastic IP counts its own leases" in said.err

@@ -9,9 +9,11 @@ import re
 import struct
 import sys
 import termios
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.terminal import ESCAPES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.airflow
 
 COLUMNS = 80
-ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 def seen(home: Path, *arguments: str, **environment: str) -> tuple[int, str]:
@@ -54,7 +55,7 @@ def lines(written: str) -> list[str]:
     return [ESCAPES.sub("", line).rstrip() for line in stayed]
 
 
-def test_doctor_shows_a_table_that_fits(clocked: Any, allocation_id: str, tmp_path: Path) -> None:
+def test_doctor_shows_a_table_that_fits(clocked, allocation_id, tmp_path):
     status, written = seen(tmp_path, "doctor", "--allocation-id", allocation_id, "--lock-store", "none")
     shown = lines(written)
     assert status == 0, written
@@ -69,7 +70,7 @@ def test_doctor_shows_a_table_that_fits(clocked: Any, allocation_id: str, tmp_pa
     assert len([line for line in shown if line.startswith("AWS account ")]) == 1
 
 
-def test_an_error_is_marked_and_its_colour_can_be_turned_off(clocked: Any, tmp_path: Path) -> None:
+def test_an_error_is_marked_and_its_colour_can_be_turned_off(clocked, tmp_path):
     nowhere = ["status", "--allocation-id", "eipalloc-0123456789abcdef0", "--lock-store", "none"]
     status, written = seen(tmp_path, *nowhere)
     assert status == 1

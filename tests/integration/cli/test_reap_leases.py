@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 from datetime import timedelta
-from typing import Any
 
 import pytest
 
 from airflow_eip_provider.operators.emr import EmrTerminateWithStaticIpOperator
-from harness.leases import Queue
 from harness.life import Task
 from tests.integration.cli.test_reap import is_bound, state_of
 
@@ -21,11 +18,6 @@ pytestmark = pytest.mark.parametrize("lock_store", ["dynamodb"], indirect=True)
 def environment(lock_store: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__EIP__ENVIRONMENT", "production")
     monkeypatch.setenv("AIRFLOW__EIP__LOCK_STORE", lock_store)
-
-
-@pytest.fixture
-def queue(clocked: Any, boto: Any) -> Queue:
-    return Queue(clocked, functools.cache(boto))
 
 
 def test_the_lease_of_a_gone_environment_ends_with_its_cluster(left, reap, record, emr, ec2, allocation_id):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -22,11 +21,6 @@ if TYPE_CHECKING:
 
 # Both kinds of store give the same answers; tests/integration/stores shows that.
 pytestmark = pytest.mark.parametrize("lock_store", ["dynamodb"], indirect=True)
-
-
-@pytest.fixture
-def queue(clocked: Any, boto: Any) -> Queue:
-    return Queue(clocked, functools.cache(boto))
 
 
 @pytest.fixture

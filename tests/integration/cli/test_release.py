@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 import pytest
 
 from airflow_eip_provider.cli.__main__ import main
 from harness.life import Task
-from tests.integration.cli.elsewhere import elsewhere
-
-if TYPE_CHECKING:
-    from tests.integration.cli.elsewhere import Elsewhere
-
-__all__ = ["elsewhere"]
 
 
-def test_release_takes_the_address_off_its_cluster_and_twice_is_fine(elsewhere: Elsewhere) -> None:
+def test_release_takes_the_address_off_its_cluster_and_twice_is_fine(elsewhere):
     job_flow_id = elsewhere.launch()
     elsewhere.associate()
     said = elsewhere.about("release", json=False)
@@ -28,7 +20,7 @@ def test_release_takes_the_address_off_its_cluster_and_twice_is_fine(elsewhere: 
     assert elsewhere.changes(before) == []
 
 
-def test_release_from_another_cluster_than_the_holder_changes_nothing(elsewhere: Elsewhere) -> None:
+def test_release_from_another_cluster_than_the_holder_changes_nothing(elsewhere):
     other, holding = elsewhere.launch("Other"), elsewhere.launch()
     elsewhere.associate()
     before = elsewhere.mark()
@@ -38,7 +30,7 @@ def test_release_from_another_cluster_than_the_holder_changes_nothing(elsewhere:
     assert elsewhere.cluster_of_address() == holding
 
 
-def test_release_of_a_tasks_cluster_needs_its_name(elsewhere: Elsewhere, create_operator: Any) -> None:
+def test_release_of_a_tasks_cluster_needs_its_name(elsewhere, create_operator):
     job_flow_id = Task(create_operator()).run()
     said = elsewhere.about("release")
     assert said.status == 1
@@ -49,9 +41,7 @@ def test_release_of_a_tasks_cluster_needs_its_name(elsewhere: Elsewhere, create_
     assert elsewhere.cluster_of_address() is None
 
 
-def test_release_leaves_a_nat_gateway_and_a_plain_instance_alone(
-    elsewhere: Elsewhere, ec2: Any, subnet_id: str
-) -> None:
+def test_release_leaves_a_nat_gateway_and_a_plain_instance_alone(elsewhere, ec2, subnet_id):
     (instance,) = ec2.run_instances(ImageId="ami-12345678", MinCount=1, MaxCount=1, SubnetId=subnet_id)["Instances"]
     elsewhere.aws.clock.advance(300)
     association = ec2.associate_address(AllocationId=elsewhere.allocation_id, InstanceId=instance["InstanceId"])
@@ -72,7 +62,7 @@ def test_release_leaves_a_nat_gateway_and_a_plain_instance_alone(
     assert "which never releases it" in refused.err
 
 
-def test_status_shows_a_free_address_and_one_that_does_not_exist(elsewhere: Elsewhere) -> None:
+def test_status_shows_a_free_address_and_one_that_does_not_exist(elsewhere):
     said = elsewhere.about("status", json=False)
     assert said.out.splitlines()[1:] == ["on          nothing: it is free", "lock store  none"]
     facts = elsewhere.about("status").result
@@ -82,7 +72,7 @@ def test_status_shows_a_free_address_and_one_that_does_not_exist(elsewhere: Else
     assert "does not exist in region" in missing.err
 
 
-def test_wait_ends_when_the_address_is_on_the_cluster(elsewhere: Elsewhere) -> None:
+def test_wait_ends_when_the_address_is_on_the_cluster(elsewhere):
     job_flow_id = elsewhere.launch()
     elsewhere.meanwhile(100, lambda: main(["associate", "--parameters", elsewhere.parameters()]))
     said = elsewhere.about("wait", "--job-flow-id", job_flow_id)
@@ -90,14 +80,14 @@ def test_wait_ends_when_the_address_is_on_the_cluster(elsewhere: Elsewhere) -> N
     assert said.result["job_flow_id"] == job_flow_id
 
 
-def test_wait_ends_in_time_with_what_was_seen_last(elsewhere: Elsewhere) -> None:
+def test_wait_ends_in_time_with_what_was_seen_last(elsewhere):
     job_flow_id = elsewhere.launch()
     said = elsewhere.about("wait", "--job-flow-id", job_flow_id, "--timeout", "2m", json=False)
     assert (said.status, said.out) == (1, "")
     assert "error: timed out; last state: Elastic IP" in said.err
 
 
-def test_wait_for_a_cluster_that_has_ended_fails_at_once(elsewhere: Elsewhere) -> None:
+def test_wait_for_a_cluster_that_has_ended_fails_at_once(elsewhere):
     job_flow_id = elsewhere.launch()
     elsewhere.emr.terminate_job_flows(JobFlowIds=[job_flow_id])
     before = elsewhere.aws.clock.now()
@@ -116,14 +106,14 @@ def test_wait_for_a_cluster_that_has_ended_fails_at_once(elsewhere: Elsewhere) -
         (["status", "--lock-store", "dynamodb://table/path"], "reading --lock-store: a table has no path"),
     ],
 )
-def test_wrong_arguments_end_with_status_2(arguments: list[str], said: str, elsewhere: Elsewhere) -> None:
+def test_wrong_arguments_end_with_status_2(arguments, said, elsewhere):
     ended = elsewhere.about(*arguments)
     assert ended.status == 2
     assert said in ended.err
 
 
 @pytest.mark.parametrize("command", [["status"], ["release"], ["wait", "--free"]])
-def test_an_address_must_be_named_once(command: list[str], elsewhere: Elsewhere) -> None:
+def test_an_address_must_be_named_once(command, elsewhere):
     assert "no Elastic IP is named" in elsewhere.run(*command).err
     assert "allocation_id '203.0.113.7'" in elsewhere.run(*command, "--allocation-id", "203.0.113.7").err
     other = elsewhere.parameters(allocationID="eipalloc-0123456789abcdef0")

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_eip_provider.cli.__main__ import main
 from harness.life import Task
 
 if TYPE_CHECKING:
@@ -33,14 +32,14 @@ def create(create_operator: Any, overrides: dict[str, Any], subnets: dict[str, s
 
 
 @pytest.fixture
-def status(clocked: Any, allocation_id: str, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """Ask for the status; return what is printed."""
+def status(clocked: Any, allocation_id: str, run: Callable[..., Any]) -> Callable[..., str]:
+    """Run ``status``; return what is printed."""
 
     def ask(*arguments: str, lock_store: str | None = STORE) -> str:
-        capsys.readouterr()
         store = ["--lock-store", lock_store] if lock_store else []
-        assert main(["status", "--allocation-id", allocation_id, *store, *arguments]) == 0
-        return capsys.readouterr().out
+        said = run("status", "--allocation-id", allocation_id, *store, *arguments)
+        assert said.status == 0
+        return str(said.out)
 
     return ask
 

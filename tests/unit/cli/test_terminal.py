@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 import sys
 import threading
@@ -12,8 +11,8 @@ from typing import Any
 import pytest
 
 from airflow_eip_provider.cli import output, terminal
+from tests.terminal import Terminal
 
-ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 HEADER = ("RESULT", "CHECK", "FINDING")
 ROWS = [
     ("ok", "address", "the address exists here"),
@@ -28,23 +27,6 @@ WIDE_ROWS = [
     ("stranger", "eni-0123456789abcdef0", "i-0123456789abcdef0", "10.0.1.17", "10.0.3.4:1433", "nobody had it"),
     ("tenancy", "eni-0fedcba9876543210", "i-0fedcba9876543210", "10.0.1.18", "10.0.3.4:1433", "it had it"),
 ]
-
-
-class Terminal(io.StringIO):
-    """A terminal, as far as programs ask."""
-
-    encoding = "utf-8"
-
-    def isatty(self) -> bool:
-        return True
-
-    @property
-    def seen(self) -> str:
-        return ESCAPES.sub("", self.getvalue())
-
-    @property
-    def lines(self) -> list[str]:
-        return [line.rstrip() for line in self.seen.splitlines()]
 
 
 @pytest.fixture
@@ -151,10 +133,10 @@ def test_what_takes_long_says_so_and_leaves_nothing(on_terminal, monkeypatch):
     with output.only_the_result():
         output.progress("reading flow logs: 3 files")
         give_up = time.monotonic() + 30
-        while "reading flow logs: 3 files" not in err.seen and time.monotonic() < give_up:
+        while "reading flow logs: 3 files" not in err.text and time.monotonic() < give_up:
             threading.Event().wait(0.01)
         output.note("AWS account 1")
-    assert "reading flow logs: 3 files" in err.seen
+    assert "reading flow logs: 3 files" in err.text
     assert re.search(r"\x1b\[2K(\x1b\[[0-9;]*m)*AWS account 1", err.getvalue()), "it takes the line's place"
     assert err.getvalue().rstrip().endswith("\x1b[2K") or err.getvalue().rstrip().endswith("\x1b[?25h")
     assert sys.stdout is real_out
