@@ -27,6 +27,17 @@ _ENVIRONMENT = re.compile(r"[\w.@+=-]{1,64}", re.ASCII)
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
+def add_list(parser: Parser, flag: str, metavar: str, text: str, **options: Any) -> None:
+    """Declare an option that can be repeated."""
+    parser.add_argument(flag, action="append", default=[], metavar=metavar, help=f"{text}; can be repeated", **options)
+
+
+def add_duration(parser: Parser, flag: str, text: str, *, default: str) -> None:
+    """Declare an option that takes a duration."""
+    help_text = f"{text} (default: {default})"
+    parser.add_argument(flag, type=duration, default=default, metavar="DURATION", help=help_text)
+
+
 def add_aws_arguments(parser: Parser) -> None:
     """Declare the account and region; ``session.open_session`` reads them."""
     parser.add_argument(
@@ -60,20 +71,13 @@ def add_common_arguments(parser: Parser) -> None:
 
 def add_pool_arguments(parser: Parser) -> None:
     """Declare the ways to name one or several Elastic IPs; ``named_addresses`` reads them."""
-    parser.add_argument(
-        "--allocation-id",
-        action="append",
-        default=[],
-        metavar="ID",
-        help="the allocation ID of the Elastic IP (eipalloc-...); can be repeated",
-    )
-    parser.add_argument(
+    add_list(parser, "--allocation-id", "ID", "the allocation ID of the Elastic IP (eipalloc-...)")
+    add_list(
+        parser,
         "--tag",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="all Elastic IPs with this tag, such as purpose=azure-sql; can be repeated: an address must match every "
-        "key, and one of the values of each key",
+        "KEY=VALUE",
+        "all Elastic IPs with this tag, such as purpose=azure-sql; an address must match every key that is given, and "
+        "one of the values of each key",
     )
 
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from airflow_eip_provider.aws.tags import CLUSTER_TAG, FUNCTION_TAG
 from airflow_eip_provider.cli.arguments import (
     add_common_arguments,
+    add_duration,
     checked_environment,
     checked_job_flow_id,
-    duration,
 )
 from airflow_eip_provider.cli.command import FAILED, OK, Command, Parser
 from airflow_eip_provider.cli.output import note, only_the_result, print_json
@@ -68,13 +68,11 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--job-flow-id", metavar="ID", help="the cluster (default: the one with the tag); it must be in clusterVPCID"
     )
-    parser.add_argument(
+    add_duration(
+        parser,
         "--wait",
-        type=duration,
+        "how long to wait for the start of the cluster of --job-flow-id and for the address, e.g. 2h or 0",
         default="30m",
-        metavar="DURATION",
-        help="how long to wait for the start of the cluster of --job-flow-id and for the address, e.g. 2h or 0 "
-        "(default: 30m)",
     )
     parser.add_argument(
         "--environment",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_eip_provider import clock
 from airflow_eip_provider.cli.arguments import (
     add_common_arguments,
+    add_list,
     add_pool_arguments,
     named_addresses,
     reading_arguments,
@@ -99,13 +100,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--to", dest="ends_at", type=_time, metavar="TIME", help="the end of that period (default: now)"
     )
-    parser.add_argument(
-        "--interface",
-        action="append",
-        default=[],
-        metavar="ID",
-        help="a network interface that may connect, instead of the leases of a lock store; can be repeated",
-    )
+    add_list(parser, "--interface", "ID", "a network interface that may connect, instead of the leases of a lock store")
     add_common_arguments(parser)
 
 

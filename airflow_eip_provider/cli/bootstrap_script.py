@@ -6,7 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from airflow_eip_provider.cli.arguments import add_json_argument, checked_environment, duration, reading_arguments
+from airflow_eip_provider.cli.arguments import add_duration, add_json_argument, checked_environment, reading_arguments
 from airflow_eip_provider.cli.command import OK, Command, Parser
 from airflow_eip_provider.cli.output import only_the_result, print_document
 from airflow_eip_provider.exceptions import UsageError
@@ -38,13 +38,7 @@ _LIMIT = timedelta(hours=1)  # EMR's for bootstrap actions, about
 def add_arguments(parser: Parser) -> None:
     """Declare the arguments."""
     parser.add_argument("--output", type=Path, metavar="FILE", help="write the script to this file (default: print it)")
-    parser.add_argument(
-        "--wait",
-        type=duration,
-        default="30m",
-        metavar="DURATION",
-        help="how long the script waits for the address, less than an hour (default: 30m)",
-    )
+    add_duration(parser, "--wait", "how long the script waits for the address, less than an hour", default="30m")
     parser.add_argument(
         "--when-busy",
         choices=["fail", "continue"],

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 GROUPS: dict[str, tuple[Command, ...]] = {
     "Prepare and check": (doctor.COMMAND, iam_policy.COMMAND, selftest.COMMAND),
     "Keep a cluster available": (drill.COMMAND,),
-    "See and wait": (status.COMMAND, history.COMMAND, wait.COMMAND),
+    "Inspect and wait": (status.COMMAND, history.COMMAND, wait.COMMAND),
     "Clusters that no task launched": (
         associate.COMMAND,
         release.COMMAND,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_eip_provider.cli.arguments import (
     add_common_arguments,
+    add_list,
     add_pool_arguments,
     named_addresses,
     read_fallbacks,
@@ -81,13 +82,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--fallbacks", metavar="FILE", help="a JSON file with the list that the operator gets as fallbacks"
     )
-    parser.add_argument(
-        "--subnet-id",
-        action="append",
-        default=[],
-        metavar="ID",
-        help="a subnet of the cluster, instead of --job-flow-overrides; can be repeated",
-    )
+    add_list(parser, "--subnet-id", "ID", "a subnet of the cluster, instead of --job-flow-overrides")
     parser.add_argument("--vpc-id", metavar="ID", help="the VPC that the subnet must be in")
     parser.add_argument(
         "--binding",
@@ -96,12 +91,8 @@ def add_arguments(parser: Parser) -> None:
         help="what the address is associated with: the primary node (default), or a NAT gateway",
     )
     parser.add_argument("--public-subnet-id", metavar="ID", help="the subnet in which a NAT gateway is created")
-    parser.add_argument(
-        "--route-table-id",
-        action="append",
-        default=[],
-        metavar="ID",
-        help="a route table of the cluster's subnets, to which that gateway adds a route; can be repeated",
+    add_list(
+        parser, "--route-table-id", "ID", "a route table of the cluster's subnets, which gets a route to that gateway"
     )
     parser.add_argument("--nat-gateway-id", metavar="ID", help="an existing NAT gateway that always has the address")
     parser.add_argument(

@@ -6,7 +6,12 @@ import csv
 import sys
 from typing import TYPE_CHECKING, Any
 
-from airflow_eip_provider.cli.arguments import add_address_arguments, add_common_arguments, duration, named_addresses
+from airflow_eip_provider.cli.arguments import (
+    add_address_arguments,
+    add_common_arguments,
+    add_duration,
+    named_addresses,
+)
 from airflow_eip_provider.cli.command import OK, Command, Parser
 from airflow_eip_provider.cli.output import note, only_the_result, print_json, print_table
 from airflow_eip_provider.exceptions import UsageError
@@ -52,13 +57,7 @@ _COLUMNS = ("token", "owner", "cluster", "begin", "end", "seconds", "waited_seco
 def add_arguments(parser: Parser) -> None:
     """Declare the arguments."""
     add_address_arguments(parser)
-    parser.add_argument(
-        "--since",
-        type=duration,
-        default="7d",
-        metavar="DURATION",
-        help="list the leases that ended in this time before now, e.g. 24h (default: 7d)",
-    )
+    add_duration(parser, "--since", "list the leases that ended in this time before now, e.g. 24h", default="7d")
     parser.add_argument("--csv", action="store_true", help="print the result as CSV")
     add_common_arguments(parser)
 

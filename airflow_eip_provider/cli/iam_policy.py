@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from airflow_eip_provider.cli.arguments import (
     add_aws_arguments,
+    add_list,
     add_lock_store_argument,
     add_pool_arguments,
     named_addresses,
@@ -55,11 +56,6 @@ _ROLES = {
 
 def add_arguments(parser: Parser) -> None:
     """Declare the arguments."""
-
-    def add_list(flag: str, metavar: str, text: str, **options: Any) -> None:
-        help_text = f"{text}; can be repeated"
-        parser.add_argument(flag, action="append", default=[], metavar=metavar, help=help_text, **options)
-
     add_pool_arguments(parser)
     parser.add_argument(
         "--binding",
@@ -68,15 +64,18 @@ def add_arguments(parser: Parser) -> None:
         help="what an address is associated with: the primary node (default), or a NAT gateway",
     )
     add_list(
+        parser,
         "--public-subnet",
         "ID",
         "a subnet in which NAT gateways are created for clusters (default: the addresses are on existing NAT gateways)",
     )
-    add_list("--route-table", "ID", "a route table of the clusters' subnets, to which those gateways add a route")
+    add_list(
+        parser, "--route-table", "ID", "a route table of the clusters' subnets, to which those gateways add a route"
+    )
     for flag, text in _REQUIRED_ROLES.items():
-        add_list(flag, "ARN", text, required=True)
+        add_list(parser, flag, "ARN", text, required=True)
     for flag, text in _ROLES.items():
-        add_list(flag, "ARN", text)
+        add_list(parser, flag, "ARN", text)
     parser.add_argument(
         "--health", action="store_true", help="allow what EmrPrimaryHealthSensor and EmrFailoverOperator need"
     )
@@ -85,7 +84,7 @@ def add_arguments(parser: Parser) -> None:
         action="store_true",
         help="allow what 'airflow-eip drill' needs: to terminate primary nodes, and to read the vCPU quota",
     )
-    add_list("--target-group", "ARN", "a target group in which NlbTargetsOperator registers primary nodes")
+    add_list(parser, "--target-group", "ARN", "a target group in which NlbTargetsOperator registers primary nodes")
     add_lock_store_argument(parser)
     parser.add_argument("--log-uri", metavar="URI", help="the LogUri of clusters, to read the logs of failed steps")
     parser.add_argument("--account", metavar="NUMBER", help="the AWS account (default: that of the connection)")

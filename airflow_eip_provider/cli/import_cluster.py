@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_eip_provider import clock
-from airflow_eip_provider.cli.arguments import StoreOnce, allocation_id_of
+from airflow_eip_provider.cli.arguments import StoreOnce, add_list, allocation_id_of
 from airflow_eip_provider.cli.command import OK, WRONG, Command, Parser
 from airflow_eip_provider.cli.output import note, only_the_result, print_document, progress
 from airflow_eip_provider.exceptions import UsageError
@@ -73,13 +73,12 @@ def add_arguments(parser: Parser) -> None:
         metavar="TEXT",
         help="the schedule of the DAG: a cron expression, or a preset such as @daily (default: none)",
     )
-    parser.add_argument(
+    add_list(
+        parser,
         "--script",
-        action="append",
-        default=[],
-        metavar="FILE",
-        help="a copy of the script of a bootstrap action, with the same file name; it is read to find out whether it "
-        "associates the address; can be repeated",
+        "FILE",
+        "a copy of the script of a bootstrap action, with the same file name; "
+        "it is read to find out whether it associates the address",
     )
     parser.add_argument(
         "--python",

@@ -70,7 +70,7 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     if sys.stdout.isatty():
         from airflow_eip_provider.cli import terminal
 
-        terminal.print_table(header, rows)
+        terminal.show(terminal.table(header, rows))
         return
     widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header) - 1)]
     for row in [header, *rows]:
@@ -83,7 +83,7 @@ def print_pairs(pairs: Iterable[tuple[str, str]]) -> None:
     if sys.stdout.isatty():
         from airflow_eip_provider.cli import terminal
 
-        terminal.print_pairs(pairs)
+        terminal.show(terminal.pairs_table(pairs))
         return
     for name, text in pairs:
         print(f"{name:<12}{text}")

@@ -5,7 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from airflow_eip_provider.cli.arguments import add_common_arguments, checked_job_flow_id, duration
+from airflow_eip_provider.cli.arguments import (
+    add_common_arguments,
+    add_duration,
+    add_list,
+    checked_job_flow_id,
+)
 from airflow_eip_provider.cli.command import FAILED, FOUND, OK, Command, Parser
 from airflow_eip_provider.cli.output import note, only_the_result, print_json, print_table
 
@@ -35,27 +40,13 @@ airflow-eip reap --environment staging --yes"""
 def add_arguments(parser: Parser) -> None:
     """Declare the arguments."""
     parser.add_argument("--yes", action="store_true", help="make the changes (default: a dry run)")
-    parser.add_argument(
-        "--environment",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="an Airflow environment that was deleted, so that all its owners have finished; can be repeated",
+    add_list(
+        parser, "--environment", "NAME", "an Airflow environment that was deleted, so that all its owners have finished"
     )
-    parser.add_argument(
-        "--job-flow-id",
-        action="append",
-        default=[],
-        metavar="ID",
-        help="a cluster to terminate even if its owner is unknown, unless it runs a step; can be repeated",
+    add_list(
+        parser, "--job-flow-id", "ID", "a cluster to terminate even if its owner is unknown, unless it runs a step"
     )
-    parser.add_argument(
-        "--min-age",
-        type=duration,
-        default="1h",
-        metavar="DURATION",
-        help="keep clusters younger than this, e.g. 90m (default: 1h)",
-    )
+    add_duration(parser, "--min-age", "keep clusters younger than this, e.g. 90m", default="1h")
     add_common_arguments(parser)
 
 

@@ -9,8 +9,8 @@ from airflow_eip_provider.aws.tags import OWNER_DIGEST_TAG
 from airflow_eip_provider.cli.arguments import (
     add_address_arguments,
     add_common_arguments,
+    add_duration,
     checked_job_flow_id,
-    duration,
     named_addresses,
 )
 from airflow_eip_provider.cli.command import FAILED, OK, Command, Parser
@@ -53,13 +53,7 @@ def add_arguments(parser: Parser) -> None:
     """Declare the arguments."""
     add_address_arguments(parser)
     parser.add_argument("--job-flow-id", metavar="ID", help="the cluster (default: the one that has the address)")
-    parser.add_argument(
-        "--wait",
-        type=duration,
-        default="0",
-        metavar="DURATION",
-        help="how long to wait for running steps, e.g. 2h (default: 0)",
-    )
+    add_duration(parser, "--wait", "how long to wait for running steps, e.g. 2h", default="0")
     add_common_arguments(parser)
 
 

@@ -8,7 +8,12 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow_eip_provider.aws.tags import CANDIDATE_TAG
-from airflow_eip_provider.cli.arguments import add_address_arguments, add_common_arguments, duration, named_addresses
+from airflow_eip_provider.cli.arguments import (
+    add_address_arguments,
+    add_common_arguments,
+    add_duration,
+    named_addresses,
+)
 from airflow_eip_provider.cli.command import OK, Command, Parser
 from airflow_eip_provider.cli.output import note, only_the_result, print_json, print_pairs, print_table
 from airflow_eip_provider.exceptions import AddressNotFoundError, UsageError
@@ -59,13 +64,7 @@ def add_arguments(parser: Parser) -> None:
     """Declare the arguments."""
     add_address_arguments(parser)
     parser.add_argument("--watch", action="store_true", help="refresh the screen until Ctrl-C; needs a terminal")
-    parser.add_argument(
-        "--every",
-        type=duration,
-        default="5s",
-        metavar="DURATION",
-        help="with --watch: the time between two refreshes, at least 2s (default: 5s)",
-    )
+    add_duration(parser, "--every", "with --watch: the time between two refreshes, at least 2s", default="5s")
     add_common_arguments(parser)
 
 

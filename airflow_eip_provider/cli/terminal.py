@@ -52,17 +52,16 @@ def print_note(text: str, line: ProgressLine | None) -> None:
     console.print(message, highlight=False, emoji=False)
 
 
-def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table; if the terminal is too narrow, print each row as a list of names and cells."""
-    console = _console()
-    console.print(table(header, rows, width=console.width))
+def show(shown: RenderableType) -> None:
+    """Print on standard output."""
+    _console().print(shown)
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, width: int) -> RenderableType:
-    """Return what :func:`print_table` prints."""
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> RenderableType:
+    """Return a table; if the terminal is too narrow, each row as a list of names and cells."""
     widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
     before_last = sum(widths[:-1]) + _GAP * (len(widths) - 1)
-    if before_last + min(widths[-1], _MIN_LAST_COLUMN) <= width:
+    if before_last + min(widths[-1], _MIN_LAST_COLUMN) <= columns():
         return _side_by_side(header, rows, widths)
     return _below_each_other(header, rows)
 
@@ -86,13 +85,8 @@ def _below_each_other(header: Sequence[str], rows: Sequence[Sequence[str]]) -> G
     return Group(*parts)
 
 
-def print_pairs(pairs: Iterable[tuple[str, str]]) -> None:
-    """Print names, each with a text beside it."""
-    _console().print(pairs_table(pairs))
-
-
 def pairs_table(pairs: Iterable[tuple[str, str]]) -> Table:
-    """Return what :func:`print_pairs` prints."""
+    """Return names, each with a text beside it."""
     shown = Table.grid(Column(no_wrap=True, style="bold"), Column(overflow="fold"), padding=(0, _GAP, 0, 0))
     for name, text in pairs:
         shown.add_row(name, Text(text, _STYLES.get(text, "")))

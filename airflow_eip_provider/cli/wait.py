@@ -8,8 +8,8 @@ from airflow_eip_provider import clock
 from airflow_eip_provider.cli.arguments import (
     add_address_arguments,
     add_common_arguments,
+    add_duration,
     checked_job_flow_id,
-    duration,
     named_addresses,
 )
 from airflow_eip_provider.cli.command import FAILED, OK, Command, Parser
@@ -52,9 +52,7 @@ def add_arguments(parser: Parser) -> None:
     add_address_arguments(parser)
     parser.add_argument("--job-flow-id", metavar="ID", help="wait until the address is on this cluster")
     parser.add_argument("--free", action="store_true", help="wait until the address is free")
-    parser.add_argument(
-        "--timeout", type=duration, default="30m", metavar="DURATION", help="how long to wait, e.g. 2h (default: 30m)"
-    )
+    add_duration(parser, "--timeout", "how long to wait, e.g. 2h", default="30m")
     add_common_arguments(parser)
 
 

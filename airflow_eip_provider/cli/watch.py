@@ -58,7 +58,7 @@ def _screen(parts: Parts, at: str, problem: str, seconds: float) -> RenderableTy
         lines.append(Text(problem, "bold yellow"))
     lines.append(terminal.pairs_table(pairs))
     for header, rows in tables:
-        lines += [Text(), terminal.table(header, rows, width=terminal.columns())]
+        lines += [Text(), terminal.table(header, rows)]
     return Group(*lines)
 
 
