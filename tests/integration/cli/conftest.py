@@ -1,4 +1,4 @@
-"""Clusters that tasks of other environments left behind, and the command that looks for them."""
+"""Fixtures for the commands: how to run one, and clusters that earlier tasks left behind."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ __all__ = [
     "terminate_operator",
 ]
 
-# Nothing else may be called where nothing may be changed.
+# The calls of a command that changes nothing.
 LOOKS = {
     "GetCallerIdentity",
     "ListClusters",
@@ -60,7 +60,7 @@ LOOKS = {
 }
 
 
-# The same for the doctor, but for what it asks with DryRun.
+# The calls of the doctor; others are made with DryRun only.
 DOCTOR_LOOKS = {
     "GetCallerIdentity",
     "DescribeAddresses",
@@ -140,7 +140,7 @@ def with_lock_store(elsewhere: Elsewhere, lock_store: str, monkeypatch: pytest.M
 
 @pytest.fixture
 def left(clocked: Any, create_operator: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
-    """Create a cluster that carries the address, as a task of an environment; return its id when it is old."""
+    """Create a cluster with the address, as a task of an environment; return its ID when it has reached an age."""
 
     def leave(
         environment: str | None = "gone",
@@ -165,7 +165,7 @@ def left(clocked: Any, create_operator: Any, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.fixture
 def running_step(clocked: Any, emr: Any, step: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
-    """Let a step run on a cluster, even for a while after that is told to end; return its id."""
+    """Run a step on a cluster, which goes on for a while after the cluster is terminated; return its ID."""
     monkeypatch.setattr(StepQueue, "cancel_all", StepQueue.cancel_pending)
 
     def add(job_flow_id: str) -> str:
@@ -185,7 +185,7 @@ def reap(run: Callable[..., Said]) -> Callable[..., Said]:
 
 @pytest.fixture
 def only_looked(clocked: Any) -> Callable[..., None]:
-    """Check the wire: since an event, nothing was called but what looks."""
+    """Check that only reading calls were sent since an event."""
 
     def check(after: int) -> None:
         called = {event["operation"] for event in clocked.events.read(after=after, kind="call")}
@@ -197,7 +197,7 @@ def only_looked(clocked: Any) -> Callable[..., None]:
 
 @pytest.fixture
 def default_signals() -> Iterator[None]:
-    """Let signals do what they do by default; under nohup they are ignored, here and in processes begun here."""
+    """Restore the default handlers of signals; under nohup, this process and its children ignore them."""
     defaults = {
         signal.SIGINT: signal.default_int_handler,
         signal.SIGHUP: signal.SIG_DFL,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Elsewhere:
-    """Launches clusters as people do, and gives commands about them."""
+    """Launches clusters without Airflow, and runs commands for them."""
 
     aws: Any
     ec2: Any
@@ -34,11 +34,11 @@ class Elsewhere:
     planned: list[tuple[float, Callable[[], Any]]] = field(default_factory=list)
 
     def meanwhile(self, seconds: float, action: Callable[[], Any]) -> None:
-        """Do something later, while a command waits."""
+        """Plan an action for later, while a command waits."""
         self.planned.append((self.aws.clock.now().timestamp() + seconds, action))
 
     def sleep(self, seconds: float) -> None:
-        """Let time pass for a command that waits, and do what was planned."""
+        """Advance the time for a command that waits, and run the planned actions."""
         self.aws.clock.advance(seconds)
         now = self.aws.clock.now().timestamp()
         due = [action for at, action in self.planned if at <= now]
@@ -52,7 +52,7 @@ class Elsewhere:
         return str(self.ec2.describe_subnets()["Subnets"][0]["VpcId"])
 
     def launch(self, tag: str | None = "Signals", *, running: bool = True) -> str:
-        """Launch a cluster by hand; return its id, when it runs."""
+        """Launch a cluster by hand; return its ID when it is running."""
         tags = [] if tag is None else [{"Key": "ClusterFunction", "Value": tag}]
         job_flow_id = self.emr.run_job_flow(**self.overrides, Tags=tags)["JobFlowId"]
         if running:
@@ -60,7 +60,7 @@ class Elsewhere:
         return str(job_flow_id)
 
     def parameters(self, values: Any = None, **changed: Any) -> str:
-        """Write the file, with changes; return where it is."""
+        """Write the file, with changes; return its path."""
         good = {
             "clusterFunctionTagValue": "Signals",
             "clusterVPCID": self.vpc_id,
@@ -72,7 +72,7 @@ class Elsewhere:
         return str(path)
 
     def run(self, *arguments: str, json: bool = True) -> Said:
-        """Give a command; with ``json=False`` as people do."""
+        """Run a command, with ``--json`` unless told otherwise."""
         return self.command(*arguments, *(["--json"] if json else []))
 
     def associate(self, *arguments: str, json: bool = True) -> Said:
@@ -82,7 +82,7 @@ class Elsewhere:
         return self.run(command, "--allocation-id", self.allocation_id, *arguments, json=json)
 
     def cluster_of_address(self) -> str | None:
-        """Return which cluster has the address, by AWS's own tag."""
+        """Return the cluster that has the address, by AWS's own tag."""
         address = self.ec2.describe_addresses(AllocationIds=[self.allocation_id])["Addresses"][0]
         if "InstanceId" not in address:
             return None
@@ -90,7 +90,7 @@ class Elsewhere:
         return {tag["Key"]: tag["Value"] for tag in found["Tags"]}["aws:elasticmapreduce:job-flow-id"]
 
     def changes(self, after: int = 0) -> list[str]:
-        """Return the calls that change something, but for the permission checks by DryRun."""
+        """Return the calls that change something, without the permission checks by DryRun."""
         calls = [event for event in self.aws.events.read(after=after, kind="call") if not _is_dry_run(event)]
         looks = ("Describe", "List", "Get", "Head")
         return [call["operation"] for call in calls if not call["operation"].startswith(looks)]
@@ -114,7 +114,7 @@ def elsewhere(
     run: Callable[..., Said],
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Elsewhere]:
-    """The command line, on the local EMR's clock, in no environment and without a lock store."""
+    """Commands on the local EMR's clock, without an environment and a lock store."""
     for name in ("ENVIRONMENT", "LOCK_STORE"):
         monkeypatch.delenv(f"AIRFLOW__EIP__{name}", raising=False)
     made = Elsewhere(clocked, ec2, emr, allocation_id, overrides, tmp_path, run)

@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Said:
-    """What the command said, and how it ended."""
+    """The output and the exit status of a command."""
 
     status: int
     out: str
@@ -29,7 +29,7 @@ class Said:
 
 
 class Examined(Said):
-    """What the doctor said as JSON."""
+    """The result of the doctor as JSON."""
 
     def found(self, check: str) -> dict[str, Any]:
         """Return the only finding of a check; there is no other error but of this check."""

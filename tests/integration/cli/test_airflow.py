@@ -74,7 +74,7 @@ COMMANDS = [
 
 @pytest.fixture(scope="module")
 def airflow(tmp_path_factory: pytest.TempPathFactory, airflow_home: Callable[..., AirflowHome]) -> AirflowHome:
-    """An Airflow with a database in which a connection is."""
+    """An Airflow with a metadata database that has a connection."""
     settings = {"AIRFLOW__EIP__ENVIRONMENT": "testing", "AIRFLOW_CONN_AWS_DEFAULT": json.dumps({"conn_type": "aws"})}
     made = airflow_home(tmp_path_factory.mktemp("airflow"), **settings)
     (made.dags / "subject.py").write_text(SUBJECT)
@@ -87,7 +87,7 @@ def airflow(tmp_path_factory: pytest.TempPathFactory, airflow_home: Callable[...
 
 @pytest.fixture(scope="module")
 def run_id(airflow: AirflowHome) -> str:
-    """A DAG run that has ended."""
+    """A DAG run that has finished."""
     found = re.search(r"^RUN (\S+)$", airflow.run(airflow.dags / "subject.py"), flags=re.MULTILINE)
     assert found
     return found[1]
@@ -95,7 +95,7 @@ def run_id(airflow: AirflowHome) -> str:
 
 @pytest.fixture
 def clusters(run_id: str, left: Callable[..., str], ec2: Any) -> dict[str, str]:
-    """One cluster of a DAG run that has ended, one of a DAG run that is not known."""
+    """One cluster of a DAG run that has finished, and one of an unknown DAG run."""
     other = str(ec2.allocate_address(Domain="vpc")["AllocationId"])
     return {
         "over": left("testing", dag_id="subject", run_id=run_id),

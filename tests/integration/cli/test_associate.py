@@ -1,4 +1,4 @@
-"""``airflow-eip associate``: a cluster that no task launched gets the address, in its turn."""
+"""``airflow-eip associate``: a cluster that no task launched waits for the address and gets it."""
 
 from __future__ import annotations
 

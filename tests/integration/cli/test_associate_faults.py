@@ -1,4 +1,4 @@
-"""``airflow-eip associate`` where it gets no answer, no lease or no address: it waits, within bounds, and says why."""
+"""``airflow-eip associate`` without an answer, a lease or an address: it waits until its deadline, and prints why."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SERVER_ERROR = ClientError(
     {"Error": {"Code": "Unavailable"}, "ResponseMetadata": {"HTTPStatusCode": 503}}, "AssociateAddress"
 )
 NOT_KNOWN = NotKnownYetError("eni-0123456789abcdef0")
-# Far more than there are polls in the longest wait here: a loop without a pause comes to its end, too.
+# More than the polls of the longest wait here, so that a loop without a pause ends, too.
 _MOST = 100
 
 
@@ -38,7 +38,7 @@ def arguments(request: pytest.FixtureRequest, lock_store: str) -> list[str]:
 
 @pytest.fixture
 def attempts(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[int]]:
-    """Count the calls of a method; let the first ones, or all, do something else."""
+    """Count the calls of a method; replace the first ones, or all."""
 
     def watch(cls: type, name: str, instead: Callable[[], Any] | None = None, *, times: int = _MOST) -> list[int]:
         method, made = getattr(cls, name), []

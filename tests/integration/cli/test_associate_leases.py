@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -21,12 +21,6 @@ pytestmark = [
     pytest.mark.parametrize("lock_store", ["dynamodb"], indirect=True),
     pytest.mark.usefixtures("with_lock_store"),
 ]
-
-
-@pytest.fixture(autouse=True)
-def environment(elsewhere: Any, lock_store: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AIRFLOW__EIP__ENVIRONMENT", "testing")
-    monkeypatch.setenv("AIRFLOW__EIP__LOCK_STORE", lock_store)
 
 
 @pytest.fixture

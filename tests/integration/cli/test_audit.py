@@ -1,4 +1,4 @@
-"""``airflow-eip audit`` with flow logs in AWS's format, for sessions on the local EMR."""
+"""``airflow-eip audit`` on flow logs in the format of AWS, with leases of real runs."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def audit(allocation_id: str, run: Callable[..., Said]) -> Callable[..., Said]:
 
 @pytest.fixture
 def lease_period(left: Any, lock_store: str, clocked: Any, ec2: Any, emr: Any) -> Callable[..., dict[str, Any]]:
-    """Run a session; return its primary node, its other nodes and the time in its middle."""
+    """Run a job with a lease; return its primary node, its other nodes and a time in between."""
 
     def live(dag_id: str = "daily", *, over: bool = True, **more: Any) -> dict[str, Any]:
         job_flow_id = left("production", dag_id=dag_id, age=600, lock_store=lock_store, **more)

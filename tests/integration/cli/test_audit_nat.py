@@ -1,4 +1,4 @@
-"""``airflow-eip audit`` of sessions behind NAT gateways, with records as in the Amazon VPC User Guide."""
+"""``airflow-eip audit`` of leases with NAT gateways, with records as in the Amazon VPC User Guide."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.parametrize("lock_store", ["dynamodb"], indirect=True)
 
 @pytest.fixture
 def behind(lease_period: Any, network: Network, overrides: dict[str, Any], ec2: Any) -> Callable[..., dict[str, Any]]:
-    """Run a session behind a NAT gateway; return its nodes, the gateway, and the time in its middle."""
+    """Run a job behind a NAT gateway; return its nodes, the gateway, and a time in between."""
 
     def live(binding: NatGateway | None = None, **more: Any) -> dict[str, Any]:
         lived = lease_period(
@@ -37,7 +37,7 @@ def behind(lease_period: Any, network: Network, overrides: dict[str, Any], ec2: 
 
 @pytest.fixture
 def lasting(network: Network, ec2: Any, allocation_id: str, clocked: Any) -> dict[str, str]:
-    """A NAT gateway of the user's own, with the address."""
+    """A NAT gateway that always has the address."""
     made = ec2.create_nat_gateway(SubnetId=network.public, AllocationId=allocation_id)["NatGateway"]["NatGatewayId"]
     clocked.clock.advance(120)
     ec2.create_route(RouteTableId=network.table, DestinationCidrBlock=ANYWHERE, NatGatewayId=made)
@@ -49,7 +49,7 @@ GATEWAY = {"interface": "eni-0f0f0f0f0f0f0f0f0", "ip": "172.31.0.220"}
 
 
 def through(logs: Any, node: dict[str, str], gateway: dict[str, str], at: float, *, at_gateway: bool = True) -> None:
-    """Add the records of a node's connection: one of its own interface, and two of the gateway's."""
+    """Log a connection of a node at its own interface, and twice at that of the gateway."""
     logs.flow(node, at)
     if at_gateway:
         passing = {"interface": gateway["interface"], "instance": "-"}

@@ -1,4 +1,4 @@
-"""``airflow-eip audit`` reports flow logs that it cannot read, completely or in part, and continues."""
+"""``airflow-eip audit`` on flow logs that cannot be read completely: it reports that, and continues."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ def test_what_is_no_connection_is_not_unreadable(put, read):
 
 
 def test_an_object_that_s3_does_not_give_is_named(put, read, s3, monkeypatch):
-    """As one in Glacier, or encrypted with a key that the role may not use."""
+    """Such as one in Glacier, or encrypted with a key that the role may not use."""
     uri = put(gzip.compress(text(record())))
     put(gzip.compress(text(record())), minute=6)
     get = s3.get_object
@@ -209,7 +209,7 @@ def test_the_exit_status_and_the_summary_say_that_something_could_not_be_read(au
 
 
 def test_nothing_connected_is_not_said_when_it_is_not_known(audit, put):
-    """The destination is in "dstaddr" only."""
+    """Only "dstaddr" has the destination."""
     put(gzip.compress(text(record(pkt_dstaddr="-"))))
     said = audit(*ASKED, as_json=False)
     assert said.status == 0

@@ -1,4 +1,4 @@
-"""``airflow-eip doctor``: one test for each finding, and a setup without findings."""
+"""``airflow-eip doctor``: one test for each finding, and one for a correct setup."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def group(ec2: Any, overrides: dict[str, Any]) -> Callable[..., str]:
 
 
 def subnet(ec2: Any, *, public: bool, assigns: bool = True) -> str:
-    """Create a subnet in a new VPC."""
+    """Create a subnet in a separate VPC."""
     vpc_id = ec2.create_vpc(CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"]
     made = ec2.create_subnet(VpcId=vpc_id, CidrBlock="10.9.1.0/24")["Subnet"]["SubnetId"]
     ec2.modify_subnet_attribute(SubnetId=made, MapPublicIpOnLaunch={"Value": assigns})

@@ -28,7 +28,7 @@ def _in_zone_a(overrides: dict[str, Any], subnets: dict[str, str]) -> None:
 
 @pytest.fixture
 def examine_with(examine: Callable[..., Any], tmp_path: Path) -> Callable[..., Any]:
-    """Run the command with the overrides and these fallbacks."""
+    """Check the overrides with these fallbacks."""
 
     def run(*fallbacks: Any, more: tuple[str, ...] = ()) -> Any:
         path = tmp_path / "fallbacks.json"

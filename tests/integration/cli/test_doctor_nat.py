@@ -1,4 +1,4 @@
-"""``airflow-eip doctor --binding nat-gateway``: one test for each finding, and a setup without findings."""
+"""``airflow-eip doctor --binding nat-gateway``: one test for each finding, and one for a correct setup."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def behind(network: Network, overrides: dict[str, Any], ec2: Any, monkeypatch: p
 
 @pytest.fixture
 def made(examine: Any, network: Network) -> Callable[..., Any]:
-    """Run the command for a gateway that is created for the cluster."""
+    """Check a gateway that is created for the cluster."""
 
     def run(
         *arguments: str, subnet: str = network.public, tables: tuple[str, ...] = (network.table,), **how: Any
@@ -45,7 +45,7 @@ def made(examine: Any, network: Network) -> Callable[..., Any]:
 
 @pytest.fixture
 def existing(network: Network, ec2: Any, allocation_id: str, clocked: Any) -> str:
-    """A NAT gateway of the user's own with the address, and the private subnet's route to it."""
+    """A NAT gateway that always has the address, and a route to it from the private subnet."""
     gateway = ec2.create_nat_gateway(SubnetId=network.public, AllocationId=allocation_id)["NatGateway"]["NatGatewayId"]
     clocked.clock.advance(120)
     ec2.create_route(RouteTableId=network.table, DestinationCidrBlock=ANYWHERE, NatGatewayId=gateway)
@@ -54,7 +54,7 @@ def existing(network: Network, ec2: Any, allocation_id: str, clocked: Any) -> st
 
 @pytest.fixture
 def lasting(examine: Any) -> Callable[..., Any]:
-    """Run the command for a NAT gateway of the user's own."""
+    """Check a gateway that always has the address."""
 
     def run(gateway: str, *, store: str | None = STORE, **how: Any) -> Any:
         lock = ["--lock-store", store] if store else []

@@ -1,4 +1,4 @@
-"""``airflow-eip doctor`` with a file that contains templates: their checks are reported as skipped."""
+"""``airflow-eip doctor`` on a file with templates: what depends on them is skipped and listed; the rest is checked."""
 
 from __future__ import annotations
 

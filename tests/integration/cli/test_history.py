@@ -1,4 +1,4 @@
-"""``airflow-eip history`` and ``status --watch``: one read of the record, and what it holds."""
+"""``airflow-eip history`` and ``status --watch``: one read of the record, and its content."""
 
 from __future__ import annotations
 
@@ -30,20 +30,21 @@ pytestmark = [
 HOUR, DAY = 3600.0, 86400.0
 
 
-@pytest.fixture(autouse=True)
-def environment(elsewhere: Any, lock_store: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AIRFLOW__EIP__ENVIRONMENT", "testing")
-    monkeypatch.setenv("AIRFLOW__EIP__LOCK_STORE", lock_store)
-
-
 @pytest.fixture
 def now(elsewhere: Elsewhere) -> float:
     return float(elsewhere.aws.clock.now().timestamp())
 
 
 @pytest.fixture
-def leases(elsewhere: Elsewhere, lock_store: str, boto: Any, now: float) -> list[EndedLease]:
-    """Three leases: of ten days ago, of yesterday, and of an hour ago."""
+def store(lock_store: str, boto: Any) -> Any:
+    made = open_store(lock_store, lambda service, region: boto(service))
+    made.check()
+    return made
+
+
+@pytest.fixture
+def leases(elsewhere: Elsewhere, store: Any, now: float) -> list[EndedLease]:
+    """Three leases that ended nine days, almost a day and an hour ago."""
     made = [
         EndedLease(1, "testing/old/run/create/-1", "j-1", now - 10 * DAY, now - 9 * DAY, "terminated"),
         EndedLease(
@@ -51,15 +52,13 @@ def leases(elsewhere: Elsewhere, lock_store: str, boto: Any, now: float) -> list
         ),
         EndedLease(3, "other/daily/run/create/-1", None, now - 2 * HOUR, now - HOUR, "released by hand"),
     ]
-    store = open_store(lock_store, lambda service, region: boto(service))
-    store.check()
     store.write(elsewhere.allocation_id, Record(issued=3, history=tuple(made)), expected_version=None)
     return made
 
 
 @pytest.fixture(autouse=True)
 def starts(monkeypatch: pytest.MonkeyPatch) -> dict[TaskName, float]:
-    """What Airflow's database says, in its place."""
+    """The starts of tasks, instead of Airflow's metadata database."""
     known: dict[TaskName, float] = {}
     monkeypatch.setattr(
         task_starts, "read_starts", lambda tasks: {task: known[task] for task in tasks if task in known}
@@ -96,17 +95,14 @@ def test_people_get_a_table_and_spreadsheets_csv(elsewhere, leases):
     assert elsewhere.about("history", "--since", "1m", json=False).out == "no lease ended in that time\n"
 
 
-def test_without_a_record_it_says_so(elsewhere, lock_store, boto):
-    open_store(lock_store, lambda service, region: boto(service)).check()
+def test_without_a_record_it_says_so(elsewhere, store):
     said = elsewhere.about("history")
     assert said.result["leases"] == []
     assert "no record of this address" in said.err
 
 
-def test_a_full_record_says_that_older_leases_are_gone(elsewhere, lock_store, boto, now):
+def test_a_full_record_says_that_older_leases_are_gone(elsewhere, store, now):
     many = tuple(EndedLease(k, "testing/d/r/t/-1", "j-1", now - k, now - k, "terminated") for k in range(50, 0, -1))
-    store = open_store(lock_store, lambda service, region: boto(service))
-    store.check()
     store.write(elsewhere.allocation_id, Record(history=many), expected_version=None)
     assert "keeps the newest 50 leases" in elsewhere.about("history").err
 
@@ -134,9 +130,8 @@ def test_watching_needs_a_terminal_and_a_breath(elsewhere, leases, arguments, mo
     assert reads(elsewhere, before) == 0
 
 
-def test_watching_reads_the_record_once_each_time_and_ends_by_ctrl_c(elsewhere, leases, lock_store, boto, monkeypatch):
+def test_watching_reads_the_record_once_each_time_and_ends_by_ctrl_c(elsewhere, leases, store, monkeypatch):
     shown = Terminal()
-    store = open_store(lock_store, lambda service, region: boto(service))
     before, looks = elsewhere.mark(), [0]
 
     def sleep(seconds: float) -> None:

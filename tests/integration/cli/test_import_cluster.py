@@ -55,7 +55,7 @@ bag = DagBag(sys.argv[1])
 tasks = {dag_id: dag.task_ids for dag_id, dag in bag.dags.items()}
 print("\\n" + json.dumps({"errors": bag.import_errors, "tasks": tasks}))
 """
-# Not the one with three primaries: an address cannot follow them.
+# Without the one that has three primary nodes, which an address does not support.
 WITH_DAGS = sorted(COMMANDS.keys() - {"placement"})
 
 
@@ -130,7 +130,7 @@ def test_every_dag_parses_and_is_formatted(imported, tmp_path, airflow_home):
 
 @pytest.fixture
 def run_dag(clocked: Any) -> Callable[[Path], Any]:
-    """Run the tasks of a DAG file in their order, on the local EMR; return the cluster's id."""
+    """Run the tasks of a DAG file in their order, on the local EMR; return the ID of the cluster."""
 
     def run(path: Path) -> str:
         module = runpy.run_path(str(path))
@@ -186,7 +186,7 @@ def test_dag_runs_and_sends_what_the_command_did(name, imported, run_dag, clocke
     assert "AssociationId" not in ec2.describe_addresses(AllocationIds=[allocation_id])["Addresses"][0]
 
 
-# Scripts as they are found, with the request's part that shows how they are read.
+# Scripts as users write them, and the part of the request that shows how they are read.
 CASES = {
     "redirection": (
         (

@@ -1,4 +1,4 @@
-"""``--json`` of the commands that make a text: the same text, for programs."""
+"""``--json`` of the commands that generate a text: the same text in a JSON object."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def environment(clocked: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def pool(ec2: Any) -> list[str]:
-    """Three addresses with a tag, sorted, as the commands take them; and one without it."""
+    """Three addresses with a tag, sorted as the commands sort them; and one without it."""
     pool = sorted(str(ec2.allocate_address(Domain="vpc")["AllocationId"]) for _ in range(3))
     ec2.create_tags(Resources=pool, Tags=[{"Key": "purpose", "Value": "azure-sql"}])
     ec2.allocate_address(Domain="vpc")
@@ -44,7 +44,7 @@ def pool(ec2: Any) -> list[str]:
 
 @pytest.fixture
 def started(create_operator: Any, queue: Queue) -> Callable[..., Task]:
-    """Start a creating task, and let it go on until it has an address or queues."""
+    """Start a creating task, and run it until it has an address or waits in the queue."""
 
     def start(dag_id: str, addresses: Any, *, waits: bool = False, **more: Any) -> Task:
         given = {"allocation_id": addresses, "lock_store": STORE, "deferrable": True, "prewarm": False, **more}
@@ -60,7 +60,7 @@ def started(create_operator: Any, queue: Queue) -> Callable[..., Task]:
 
 @pytest.fixture
 def ended(terminate_operator: Any, pool: list[str]) -> Callable[[Task], None]:
-    """Let a task's cluster end as its teardown does."""
+    """Run the teardown of a task."""
 
     def end(task: Task) -> None:
         operator = terminate_operator(task.result, allocation_id=pool, lock_store=STORE)
@@ -79,7 +79,7 @@ def each(pool: list[str]) -> list[str]:
 
 @pytest.fixture
 def busy(started: Any, pool: list[str]) -> list[Task]:
-    """The first two addresses leased; one task that waits for any of both, and one that waits for the second alone."""
+    """Two tasks with the first two addresses; one that waits for either of them, and one for the second only."""
     holders = [started(f"holder{number}", pool[:2]) for number in range(2)]
     return [*holders, started("either", pool[:2], waits=True), started("single", pool[1], waits=True)]
 
@@ -206,7 +206,7 @@ def test_release_of_several_needs_the_cluster(run, pool):
 
 @pytest.fixture
 def doctor(run: Any, overrides: dict[str, Any], tmp_path: Any, clocked: Any) -> Callable[..., Said]:
-    """Examine the addresses with the cluster of the overrides; nothing may be changed."""
+    """Check the addresses with the cluster of the overrides; check that nothing is changed."""
     path = tmp_path / "cluster.json"
     path.write_text(json.dumps(overrides))
 

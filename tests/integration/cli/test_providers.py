@@ -1,4 +1,4 @@
-"""What Airflow itself says of the provider: ``airflow providers``."""
+"""What Airflow shows of the provider: ``airflow providers``."""
 
 from __future__ import annotations
 

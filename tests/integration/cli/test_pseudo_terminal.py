@@ -1,4 +1,4 @@
-"""A command in a real pseudo terminal, 80 columns wide, as a person sees it at the end."""
+"""A command in a real pseudo terminal, 80 columns wide, and what it leaves on the screen."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def seen(home: Path, *arguments: str, **environment: str) -> tuple[int, str]:
 
 
 def lines(written: str) -> list[str]:
-    """What stays on the screen: a line that is erased, or written over from its start, does not."""
+    """Return the lines that stay on the screen, without those that were erased or overwritten."""
     plain = re.sub(r"\x1b\[(\?25[hl]|[0-9;]*m)", "", written.replace("\r\n", "\n"))  # without cursor and colours
     text = re.sub(r"[^\n]*\n\r\x1b\[1A\x1b\[2K", "", plain)  # one line up, and erase
     stayed = [re.split(r"\r|\x1b\[2K", line)[-1] for line in text.split("\n")]

@@ -11,7 +11,7 @@ from tests.integration.cli.conftest import last_event
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The command runs in an environment of its own, without a lock store unless a test has one."""
+    """The command runs in another environment, without a lock store unless a test has one."""
     monkeypatch.setenv("AIRFLOW__EIP__ENVIRONMENT", "production")
 
 

@@ -1,14 +1,18 @@
-"""``airflow-eip reap`` and the lock: a lease is ended by its own rules, or left to its next owner."""
+"""``airflow-eip reap`` and the lock store: a lease is released, or left to its next owner."""
 
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from airflow_eip_provider.operators.emr import EmrTerminateWithStaticIpOperator
 from harness.life import Task
 from tests.integration.cli.test_reap import is_bound, state_of
+
+if TYPE_CHECKING:
+    from harness.leases import Queue
 
 # Both kinds of store give the same answers; tests/integration/stores shows that.
 pytestmark = pytest.mark.parametrize("lock_store", ["dynamodb"], indirect=True)
@@ -57,20 +61,30 @@ def test_the_next_owner_in_the_queue_takes_the_address_that_was_reaped(
     assert record().lease.resource_id == following.result
 
 
+@pytest.fixture
+def assert_next_owner_gets_it(create_operator: Any, queue: Queue, record: Any) -> Any:
+    def run() -> None:
+        following = Task(create_operator(deferrable=True), dag_id="following")
+        following.start()
+        queue.until(lambda: following.ended, following)
+        assert following.error is None
+        assert record().lease.resource_id == following.result
+
+    return run
+
+
 def test_a_cluster_with_a_running_step_leaves_its_lease_to_the_next_owner(
-    left, reap, record, queue, create_operator, running_step
+    left, reap, record, running_step, assert_next_owner_gets_it
 ):
     running_step(left("gone"))
     assert reap("--environment", "gone", "--yes").status == 0
     assert record().lease.to_be_terminated
-    following = Task(create_operator(deferrable=True), dag_id="following")
-    following.start()
-    queue.until(lambda: following.ended, following)
-    assert following.error is None
-    assert record().lease.resource_id == following.result
+    assert_next_owner_gets_it()
 
 
-def test_without_the_store_the_lease_is_left_to_the_next_owner(left, reap, record, queue, create_operator, monkeypatch):
+def test_without_the_store_the_lease_is_left_to_the_next_owner(
+    left, reap, record, monkeypatch, assert_next_owner_gets_it
+):
     job_flow_id = left("gone")
     with monkeypatch.context() as patch:
         patch.delenv("AIRFLOW__EIP__LOCK_STORE")
@@ -78,10 +92,7 @@ def test_without_the_store_the_lease_is_left_to_the_next_owner(left, reap, recor
     assert said.status == 0
     assert "its lease is left to the next owner" in said.err
     assert record().lease.resource_id == job_flow_id
-    following = Task(create_operator(deferrable=True), dag_id="following")
-    following.start()
-    queue.until(lambda: following.ended, following)
-    assert record().lease.resource_id == following.result
+    assert_next_owner_gets_it()
 
 
 def test_an_owner_whose_tag_is_cut_is_known_by_the_record(left, reap):

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.parametrize("lock_store", ["dynamodb"], indirect=True)
 
 @pytest.fixture
 def pool(ec2: Any) -> list[str]:
-    """Two addresses, sorted, as the product takes them."""
+    """Two addresses, sorted as the operators sort them."""
     return sorted(str(ec2.allocate_address(Domain="vpc")["AllocationId"]) for _ in range(2))
 
 

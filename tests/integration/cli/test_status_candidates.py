@@ -24,7 +24,7 @@ def subnets(ec2: Any) -> dict[str, str]:
 
 @pytest.fixture
 def create(create_operator: Any, overrides: dict[str, Any], subnets: dict[str, str], monkeypatch: Any) -> Any:
-    """Make a creating operator whose first choice is zone a, and whose fallback is zone b."""
+    """Return a creating operator whose first choice is zone a, and whose fallback is zone b."""
     monkeypatch.setenv("AIRFLOW__EIP__ENVIRONMENT", "testing")
     overrides["Instances"]["Ec2SubnetId"] = subnets[A]
     fallbacks = [{"Instances": {"Ec2SubnetId": subnets[B]}}]

@@ -1,4 +1,4 @@
-"""How the commands are told which Elastic IPs they are about."""
+"""How arguments name one or several Elastic IPs."""
 
 from __future__ import annotations
 

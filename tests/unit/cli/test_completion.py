@@ -1,4 +1,4 @@
-"""What the shell completes: argcomplete's protocol, as bash speaks it."""
+"""Completion in a shell, by the protocol of argcomplete for bash."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from airflow_eip_provider.cli import __main__ as console_script
 
 
 def completed(line: str, folder: Path) -> list[str]:
-    """Ask as bash does; the answer is written where argcomplete is told to."""
+    """Ask for completions as bash does, with the answer in a file."""
     answer = folder / "answer"
     asked = {
         "_ARGCOMPLETE": "1",
@@ -50,7 +50,7 @@ def test_commands_options_choices_and_files_are_completed(tmp_path, line, expect
 
 
 def test_the_shell_finds_out_that_the_command_completes():
-    """Global completion looks for this mark at the start of a script."""
+    """Global completion searches the start of a script for this marker."""
     assert "PYTHON_ARGCOMPLETE_OK" in Path(console_script.__file__).read_text(encoding="utf-8")[:1024]
 
 

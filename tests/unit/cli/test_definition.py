@@ -1,4 +1,4 @@
-"""What Airflow reads of the commands at the start of each of its own."""
+"""What every ``airflow`` command imports of the commands."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_reading_them_imports_nothing_else():
 
 
 def test_help_of_options_fits_80_columns(monkeypatch):
-    """Airflow's formatter breaks no lines."""
+    """Airflow's formatter does not wrap lines."""
     monkeypatch.setenv("COLUMNS", "80")
     (group,) = get_eip_cli_commands()
     helps = [argument.kwargs["help"] for command in group.subcommands for argument in command.args]

@@ -1,4 +1,4 @@
-"""What people read of the commands: help, examples, exit statuses."""
+"""The help of the commands: texts, examples, exit statuses."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ each_command = pytest.mark.parametrize("command", COMMANDS, ids=lambda command: 
 
 
 def examples(text: str) -> list[list[str]]:
-    """The words of each example's command line, up to a pipe; the program's name is left out."""
+    """Return the arguments of each example, up to a pipe."""
     lines = [line for line in text.replace("\\\n", " ").splitlines() if line and not line.startswith("#")]
     words = [shlex.split(line) for line in lines]
     assert {line[0] for line in words} == {"airflow-eip"}
@@ -30,7 +30,7 @@ def examples(text: str) -> list[list[str]]:
 
 @pytest.fixture
 def shown(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
-    """Show the help of a command, or of all, in 80 columns."""
+    """Return the help of a command, or of all, in 80 columns."""
 
     def show(*command: str) -> str:
         monkeypatch.setenv("COLUMNS", "80")

@@ -1,4 +1,4 @@
-"""What people see on a terminal, and what programs get instead."""
+"""Output on a terminal, and in a pipe."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ WIDE_ROWS = [
 
 @pytest.fixture
 def on_terminal(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Make both streams terminals of so many columns; return them."""
+    """Make both streams terminals with a number of columns; return them."""
 
     def make(columns: int = 80) -> tuple[Terminal, Terminal]:
         for name, value in {"COLUMNS": str(columns), "LINES": "40", "TERM": "xterm-256color"}.items():
@@ -111,7 +111,7 @@ def test_no_color_is_respected(on_terminal, monkeypatch):
 
 
 def test_brackets_are_text(on_terminal):
-    """Owners of mapped tasks and names of clusters may have them."""
+    """Owners of mapped tasks and names of clusters can contain them."""
     out, err = on_terminal()
     output.print_table(("NAME", "OWNER"), [("[bold]", "a[/]b")])
     output.print_pairs([("on", "[red]x :smile:")])
