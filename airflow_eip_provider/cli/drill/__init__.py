@@ -217,7 +217,8 @@ def _show_plan(options: argparse.Namespace, session: Session, plan: Plan, outcom
     errors = [finding for finding in findings if finding.severity == "error"]
     if options.json:
         checks = [facts_of(outcome) for outcome in outcomes]
-        print_json({**session.facts, "plan": plan.facts(), "steps": plan.steps(), "checks": checks, "ready": not errors})
+        facts = {"plan": plan.facts(), "steps": plan.steps(), "checks": checks, "ready": not errors}
+        print_json({**session.facts, **facts})
     else:
         print_outcomes(outcomes)
         print()

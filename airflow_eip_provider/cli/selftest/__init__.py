@@ -8,7 +8,6 @@ from airflow_eip_provider.cli.arguments import (
     StoreOnce,
     add_common_arguments,
     add_duration,
-    duration,
     reading_arguments,
 )
 from airflow_eip_provider.cli.command import FAILED, FOUND, OK, Command, Parser
