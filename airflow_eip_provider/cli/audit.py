@@ -247,7 +247,8 @@ def _print(
     ]
     print_table(header, rows)
     note(
-        f"{logs.files} files from {iso_time(period.begins_at)} to {iso_time(period.ends_at)}; {len(lease_periods)} known leases"
+        f"{logs.files} files from {iso_time(period.begins_at)} to {iso_time(period.ends_at)}; "
+        f"{len(lease_periods)} known leases"
     )
     if not connections:
         note("Nothing connected to the database, according to these logs")

@@ -12,7 +12,7 @@ from airflow_eip_provider import __version__
 from airflow_eip_provider.cli.drill.page import render_page
 from airflow_eip_provider.cli.drill.recovery import MEANING
 from airflow_eip_provider.cli.findings import facts_of
-from airflow_eip_provider.cli.output import note, print_table, write_or_print
+from airflow_eip_provider.cli.output import note, print_document, print_table
 from airflow_eip_provider.cli.scenario import error_facts, iso, public_json
 
 if TYPE_CHECKING:
@@ -105,8 +105,8 @@ class Report:
         address = self.recovery.resources.address if self.recovery else None
         public_ip = address.public_ip if address else None
         text = public_json(self.facts(), account=self.session.account, public_ip=public_ip)
-        write_or_print(text, Path(f"{name}.json"))
-        write_or_print(render_page(json.loads(text)), Path(f"{name}.html"))
+        print_document(text, Path(f"{name}.json"))
+        print_document(render_page(json.loads(text)), Path(f"{name}.html"))
 
 
 def _shown(seconds: int | None) -> str:

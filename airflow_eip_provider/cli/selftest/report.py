@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from airflow_eip_provider import __version__
-from airflow_eip_provider.cli.output import note, print_table, write_or_print
+from airflow_eip_provider.cli.output import note, print_document, print_table
 from airflow_eip_provider.cli.scenario import error_facts, iso, public_json
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ class Report:
         :raises UsageError: when the file cannot be written.
         """
         text = public_json(self.facts(), account=self.session.account, public_ip=self.public_ip)
-        write_or_print(text, Path(path))
+        print_document(text, Path(path))
 
 
 def seconds_between(first: datetime, second: datetime) -> int:
