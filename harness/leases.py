@@ -56,7 +56,7 @@ class Queue:
             self._triggers[id(task)] = (task.deferral, trigger)
         verdict = trigger.judge(Observed(lambda service, _: self._client_for(service)))
         if verdict.status != "pending":
-            task.resume(trigger._payload(verdict))
+            task.resume(trigger.payload(verdict))
 
 
 def vanish(monkeypatch: pytest.MonkeyPatch, task: Task, method: str, *, after: bool, nth: int = 1) -> None:

@@ -1,5 +1,5 @@
 """
-Whether the primary node of a cluster serves: what is checked, and when several checks make a verdict.
+The health of a primary node: the checks, and the verdict from their results.
 
-No Airflow here, and no AWS client: facts come in, a judgement goes out. ``http`` is the one module with I/O.
+This package uses neither Airflow nor AWS clients. ``http`` is its only module with I/O.
 """

@@ -1,4 +1,4 @@
-"""What is asked of a service on the primary node, and what its answer means."""
+"""HTTP checks of the services on a primary node."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from airflow_eip_provider.exceptions import InvalidInputError
 from airflow_eip_provider.rendered import number_of
 
-# What the state of the cluster and of its instance is called beside the HTTP checks.
+# The names of the checks that are not HTTP checks.
 EMR_STATE, EC2_STATE = "emr_state", "ec2_state"
 EC2_INSTANCE_STATUS, EC2_SYSTEM_STATUS = "ec2_instance_status", "ec2_system_status"
 PLATFORM_CHECKS = (EMR_STATE, EC2_STATE, EC2_INSTANCE_STATUS, EC2_SYSTEM_STATUS)
@@ -27,19 +27,19 @@ _MISSING: Any = object()
 @dataclass(frozen=True, kw_only=True)
 class HttpCheck:
     """
-    One HTTP request to the primary node, and the answer that a healthy service gives.
+    An HTTP request to the primary node, and the expected answer of a healthy service.
 
-    :param name: in results and messages; unique among the checks of a sensor.
-    :param port: of the service.
-    :param path: with its query, from the slash on.
+    :param name: the name in results and messages; unique among the checks of a sensor.
+    :param port: the port of the service.
+    :param path: the path and query, starting with a slash.
     :param scheme: "http" or "https".
-    :param statuses: the HTTP statuses of a healthy service. A redirect is not followed. 401 and 403, unless they are
-        among them, are no sign of a sick service: the task that watches fails, because its credentials are wrong.
-    :param expect: values in the JSON answer, by dotted path, such as ``{"clusterInfo.state": "STARTED"}``. In a list
-        a number is a position, and a name means the first element that has it.
-    :param verify: with https, whether to check the certificate, or the path of a file with the CA's certificates.
+    :param statuses: the HTTP statuses of a healthy service. Redirects are not followed. Other 401 and 403 answers say
+        nothing about the service: the task fails because its credentials are wrong.
+    :param expect: values in the JSON answer, by dotted path, such as ``{"clusterInfo.state": "STARTED"}``. In a list,
+        a number is a position, and a name selects the first element that has it.
+    :param verify: with https, whether to check the certificate, or the path of a file with CA certificates.
     :param auth_conn_id: an Airflow connection whose login and password are sent as basic authentication.
-    :param timeout_seconds: for the whole request; up to 60.
+    :param timeout_seconds: the timeout of the whole request; at most 60.
     """
 
     name: str
@@ -53,17 +53,16 @@ class HttpCheck:
     timeout_seconds: float = 5.0
 
     def as_mapping(self) -> dict[str, Any]:
-        """Return the same as plain JSON: what templates are rendered in, and what a deferral carries."""
-        found = asdict(self)
-        return {**found, "statuses": list(self.statuses), "expect": None if self.expect is None else dict(self.expect)}
+        """Return the check as plain JSON, for templates and deferrals."""
+        expect = None if self.expect is None else dict(self.expect)
+        return {**asdict(self), "statuses": list(self.statuses), "expect": expect}
 
     def url(self, host: str) -> str:
-        """Return the address of the request; it holds no secret."""
-        shown = f"[{host}]" if ":" in host else host
-        return f"{self.scheme}://{shown}:{self.port}{self.path}"
+        """Return the URL of the request; it contains no secret."""
+        return f"{self.scheme}://{f'[{host}]' if ':' in host else host}:{self.port}{self.path}"
 
     def problem_with(self, status: int, body: bytes) -> str | None:
-        """Return what is wrong with an answer, in words; ``None`` for that of a healthy service."""
+        """Return the problem with an answer; ``None`` for the answer of a healthy service."""
         if status not in self.statuses:
             return f"HTTP status {status} (expected {', '.join(map(str, self.statuses))})"
         if not self.expect:
@@ -71,17 +70,17 @@ class HttpCheck:
         try:
             answer = json.loads(body)
         except ValueError:
-            return f"the answer is no JSON: {body[:_SHOWN].decode('utf-8', 'replace')!r}"
-        for path, wanted in self.expect.items():
-            found = _value_at(answer, path)
-            if found is _MISSING:
+            return f"the answer is not JSON: {body[:_SHOWN].decode('utf-8', 'replace')!r}"
+        for path, expected in self.expect.items():
+            value = _value_at(answer, path)
+            if value is _MISSING:
                 return f"the answer has no {path}"
-            if found != wanted:
-                return f"{path} is {str(found)[:_SHOWN]!r} (expected {wanted!r})"
+            if value != expected:
+                return f"{path} is {str(value)[:_SHOWN]!r} (expected {expected!r})"
         return None
 
     def refuses_credentials(self, status: int) -> bool:
-        """Whether an answer says that the request itself is not allowed, which says nothing of the service."""
+        """Return whether the service refuses the credentials, which says nothing about its health."""
         return status in _REFUSED and status not in self.statuses
 
 
@@ -99,78 +98,96 @@ LIVY = HttpCheck(name="livy", port=8998, path="/batches?from=0&size=1")
 DEFAULT_CHECKS = (YARN, HDFS, LIVY)
 
 
-def checked_checks(given: Any) -> list[HttpCheck]:
-    """
-    Read the checks that a sensor is given: HttpCheck, or mappings with its fields; a list, or one.
-
-    A mapping whose name is that of a default, such as "livy", needs only what differs from it.
-
-    :raises InvalidInputError: naming the check and what is wrong with it.
-    """
-    if isinstance(given, (HttpCheck, Mapping)):
-        given = [given]
-    if isinstance(given, str) or not isinstance(given, Sequence):
-        raise _invalid(repr(given), problem="this is no list of checks", remedy="give HttpCheck(...) or mappings")
-    checks = [_checked(one) for one in given]
-    names = [check.name for check in checks]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise _invalid(", ".join(twice), problem="more than one check has this name", remedy="rename all but one")
+def as_mappings(checks: Any) -> Any:
+    """Return the checks as mappings, in which templates are rendered; anything else, such as a template, unchanged."""
+    checks = DEFAULT_CHECKS if checks is None else checks
+    if isinstance(checks, HttpCheck):
+        return [checks.as_mapping()]
+    if isinstance(checks, (list, tuple)):
+        return [check.as_mapping() if isinstance(check, HttpCheck) else check for check in checks]
     return checks
 
 
-def _checked(given: Any) -> HttpCheck:
-    check = given if isinstance(given, HttpCheck) else _from_mapping(given)
+def checked_checks(checks: Any) -> list[HttpCheck]:
+    """
+    Validate the checks of a sensor or an operator.
+
+    :param checks: one ``HttpCheck`` or mapping with its fields, or a list of them. A mapping with the name of a default
+        check, such as "livy", needs only the fields that differ.
+    :raises InvalidInputError: naming the check and what is wrong with it.
+    """
+    if isinstance(checks, (HttpCheck, Mapping)):
+        checks = [checks]
+    if not _is_list(checks):
+        raise _invalid(repr(checks), problem="this is not a list of checks", remedy="give HttpCheck(...) or mappings")
+    checked = [_checked(check) for check in checks]
+    names = [check.name for check in checked]
+    if duplicates := sorted({name for name in names if names.count(name) > 1}):
+        problem = "more than one check has this name"
+        raise _invalid(", ".join(duplicates), problem=problem, remedy="rename all but one")
+    return checked
+
+
+def _checked(check: Any) -> HttpCheck:
+    check = check if isinstance(check, HttpCheck) else _from_mapping(check)
+    name, path = check.name, check.path
     port, timeout = number_of(check.port), number_of(check.timeout_seconds)
     statuses = [number_of(status) for status in check.statuses] if _is_list(check.statuses) else []
-    problem = _problem_with_name(check.name) or _problem_with_request(check)
-    if port is None or port != int(port) or not 0 < port <= _HIGHEST_PORT:
-        problem = f"{check.port!r} is no port"
-    elif not statuses or any(status not in _STATUSES for status in statuses):
-        problem = f"statuses {check.statuses!r} are no HTTP statuses"
-    elif timeout is None or not 0 < timeout <= _LONGEST_TIMEOUT_SECONDS:
-        problem = f"timeout_seconds {check.timeout_seconds!r} is not from 0 to {_LONGEST_TIMEOUT_SECONDS:.0f}"
-    elif problem is None:
-        numbers = tuple(int(status) for status in statuses if status is not None)
-        return replace(check, port=int(port), timeout_seconds=timeout, statuses=numbers)
-    raise _invalid(f"check {check.name!r}", problem=str(problem), remedy="see HttpCheck for what it takes")
+    rules = (
+        (
+            isinstance(name, str) and _NAME.fullmatch(name) and name not in PLATFORM_CHECKS,
+            f"this is not a name (letters, digits, '_', '.', '-'; none of {', '.join(PLATFORM_CHECKS)})",
+        ),
+        (port is not None and port == int(port) and 0 < port <= _HIGHEST_PORT, f"{check.port!r} is not a port"),
+        (check.scheme in {"http", "https"}, f"{check.scheme!r} is neither 'http' nor 'https'"),
+        (
+            isinstance(path, str) and re.fullmatch(r"/[^\s#]*", path),
+            f"path {path!r} does not begin with '/', or contains white space or '#'",
+        ),
+        (
+            statuses and all(status in _STATUSES for status in statuses),
+            f"statuses {check.statuses!r} are not HTTP statuses",
+        ),
+        (
+            timeout is not None and 0 < timeout <= _LONGEST_TIMEOUT_SECONDS,
+            f"timeout_seconds {check.timeout_seconds!r} is not from 0 to {_LONGEST_TIMEOUT_SECONDS:.0f}",
+        ),
+        (
+            check.expect is None or isinstance(check.expect, Mapping),
+            f"expect {check.expect!r} is not a mapping of paths to values",
+        ),
+        (isinstance(check.verify, (bool, str)), f"verify {check.verify!r} is neither a bool nor a path"),
+        (
+            check.auth_conn_id is None or isinstance(check.auth_conn_id, str),
+            f"auth_conn_id {check.auth_conn_id!r} is not the name of a connection",
+        ),
+    )
+    for is_met, problem in rules:
+        if not is_met:
+            raise _invalid(f"check {name!r}", problem=problem, remedy="see the parameters of HttpCheck")
+    numbers = tuple(int(status) for status in statuses if status is not None)
+    valid: HttpCheck = replace(check, port=int(check.port), timeout_seconds=timeout, statuses=numbers)
+    return valid
 
 
-def _problem_with_name(name: object) -> str | None:
-    if isinstance(name, str) and _NAME.fullmatch(name) and name not in PLATFORM_CHECKS:
-        return None
-    return f"this is no name (letters, digits, '_', '.', '-'; none of {', '.join(PLATFORM_CHECKS)})"
-
-
-def _problem_with_request(check: Any) -> str | None:
-    if check.scheme not in {"http", "https"}:
-        return f"{check.scheme!r} is neither 'http' nor 'https'"
-    if not isinstance(check.path, str) or not check.path.startswith("/") or re.search(r"[\s#]", check.path):
-        return f"path {check.path!r} does not begin with '/', or holds white space or '#'"
-    if check.expect is not None and not isinstance(check.expect, Mapping):
-        return f"expect {check.expect!r} is no mapping of paths to values"
-    if not isinstance(check.verify, (bool, str)):
-        return f"verify {check.verify!r} is neither a bool nor a path"
-    if check.auth_conn_id is not None and not isinstance(check.auth_conn_id, str):
-        return f"auth_conn_id {check.auth_conn_id!r} is no connection's name"
-    return None
-
-
-def _from_mapping(given: Any) -> HttpCheck:
-    if not isinstance(given, Mapping):
-        raise _invalid(repr(given), problem="this is no check", remedy="give HttpCheck(...) or a mapping of its fields")
-    known = {field.name for field in fields(HttpCheck)}
-    if unknown := sorted(map(str, set(given) - known)):
+def _from_mapping(mapping: Any) -> HttpCheck:
+    if not isinstance(mapping, Mapping):
+        remedy = "give HttpCheck(...) or a mapping of its fields"
+        raise _invalid(repr(mapping), problem="this is not a check", remedy=remedy)
+    parameters = {field.name for field in fields(HttpCheck)}
+    if unknown := sorted(map(str, set(mapping) - parameters)):
         raise _invalid(
-            f"check {given.get('name')!r}",
+            f"check {mapping.get('name')!r}",
             problem=f"it has no parameter {', '.join(unknown)}",
-            remedy=f"use {', '.join(sorted(known))}",
+            remedy=f"use {', '.join(sorted(parameters))}",
         )
-    default = next((check for check in DEFAULT_CHECKS if check.name == given.get("name")), None)
+    default = next((check for check in DEFAULT_CHECKS if check.name == mapping.get("name")), None)
     if default is not None:
-        return replace(default, **given)
-    if missing := sorted({"name", "port"} - set(given)):
-        raise _invalid(f"check {dict(given)!r}", problem=f"it has no {', '.join(missing)}", remedy="give name and port")
-    return HttpCheck(**given)
+        return replace(default, **mapping)
+    if missing := sorted({"name", "port"} - set(mapping)):
+        problem = f"it has no {', '.join(missing)}"
+        raise _invalid(f"check {dict(mapping)!r}", problem=problem, remedy="give name and port")
+    return HttpCheck(**mapping)
 
 
 def _is_list(value: object) -> bool:
@@ -178,19 +195,16 @@ def _is_list(value: object) -> bool:
 
 
 def _value_at(answer: Any, path: str) -> Any:
-    """Return what stands at a dotted path of parsed JSON; ``_MISSING`` for nothing."""
-    here = answer
+    """Return the value at a dotted path of parsed JSON; ``_MISSING`` if there is none."""
+    value = answer
     for part in path.split("."):
-        if isinstance(here, list):
-            if part.isdecimal():
-                here = here[int(part)] if int(part) < len(here) else _MISSING
-            else:
-                here = next((item[part] for item in here if isinstance(item, dict) and part in item), _MISSING)
+        if isinstance(value, list) and part.isdecimal():
+            value = value[int(part)] if int(part) < len(value) else _MISSING
+        elif isinstance(value, list):
+            value = next((item[part] for item in value if isinstance(item, dict) and part in item), _MISSING)
         else:
-            here = here.get(part, _MISSING) if isinstance(here, dict) else _MISSING
-        if here is _MISSING:
-            return _MISSING
-    return here
+            value = value.get(part, _MISSING) if isinstance(value, dict) else _MISSING
+    return value
 
 
 def _invalid(what: str, *, problem: str, remedy: str) -> InvalidInputError:

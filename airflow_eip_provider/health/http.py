@@ -1,16 +1,16 @@
 """
-HTTP checks of the primary node: all at the same time, each within its own time.
+Makes the HTTP checks of the primary node, all at the same time.
 
-By httpx, which Airflow itself needs. The environment's proxies and ``.netrc`` are not used: the addresses are those of
-the VPC, and no credentials go anywhere that the user did not name. What fails is asked once more after a pause, so that
-a single lost packet is no failure of a round.
+It uses httpx, on which Airflow depends. It ignores the environment's proxies and ``.netrc``, because the hosts are in
+the VPC, and credentials must not be sent to a host that the user did not name. A check that fails is made once more
+after a pause, so that a single lost packet is not a failure.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ssl
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import httpx
 
@@ -23,21 +23,19 @@ if TYPE_CHECKING:
 
     from airflow_eip_provider.health.checks import HttpCheck
 
-# Before what failed is asked again.
+# Before a failed check is repeated.
 PAUSE_SECONDS = 2.0
-# The NameNode's whole /jmx has some hundred kilobytes; what is larger is no status page.
+# The NameNode's whole /jmx has some hundred kilobytes; anything larger is not a status page.
 _MOST_BYTES = 4 * 1024 * 1024
-# What is wrong with a certificate is not the primary's health; other TLS errors may be.
+# An untrusted certificate says nothing about the node's health; other TLS errors may.
 _CERTIFICATE = "CERTIFICATE_VERIFY_FAILED"
 
 
 class HttpChecker:
     """
-    Makes HTTP checks, round after round.
+    Makes HTTP checks, with new connections each time: a service that accepts no new ones is unhealthy.
 
-    A round has connections of its own: a service that accepts no new ones is found out.
-
-    :param checks: what to ask.
+    :param checks: the checks.
     """
 
     def __init__(self, checks: Sequence[HttpCheck]) -> None:
@@ -46,9 +44,9 @@ class HttpChecker:
 
     def prepare(self) -> None:
         """
-        Read the CA's certificates, which takes too long for an event loop.
+        Read the CA certificates; call this outside the event loop, because it takes long.
 
-        :raises InvalidInputError: when a file with them cannot be read.
+        :raises InvalidInputError: when a file with certificates cannot be read.
         """
         for check in self._checks:
             if check.scheme == "https" and check.verify not in self._trust:
@@ -56,21 +54,23 @@ class HttpChecker:
 
     async def check_all(self, host: str, logins: Mapping[str, tuple[str, str]]) -> list[Result]:
         """
-        Make every check once, and those that fail once more; return what each found, in their order.
+        Make every check, and failed ones once more; return the results in the order of the checks.
 
         :param logins: login and password by the name of the Airflow connection.
         """
         return list(await asyncio.gather(*(self._check(check, host, logins) for check in self._checks)))
 
     async def _check(self, check: HttpCheck, host: str, logins: Mapping[str, tuple[str, str]]) -> Result:
-        found = await self._ask(check, host, logins)
-        if found.failed:
+        result = await self._request(check, host, logins)
+        if result.failed:
             await asyncio.sleep(PAUSE_SECONDS)
-            found = await self._ask(check, host, logins)
-        return found
+            result = await self._request(check, host, logins)
+        return result
 
-    async def _ask(self, check: HttpCheck, host: str, logins: Mapping[str, tuple[str, str]]) -> Result:
+    async def _request(self, check: HttpCheck, host: str, logins: Mapping[str, tuple[str, str]]) -> Result:
         url, login = check.url(host), logins.get(check.auth_conn_id or "")
+        problem: str | None
+        is_refused = False
         try:
             async with (
                 asyncio.timeout(check.timeout_seconds),
@@ -84,25 +84,25 @@ class HttpChecker:
             ):
                 body = await _body(response)
         except TimeoutError:
-            return self._failed(check, f"GET {url}: no whole answer within {check.timeout_seconds:g} s")
+            problem = f"no complete answer within {check.timeout_seconds:g} s"
+        except httpx.TimeoutException:
+            problem = f"no answer within {check.timeout_seconds:g} s"
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-            untrusted = _CERTIFICATE in str(error)
-            return self._failed(check, f"GET {url}: {_words(error, check)}", is_refused=untrusted)
-        if body is None:
-            return self._failed(check, f"GET {url}: the answer is longer than {_MOST_BYTES} bytes")
-        problem = check.problem_with(response.status_code, body)
+            problem, is_refused = str(error) or type(error).__name__, _CERTIFICATE in str(error)
+        else:
+            if body is None:
+                problem = f"the answer is longer than {_MOST_BYTES} bytes"
+            else:
+                problem = check.problem_with(response.status_code, body)
+                is_refused = check.refuses_credentials(response.status_code)
         if problem is None:
             return Result(check.name, clock.time(), ok=True)
-        refused = check.refuses_credentials(response.status_code)
-        return self._failed(check, f"GET {url}: {problem}", is_refused=refused)
-
-    @staticmethod
-    def _failed(check: HttpCheck, problem: str, *, is_refused: bool = False) -> Result:
-        return Result(check.name, clock.time(), ok=False, problem=problem, kind="refused" if is_refused else "")
+        kind: Literal["refused", ""] = "refused" if is_refused else ""
+        return Result(check.name, clock.time(), ok=False, problem=f"GET {url}: {problem}", kind=kind)
 
 
 async def _body(response: httpx.Response) -> bytes | None:
-    """Return the whole answer; ``None`` when it is too long."""
+    """Return the whole answer; ``None`` if it is too long."""
     parts, length = [], 0
     async for part in response.aiter_bytes():
         length += len(part)
@@ -110,12 +110,6 @@ async def _body(response: httpx.Response) -> bytes | None:
             return None
         parts.append(part)
     return b"".join(parts)
-
-
-def _words(error: Exception, check: HttpCheck) -> str:
-    if isinstance(error, httpx.TimeoutException):
-        return f"no answer within {check.timeout_seconds:g} s"
-    return str(error) or type(error).__name__
 
 
 def _trust(check: HttpCheck) -> ssl.SSLContext | bool:
@@ -126,6 +120,6 @@ def _trust(check: HttpCheck) -> ssl.SSLContext | bool:
     except (OSError, ssl.SSLError) as error:
         raise InvalidInputError(
             f"checking check '{check.name}'",
-            problem=f"the CA's certificates in {check.verify!r} cannot be read: {error}",
-            remedy="give the path of a PEM file that workers and triggerer have, or True",
+            problem=f"the CA certificates in {check.verify!r} cannot be read: {error}",
+            remedy="give the path of a PEM file that exists on workers and triggerers, or True",
         ) from error

@@ -1,16 +1,16 @@
 """
-When single checks make a verdict.
+The verdict on a primary node, from the results of its checks.
 
-Everything that decides is here, and nothing else: no I/O, no clock. A round is what was checked at about one moment;
-it need not hold every check, because AWS is asked for one thing at a time. The rules:
+This module decides, without I/O and without a clock. A round is a set of results from about the same moment. It need
+not contain every check, because each round reads one thing from AWS. The rules:
 
-- A check that failed in N of the last M rounds in which it was made, the last two of them included, makes the primary
-  unhealthy. So one miss never does, nor does a check that never misses twice in a row, however often it misses.
-- What is final (the cluster is ending or has ended, the instance is going or gone) makes it unhealthy when two looks at
-  least ten seconds apart say the same.
-- While the cluster starts there is no verdict, and what failed meanwhile does not count later.
-- An answer that refuses the credentials, or a certificate that is not trusted, says nothing of the primary's health. It
-  counts in the same way, and ends in a verdict of its own: the watch itself is set up wrongly.
+- The node is unhealthy when a check failed in N of the last M rounds that contain it, the last two included. So neither
+  a single failure nor a check that never fails twice in a row makes it unhealthy.
+- The node is unhealthy when two results at least ten seconds apart are both final: the cluster is ending or has ended,
+  or the instance is stopping, stopped, shutting down or terminated.
+- While the cluster starts there is no verdict, and failures from that time do not count later.
+- Refused credentials and untrusted certificates say nothing about the node's health. They are counted in the same way,
+  and lead to the verdict "refused": the monitoring itself is set up wrongly.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from __future__ import annotations
 import re
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from airflow_eip_provider.aws.lag import READS_LAG_SECONDS, SECOND_LOOK_SECONDS
 from airflow_eip_provider.exceptions import InvalidInputError
@@ -29,15 +29,15 @@ if TYPE_CHECKING:
 
 _THRESHOLD = re.compile(r"\s*(\d{1,3})\s*/\s*(\d{1,3})\s*")
 _MOST_ROUNDS = 100
-# A result counts as the present for so long: AWS is asked for each thing every 40 seconds, and may not answer once.
-PRESENT_SECONDS = 180.0
+# How long a result is current. Each thing is read from AWS every 40 seconds, and AWS may not answer every time.
+CURRENT_SECONDS = 180.0
 
 Status = Literal["healthy", "unhealthy", "starting", "undecided", "refused", "unknown"]
 
 
 @dataclass(frozen=True)
 class Threshold:
-    """So many of the last so many rounds, written ``"3/5"``."""
+    """A number of failures or successes in the last rounds, written ``"3/5"``."""
 
     count: int
     rounds: int
@@ -47,8 +47,8 @@ class Threshold:
         """
         Read ``"N/M"``.
 
-        :param parameter: its name, for the error.
-        :raises InvalidInputError: when it is something else.
+        :param parameter: the name of the parameter, for the error.
+        :raises InvalidInputError: when the text has another form.
         """
         found = _THRESHOLD.fullmatch(text) if isinstance(text, str) else None
         count, rounds = (int(found[1]), int(found[2])) if found else (0, 0)
@@ -67,13 +67,13 @@ class Threshold:
 @dataclass(frozen=True)
 class Result:
     """
-    What one check found in one round.
+    The result of one check in one round.
 
-    :param at: when, in seconds since the epoch.
-    :param ok: ``None`` when it says nothing, neither good nor bad.
-    :param problem: what is wrong, in words.
-    :param kind: "final" for what never gets better by itself; "refused" for a request that was not let in; "starting"
-        and "unknown" for a cluster that starts and one that EMR does not know.
+    :param at: the time of the check, in seconds since the epoch.
+    :param ok: ``None`` when the result is neither a success nor a failure.
+    :param problem: what is wrong.
+    :param kind: "final" for a cluster or instance that cannot recover; "refused" for refused credentials; "starting"
+        for a cluster that is starting, and "unknown" for one that EMR does not know.
     """
 
     check: str
@@ -91,10 +91,10 @@ class Result:
 @dataclass(frozen=True)
 class Failure:
     """
-    A check that made the verdict.
+    A check that failed often enough for the verdict.
 
-    :param failures: of its last ``rounds`` rounds.
-    :param since: when the first of these failures was seen; ``at`` the last one, in seconds since the epoch.
+    :param failures: the number of failures in its last ``rounds`` rounds.
+    :param since: the time of the first of these failures, and ``at`` of the last one, in seconds since the epoch.
     """
 
     check: str
@@ -108,9 +108,9 @@ class Failure:
 @dataclass(frozen=True)
 class Judgement:
     """
-    What all rounds together say.
+    The verdict from all rounds.
 
-    :param ended: the primary is gone for good.
+    :param ended: the cluster or its instance has ended.
     """
 
     status: Status
@@ -120,22 +120,14 @@ class Judgement:
 
 
 @dataclass
-class _Claim:
-    """Something final that was seen once, and is to be confirmed."""
-
-    result: Result
-    first_at: float
-
-
-@dataclass
 class HealthHistory:
     """
-    The last rounds, and what they say.
+    The last rounds, and the verdict from them.
 
-    Kept in memory: a watch that is restarted begins to count again, and so decides later, never wrongly.
+    The rounds are kept in memory: monitoring that is restarted counts again from the start, and so decides later.
 
-    :param required: the checks that must have passed for a primary to be healthy; others must not have failed.
-    :param since: when the watch began; EMR may not know a new cluster everywhere until a minute later.
+    :param required: the checks that must have passed for a healthy node; other checks must not have failed.
+    :param since: when the monitoring began; EMR's reads may not show a new cluster until a minute later.
     """
 
     required: Sequence[str]
@@ -143,26 +135,26 @@ class HealthHistory:
     healthy_after: Threshold
     since: float
     _windows: dict[str, deque[Result]] = field(default_factory=dict)
-    _claims: dict[str, _Claim] = field(default_factory=dict)
+    _claims: dict[str, Result] = field(default_factory=dict)  # the first final result of a check, to be confirmed
     _starting: Result | None = None
 
     @property
     def is_suspicious(self) -> bool:
-        """Whether one of the last rounds holds a failure, or something that is to be confirmed."""
+        """Whether one of the last rounds has a failure, or a final result has to be confirmed."""
         return bool(self._claims) or any(result.failed for window in self._windows.values() for result in window)
 
     @property
     def claimed(self) -> frozenset[str]:
-        """The checks whose next look has something to confirm."""
+        """The checks with a final result that has to be confirmed."""
         return frozenset(self._claims)
 
     def add(self, results: Iterable[Result]) -> Judgement:
-        """Add a round, and judge."""
+        """Add a round, and return the verdict."""
         results = list(results)
         for result in results:
             if result.check == EMR_STATE:
                 self._starting = result if result.kind == "starting" else None
-        if self._starting is not None:  # EMR replaces an instance that is lost now
+        if self._starting is not None:  # EMR replaces an instance that is lost during the start
             self._windows.clear()
             self._claims.clear()
             return Judgement("starting", self._starting.problem)
@@ -182,27 +174,27 @@ class HealthHistory:
         return self._windows.setdefault(check, deque(maxlen=most))
 
     def _claim(self, result: Result) -> Judgement | None:
-        """Note what must be seen twice; return the judgement when this is the second time."""
-        known = self._claims.get(result.check)
-        if known is None or known.result.kind != result.kind:  # the words may go on: shutting-down, then terminated
-            self._claims[result.check] = _Claim(result, result.at)
+        """Record a final result, which has to be confirmed; return the verdict if this one confirms an earlier one."""
+        first = self._claims.get(result.check)
+        if first is None or first.kind != result.kind:  # the problem may differ: shutting-down, then terminated
+            self._claims[result.check] = result
             return None
-        if result.at - known.first_at < SECOND_LOOK_SECONDS:
+        if result.at - first.at < SECOND_LOOK_SECONDS:
             return None
         if result.kind == "unknown":
             if result.at < self.since + READS_LAG_SECONDS:
                 return None
             return Judgement("unknown", result.problem)
-        failure = Failure(result.check, result.problem, 2, 2, known.first_at, result.at)
+        failure = Failure(result.check, result.problem, 2, 2, first.at, result.at)
         return Judgement("unhealthy", f"{result.check}: {result.problem}", (failure,), ended=True)
 
     def _decide(self, now: float) -> Judgement:
-        failures = [found for window in self._windows.values() if (found := self._failure(window))]
-        if sick := [failure for failure, kind in failures if kind != "refused"]:
-            return Judgement("unhealthy", _sentence(sick), tuple(sick))
-        if refused := [failure for failure, _ in failures]:
+        counted = [failure for window in self._windows.values() if (failure := self._failure(window))]
+        if failures := [failure for failure, kind in counted if kind != "refused"]:
+            return Judgement("unhealthy", _sentence(failures), tuple(failures))
+        if refused := [failure for failure, _ in counted]:
             return Judgement("refused", _sentence(refused), tuple(refused))
-        if not self._claims and self._all_well(now):
+        if not self._claims and self._all_passed(now):
             return Judgement("healthy", "all checks passed")
         return Judgement("undecided", self._describe())
 
@@ -212,51 +204,35 @@ class HealthHistory:
         in_a_row = last[-min(2, self.unhealthy_after.count) :]
         if len(failed) < self.unhealthy_after.count or not all(result.failed for result in in_a_row):
             return None
-        end = failed[-1]
-        return Failure(end.check, end.problem, len(failed), len(last), failed[0].at, end.at), end.kind
+        newest = failed[-1]
+        failure = Failure(newest.check, newest.problem, len(failed), len(last), failed[0].at, newest.at)
+        return failure, newest.kind
 
-    def _all_well(self, now: float) -> bool:
-        """Whether every required check has passed often enough and lately, and no other one failed last."""
+    def _all_passed(self, now: float) -> bool:
+        """Return whether every required check has passed often enough and recently, and no check has failed last."""
         if any(window[-1].failed for window in self._windows.values() if window):
             return False
         for check in self.required:
             last = list(self._windows.get(check, ()))[-self.healthy_after.rounds :]
-            if not last or last[-1].at < now - PRESENT_SECONDS:
+            if not last or last[-1].at < now - CURRENT_SECONDS:
                 return False
             if sum(result.ok is True for result in last) < self.healthy_after.count:
                 return False
         return True
 
     def _describe(self) -> str:
-        """Say what is known, for a log line."""
-        parts = [f"{check}: {claim.result.problem} (to be confirmed)" for check, claim in self._claims.items()]
+        """Return the failures and the missing checks, for a log line."""
+        parts = [f"{check}: {result.problem} (to be confirmed)" for check, result in self._claims.items()]
         for check, window in self._windows.items():
             last = list(window)[-self.unhealthy_after.rounds :]
-            failed = sum(result.failed for result in last)
+            failed = [result for result in last if result.failed]
             if failed and check not in self._claims:
-                problem = next(result.problem for result in reversed(last) if result.failed)
-                parts.append(f"{check}: failed in {failed} of {len(last)} rounds, last with: {problem}")
-        unseen = [check for check in self.required if not self._windows.get(check)]
-        if unseen:
-            parts.append(f"not seen yet: {', '.join(unseen)}")
+                problem = failed[-1].problem
+                parts.append(f"{check}: failed in {len(failed)} of {len(last)} rounds, last with: {problem}")
+        if missing := [check for check in self.required if not self._windows.get(check)]:
+            parts.append(f"no result yet: {', '.join(missing)}")
         return "; ".join(parts) or "no verdict yet"
 
 
 def _sentence(failures: Sequence[Failure]) -> str:
     return "; ".join(f"{f.check} failed in {f.failures} of {f.rounds} rounds: {f.problem}" for f in failures)
-
-
-def facts_of(failure: Failure, *, moment: Any) -> dict[str, Any]:
-    """
-    Return a failure as plain JSON.
-
-    :param moment: writes seconds since the epoch as text.
-    """
-    return {
-        "check": failure.check,
-        "problem": failure.problem,
-        "failures": failure.failures,
-        "rounds": failure.rounds,
-        "since": moment(failure.since),
-        "at": moment(failure.at),
-    }

@@ -1,4 +1,4 @@
-"""Batches of Livy servers, addressed by name: the number of a batch means something on its own server only."""
+"""Batches of Livy servers, addressed by name: the number of a batch is unique only on its own server."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from airflow_eip_provider.exceptions import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-# How often a batch is looked for at once, each time on a new connection, before an answer "not found" counts. Behind a
-# load balancer of two servers every connection leads to one of them at random: 1 in 32 looks misses both times then,
-# and a batch counts as lost only when all looks of minutes miss it.
+# The number of requests, each on a new connection, before an answer "not found" counts. Behind a load balancer of two
+# servers each connection leads to a random one, so 1 in 32 searches misses the right one. A batch counts as lost only
+# when all searches of some minutes miss it.
 LOOKS = 5
-# EMR's Livy listens there (Amazon EMR Release Guide, "Apache Livy").
+# The port of Livy on EMR (Amazon EMR Release Guide, "Apache Livy").
 PORT = 8998
-# A request that Livy does not answer within this is tried again; a POST starts spark-submit first.
+# After this time a request without an answer is sent again. A POST takes longer, because it starts spark-submit.
 _TIMEOUT_SECONDS, _POST_TIMEOUT_SECONDS = 30, 60
 _PAGE = 500  # Livy's own is 100; two pages may come from two servers
 _MOST_LOG_LINES = 2000
@@ -43,7 +43,7 @@ _NOT_FOUND, _THROTTLED, _BAD_REQUEST, _SERVER_ERROR = 404, 429, 400, 500
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A batch, as its server shows it."""
+    """A batch, as its server returns it."""
 
     batch_id: int
     name: str
@@ -54,7 +54,7 @@ class Batch:
 
     @classmethod
     def of(cls, item: Mapping[str, Any]) -> Batch:
-        """Take a batch from Livy's JSON."""
+        """Return the batch from Livy's JSON."""
         links = item.get("appInfo") or {}
         return cls(
             int(item["id"]),
@@ -67,7 +67,7 @@ class Batch:
 
     @property
     def is_active(self) -> bool:
-        """Whether it runs or still may; a state that is not known is no end."""
+        """Whether it has not ended; an unknown state does not count as ended."""
         return self.state not in _ENDED
 
 
@@ -75,21 +75,20 @@ class LivyBatchHook(BaseHook):
     """
     Submit, find, and delete batches by name, on one Livy server or on those behind a load balancer.
 
-    Requests are made by the Livy provider's own hook, so its connection, authentication, headers and options are as
-    documented there. Livy answers requests for ``/batches/NAME`` as it does for ``/batches/ID``, and takes a name only
-    once, which makes each of these safe where servers change: no request here names a batch by its number. Needs
-    Livy 0.7 or later, which shows the names of batches.
+    The Livy provider's hook makes the requests, so connection, authentication, headers and options are as documented
+    there. Livy answers ``/batches/NAME`` as it does ``/batches/ID``, and accepts each name once. So requests by name
+    are safe while servers change, and no request uses a batch's number. Needs Livy 0.7 or later, which returns names.
 
-    The connection is read once; its password and headers are in no error and no log.
+    The connection is read once. Its password and headers appear in no error and no log.
 
     :param livy_conn_id: the Airflow connection, of the type Apache Livy.
-    :param server_url: of one server, such as ``http://10.0.1.5:8998``, in place of the connection's host, schema and
-        port.
+    :param server_url: the URL of one server, such as ``http://10.0.1.5:8998``, instead of the connection's host, schema
+        and port.
     :param endpoint_prefix: as in the stock hook.
-    :param auth_type: a class of requests' authentication, or the path to import it from.
-    :param extra_headers: of every request.
+    :param auth_type: an authentication class for requests, or the path to import it from.
+    :param extra_headers: headers of every request.
     :param extra_options: as in the stock hook.
-    :param retry_args: tenacity's, for looks at one batch.
+    :param retry_args: arguments for tenacity, for requests that read one batch.
     """
 
     def __init__(
@@ -116,16 +115,16 @@ class LivyBatchHook(BaseHook):
 
     @property
     def server(self) -> str:
-        """Where requests go, in words, without what may be secret."""
+        """The server, as a text without secrets."""
         return self.server_url or f"the host of connection '{self.livy_conn_id}'"
 
     def find(self, name: str, *, looks: int = LOOKS) -> Batch | None:
         """
-        Return a batch, or ``None`` when no look shows it.
+        Return a batch; ``None`` when no answer shows it.
 
-        :param looks: how many, each on a connection of its own.
-        :raises LivyUnavailableError: when a look gets no answer.
-        :raises LivyRefusedError: when Livy refuses to show it.
+        :param looks: the number of requests, each on a new connection.
+        :raises LivyUnavailableError: when a request gets no answer.
+        :raises LivyRefusedError: when Livy refuses the request.
         """
         for _ in range(looks):
             answer = self._ask("GET", f"/{quote(name, safe='')}", doing=f"looking for Livy batch '{name}'")
@@ -135,16 +134,12 @@ class LivyBatchHook(BaseHook):
 
     def named(self, is_wanted: Callable[[str], bool], *, looks: int = LOOKS) -> list[Batch]:
         """
-        Return the batches whose names are wanted, of all servers that answer.
+        Return the batches with the wanted names, from all servers that answer.
 
-        :raises LivyUnavailableError: when a look gets no answer.
+        :raises LivyUnavailableError: when a request gets no answer.
         """
-        found: dict[tuple[str, int], Batch] = {}
-        for _ in range(looks):
-            for batch in self._listed():
-                if is_wanted(batch.name):
-                    found[batch.name, batch.batch_id] = batch
-        return list(found.values())
+        batches = {(batch.name, batch.batch_id): batch for _ in range(looks) for batch in self._listed()}
+        return [batch for (name, _), batch in batches.items() if is_wanted(name)]
 
     def _listed(self) -> list[Batch]:
         batches: list[Batch] = []
@@ -160,17 +155,17 @@ class LivyBatchHook(BaseHook):
 
     def submit(self, body: Mapping[str, Any]) -> Batch:
         """
-        Submit a batch, which must have a name; sent once.
+        Submit a batch, which must have a name; the request is sent once.
 
-        :raises LivyRefusedError: when Livy did not take it.
-        :raises LivyUnavailableError: when it is unknown whether it did; ``was_sent`` is false when it did not.
+        :raises LivyRefusedError: when Livy has refused the batch.
+        :raises LivyUnavailableError: when it is unknown whether Livy has accepted it; ``was_sent=False``: it has not.
         """
         name = str(body["name"])
         doing = f"submitting Livy batch '{name}'"
         try:
             answer = self._ask("POST", "", data=json.dumps(body), doing=doing, absent_is_fine=False)
         except LivyRefusedError as error:
-            # Livy refuses a name that it has already: an earlier sending, whose answer was lost, had its effect.
+            # Livy refuses a name that exists: an earlier request, whose answer was lost, was successful.
             if error.status == _BAD_REQUEST and (found := self.find(name)) is not None:
                 return found
             if "too many sessions" in error.problem:
@@ -188,10 +183,10 @@ class LivyBatchHook(BaseHook):
 
     def delete(self, name: str, *, looks: int = LOOKS) -> bool:
         """
-        Delete a batch, and kill its application if it runs; by name, so never another server's of the same number.
+        Delete a batch, and kill its application if it runs.
 
-        :return: whether there was one.
-        :raises LivyUnavailableError: when a look gets no answer.
+        :return: whether it existed.
+        :raises LivyUnavailableError: when a request gets no answer.
         """
         for _ in range(looks):
             path = f"/{quote(name, safe='')}"
@@ -202,24 +197,20 @@ class LivyBatchHook(BaseHook):
 
     def log_lines(self, batch: Batch, *, looks: int = LOOKS) -> list[str]:
         """
-        Return what Livy keeps of a batch's log: the output of spark-submit, and of the driver where that runs in it.
+        Return Livy's log of a batch: the output of spark-submit, and in client mode of the driver.
 
-        :raises LivyUnavailableError: when a look gets no answer.
+        :raises LivyUnavailableError: when a request gets no answer.
         """
         lines: list[str] = []
         path = f"/{quote(batch.name, safe='')}/log"
-        while len(lines) < _MOST_LOG_LINES:
-            page = None
-            for _ in range(looks):
-                doing = f"reading the log of Livy batch '{batch.name}'"
-                page = self._ask("GET", path, data={"from": len(lines), "size": _PAGE}, doing=doing)
-                if page is not None and int(page.get("id", -1)) == batch.batch_id:
-                    break
-                page = None
-            more = (page or {}).get("log") or []
-            lines += [str(line) for line in more]
-            if not more or len(lines) >= int((page or {}).get("total") or 0):
-                break
+        doing = f"reading the log of Livy batch '{batch.name}'"
+        total = _MOST_LOG_LINES
+        while len(lines) < min(total, _MOST_LOG_LINES):
+            query = {"from": len(lines), "size": _PAGE}
+            answers = (self._ask("GET", path, data=query, doing=doing) or {} for _ in range(looks))
+            page = next((answer for answer in answers if answer.get("id") == batch.batch_id), {})
+            lines += map(str, page.get("log") or [])
+            total = int(page.get("total") or 0) if page.get("log") else 0
         return lines
 
     def direct_url(self, address: str) -> str:
@@ -230,17 +221,17 @@ class LivyBatchHook(BaseHook):
         return f"{schema}://{address}:{connection.port or PORT}"
 
     def forget(self) -> None:
-        """Read the connection anew for the next request."""
+        """Read the connection again before the next request."""
         self._known = None
 
     def close(self) -> None:
-        """Close nothing: every request has a connection of its own."""
+        """Do nothing: every request has its own connection."""
 
     def open(self) -> LivyBatchHook:
         """
         Read the connection now.
 
-        :raises MissingConnectionError: when there is none.
+        :raises MissingConnectionError: when it does not exist.
         """
         self._connection()
         return self
@@ -248,7 +239,7 @@ class LivyBatchHook(BaseHook):
     def _ask(
         self, method: str, path: str, *, doing: str, data: Any = None, absent_is_fine: bool = True
     ) -> dict[str, Any] | None:
-        """Make one request on a new connection, and return its JSON; ``None`` for "not found"."""
+        """Send one request on a new connection, and return the JSON of the answer; ``None`` for "not found"."""
         doing = f"{doing} on {self.server}"
         response = self._send(method, path, doing=doing, data=data)
         if response.status_code == _NOT_FOUND and absent_is_fine:
@@ -271,7 +262,7 @@ class LivyBatchHook(BaseHook):
         return found if isinstance(found, dict) else {}
 
     def _send(self, method: str, path: str, *, doing: str, data: Any) -> requests.Response:
-        # The stock hook keeps the method and the options of its request in itself, and threads share this one.
+        # A new stock hook for each request: it stores the request's method and options, and threads share this object.
         hook, retry_args = self._stock_hook(method), self._retry_args if method == "GET" and path else None
         try:
             return hook.run_method(  # type: ignore[no-any-return]
@@ -283,7 +274,7 @@ class LivyBatchHook(BaseHook):
             )
         except (requests.RequestException, RetryError) as error:
             problem = f"{type(error).__name__}: {self._cleaned(str(error))}"
-            # Not chained: requests' own texts may have what was taken out of this one.
+            # Not chained: the text of the original error may contain the secrets.
             raise LivyUnavailableError(doing, problem=problem, was_sent=not _never_sent(error)) from None
 
     def _stock_hook(self, method: str) -> Any:
@@ -312,24 +303,17 @@ class LivyBatchHook(BaseHook):
 
     def _read_connection(self) -> Any:
         try:
-            found = self.get_connection(self.livy_conn_id)
+            connection = self.get_connection(self.livy_conn_id)
         except AirflowNotFoundException as error:
             raise MissingConnectionError(self.livy_conn_id, otherwise=", of the type Apache Livy") from error
-        where = {"host": found.host, "schema": found.schema, "port": found.port}
+        names = ("login", "password", "extra", "extra_dejson", "host", "schema", "port")
+        values = {name: getattr(connection, name) for name in names}
         if self.server_url is not None:
-            where = {"host": self.server_url.rstrip("/"), "schema": None, "port": None}
-        return SimpleNamespace(
-            conn_id=self.livy_conn_id,
-            conn_type="livy",
-            login=found.login,
-            password=found.password,
-            extra=found.extra,
-            extra_dejson=found.extra_dejson,
-            **where,
-        )
+            values |= {"host": self.server_url.rstrip("/"), "schema": None, "port": None}
+        return SimpleNamespace(conn_id=self.livy_conn_id, conn_type="livy", **values)
 
     def _cleaned(self, text: str, *secrets: str) -> str:
-        """Return a text without secrets: the connection's password, and the values of headers."""
+        """Return a text without secrets, which are the connection's password and the values of headers."""
         connection = self._connection()
         headers = {**connection.extra_dejson, **self._headers}.values()
         for secret in (*secrets, connection.password, *(value for value in headers if isinstance(value, str))):
@@ -339,7 +323,7 @@ class LivyBatchHook(BaseHook):
 
 
 def imported(auth_type: Any) -> Any:
-    """Return a class that may be given as the path to import it from."""
+    """Return a class, which may be given as the path to import it from."""
     if not isinstance(auth_type, str):
         return auth_type
     module, _, name = auth_type.rpartition(".")
@@ -347,6 +331,6 @@ def imported(auth_type: Any) -> Any:
 
 
 def _never_sent(error: Exception) -> bool:
-    """Tell whether no connection came about, so that no server can have had the request."""
+    """Return whether no connection was established, so that no server has received the request."""
     reason = getattr(error.args[0], "reason", None) if error.args else None
     return isinstance(error, requests.ConnectTimeout) or isinstance(reason, (NewConnectionError, ConnectTimeoutError))

@@ -1,4 +1,4 @@
-"""The pages of a batch that Livy names: Spark's, and the driver's log in YARN."""
+"""Links to the Spark UI and to the driver's log of a Livy batch."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ if TYPE_CHECKING:
 
 
 class _LivyLink(BaseAwsLink):
-    """A URL as Livy gives it: on a host of the cluster, so it opens where that can be reached."""
+    """A URL that Livy returns. Its host is a node of the cluster, which the browser must be able to reach."""
 
     format_str = "{url}"
 
     @classmethod
     def keep(cls, context: Context, url: str | None) -> None:
-        """Keep the link with the task, if there is one."""
+        """Store the link with the task, if there is one."""
         if url:
             context["ti"].xcom_push(key=cls.key, value={"url": url})
 
 
 class SparkUiLink(_LivyLink):
-    """Opens Spark's page of the application."""
+    """Opens the Spark UI of the application."""
 
     name = "Spark UI"
     key = "livy_spark_ui"

@@ -19,24 +19,24 @@ if TYPE_CHECKING:
 
 
 class BalancedOperator(PhasedOperator):
-    """Primary nodes as targets of any number of target groups, of none, too."""
+    """Registers primary nodes with target groups; there may be none."""
 
     target_groups: Any
 
     def members_of(self, job_flow_id: str) -> list[Member]:
         """
-        Check that the load balancers reach the primary node of a cluster, and return what is to be registered.
+        Return the targets to register for a cluster, after checking that the load balancers can reach its primary node.
 
-        :raises InvalidInputError: naming what keeps them from it; nothing is registered then.
+        :raises InvalidInputError: naming what is wrong; nothing was registered.
         """
-        from airflow_eip_provider.triggers.observed import Observed
-
         groups = self.groups()
-        primary = Observed(self.aws.client_for).primary(job_flow_id) if groups else None
+        if not groups:
+            return []
+        primary = self.observe().primary(job_flow_id)
         node = read_instance(self.eip.conn, primary[0]) if primary else None
-        if groups and node is None:
+        if node is None:
             raise NotKnownYetError(f"primary node of {job_flow_id}")
-        return self.aws.load_balancers.prepare(self.eip.conn, node, groups) if node else []
+        return self.aws.load_balancers.prepare(self.eip.conn, node, groups)
 
     def groups(self) -> list[tuple[TargetGroup, int | None]]:
         """Return the target groups, each with the port that was given for it."""
@@ -44,7 +44,7 @@ class BalancedOperator(PhasedOperator):
         return [(self.aws.load_balancers.get_target_group(name), port) for name, port in names]
 
     def is_met(self, members: Sequence[dict[str, Any]], expect: Expect) -> bool:
-        """Whether all targets are healthy, or none of them is registered any more."""
+        """Return whether all targets are healthy, or all are deregistered."""
         from airflow_eip_provider.triggers.elbv2 import judge_members
 
         targets = [Member(**member) for member in members]

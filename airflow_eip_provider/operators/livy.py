@@ -1,10 +1,10 @@
-"""Run Spark batches through Livy servers that come and go, and only while the Elastic IP is on their cluster."""
+"""Run Spark batches through changing Livy servers, and only while the Elastic IP is on their cluster."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from airflow.providers.amazon.aws.links.emr import EmrClusterLink
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
@@ -29,7 +29,7 @@ from airflow_eip_provider.links.livy import DriverLogLink, SparkUiLink
 from airflow_eip_provider.notifications import checked_notifier
 from airflow_eip_provider.operators import preflight
 from airflow_eip_provider.operators.lease_settings import UNSET
-from airflow_eip_provider.operators.livy_parameters import LivyAccess, check_place, check_watch, refused
+from airflow_eip_provider.operators.livy_parameters import as_stored, check_place, check_storable, check_watch, refused
 from airflow_eip_provider.operators.phases import PhasedOperator, Result, State, raise_if_cluster_gone
 from airflow_eip_provider.rendered import is_nothing, rendered
 
@@ -49,24 +49,22 @@ if TYPE_CHECKING:
 
     from airflow_eip_provider.airflow_compat import Context
     from airflow_eip_provider.aws.clusters import Cluster
-    from airflow_eip_provider.exceptions import ElasticIpError
     from airflow_eip_provider.notifications import Notifier
     from airflow_eip_provider.operators.batch_mark import BatchMark
     from airflow_eip_provider.operators.emr.fence import Fence
     from airflow_eip_provider.triggers.watch import WatchTrigger
 
-_WORK = "Livy batches"
-
 
 @dataclass(slots=True)
 class BatchState(State):
     """
-    The batch that was submitted, if it was.
+    The batch, once it is submitted.
 
-    :param deadline: of the wait for the cluster, then of that for the batch; seconds since the epoch.
-    :param server_url: of its server; ``None`` for the connection's host.
-    :param egress: the way out that it was submitted for: the fields of ``Egress``; ``None`` without an address.
-    :param submitted_at: when this try submitted or found it, in seconds since the epoch.
+    :param deadline: the end of the wait for the cluster, then of that for the batch; seconds since the epoch.
+    :param server_url: the batch's server; ``None`` for the connection's host.
+    :param egress: the route of the cluster's traffic at the submission: the fields of ``Egress``; ``None`` without an
+        address.
+    :param submitted_at: when this try submitted or found the batch, in seconds since the epoch.
     """
 
     deadline: float
@@ -81,67 +79,68 @@ class BatchState(State):
 
 class LivyBatchWithStaticIpOperator(PhasedOperator, LivyOperator):  # type: ignore[misc]
     """
-    Run a Spark batch through Livy, and report that batch's end and no other's.
+    Run a Spark batch through Livy, and return the result of exactly that batch.
 
-    A drop-in for ``LivyOperator`` that always waits for its batch. Livy numbers the batches of each server from 0:
-    after a failover, a restart, or with two servers behind one load balancer, the stock operator polls another server's
-    batch of the same number and reports that one's end. Here each batch has a name of its own, made from ``name`` (or
-    the task id), the task instance and the try, and every request names it by that:
+    A replacement for ``LivyOperator`` that always waits for its batch. Livy numbers the batches of each server from 0.
+    After a failover or a restart, or with two servers behind a load balancer, the stock operator may poll a batch of
+    another server with the same number, and return its result. This operator gives each batch a unique name, made of
+    ``name`` (or the task ID), the task instance and the try, and uses the name in every request:
 
-    - A poll that does not show it says only that this server does not have it. Each poll looks several times, on
-      connections of their own, so behind a load balancer of two servers the right one answers; when no look shows the
-      batch for ``lost_after``, the task fails with ``BatchLostError``, which Airflow retries. It is never a success.
-    - A retry goes on with the batch of an earlier try that still runs or that ended in success, on whichever server
-      it is. When the answer to a POST is lost, the batch is looked for before it is posted again, under the same name,
-      which a server takes once.
-    - ``DELETE`` names it, too: another server's batch of the same number is never deleted.
+    - If an answer does not show the batch, only this server does not have it. Each poll sends several requests on new
+      connections, so behind a load balancer of two servers the right one answers. When no poll shows the batch for
+      ``lost_after``, the task fails with ``BatchLostError``, which Airflow retries.
+    - A retry continues with the batch of an earlier try that is still running or has succeeded, on any server. When the
+      answer to a POST is lost, the operator searches for the batch before it posts again, under the same name. A server
+      accepts each name once.
+    - ``DELETE`` uses the name, too: another server's batch of the same number is never deleted.
 
-    Polling one server is better than hoping for the right one: with ``job_flow_id``, or ``server_url``, everything goes
-    to that server, whatever the load balancer does, and a batch is lost as soon as that one does not have it. Behind a
-    load balancer alone, two servers at once are fine; with three or more, raise ``lost_after``.
+    With ``job_flow_id`` or ``server_url`` all requests go to that one server, and the batch is lost as soon as this
+    server does not have it. This is more reliable than a load balancer. Behind a load balancer two servers at once are
+    supported; with three or more, raise ``lost_after``.
 
-    With ``allocation_id`` the batch is fenced as steps are: it is posted to the Livy of the primary node of
-    ``job_flow_id`` and to no other, only while the cluster leaves from the address and the lease is active; that is
-    checked again right after the POST and watched while it runs, and the batch is deleted when the address leaves or
-    the lease is gone. A cluster that is starting is waited for: Livy starts at the end of its start. Executors leave
-    from their own nodes, so a fenced cluster has one node, or a NAT gateway.
+    With ``allocation_id`` the batch is fenced as steps are. It is posted only to the Livy of the primary node of
+    ``job_flow_id``, and only while the cluster's traffic leaves from the address and the lease is active. Both are
+    checked again right after the POST and while the batch runs; the batch is deleted when the address leaves or the
+    lease ends. If the cluster is starting, the operator waits, because Livy starts last. Executors use the addresses of
+    their own nodes, so a fenced cluster must have one node, or a NAT gateway.
 
-    Returns the batch's id; pushes ``batch_id``, ``batch_name``, ``app_id``, and the links to Spark's page and the
-    driver's log. The log that Livy keeps is in the task log: in YARN's cluster mode spark-submit's; the driver's is
-    behind the link. ``dead``, ``killed`` and ``error`` fail the task with ``BatchFailedError``, each with a message of
-    its own; what has ended is not deleted. On kill, timeout, or any other failure the batch is deleted. A driver in
-    YARN may outlive its Livy server; the error names its application.
+    Returns the batch's ID; pushes ``batch_id``, ``batch_name``, ``app_id``, and the links to the Spark UI and the
+    driver's log. Livy's log of the batch is copied to the task log; in YARN's cluster mode it is the log of
+    spark-submit. ``dead``, ``killed`` and ``error`` fail the task with ``BatchFailedError`` and separate messages; a
+    batch that has ended is not deleted. After a kill, a timeout or any other failure the batch is deleted. A driver in
+    YARN may still run after its Livy server has ended; the error names its application.
 
-    Livy forgets batches ten minutes after their end (``livy.server.session.state-retain.sec``), so
-    ``polling_interval`` must be shorter, and an outage of Airflow that is longer may end in ``BatchLostError``. Needs
-    Livy 0.7 or later and the extra ``livy``.
+    Livy deletes batches ten minutes after their end (``livy.server.session.state-retain.sec``). So ``polling_interval``
+    must be shorter, and a longer outage of Airflow may end in ``BatchLostError``. Needs Livy 0.7 or later and the extra
+    ``livy``.
 
     IAM: none without ``job_flow_id``; with it elasticmapreduce:DescribeCluster, ec2:DescribeInstances, and
-    elasticmapreduce:ListInstances where EMR's tags on the instances cannot be seen; with ``allocation_id`` what
-    ``EmrAddStepsWithStaticIpOperator`` needs for its fence. Network: from the workers and triggerers to port 8998 of
-    the primary node, or to ``server_url``.
+    elasticmapreduce:ListInstances where EC2 does not show EMR's tags on the instances; with ``allocation_id`` also the
+    permissions of ``EmrAddStepsWithStaticIpOperator`` for its fence. Network: from the workers and triggerers to port
+    8998 of the primary node, or to ``server_url``.
 
-    :param file: and all others not named here: as in ``LivyOperator``. (templated, as there)
-    :param name: the beginning of the batch's name; what does not belong into a URL is replaced. (templated)
-    :param polling_interval: seconds between two polls; at least 10 when deferred. 0, the stock default, is refused: a
-        batch that nobody polls ends unseen.
-    :param durable: ``False`` is refused: a retry that ignored its batch would run it twice.
-    :param livy_conn_auth_type: also holds in the triggerer; a class that can be imported by its path when deferrable.
-    :param retry_args: tenacity's, for polls in the worker.
-    :param batch_timeout: how long the batch may take, from its submission on; before that, how long its cluster may
+    :param file: this and all parameters not listed here: as in ``LivyOperator``. (templated, as there)
+    :param name: the beginning of the batch's name; characters that are not allowed in URLs are replaced. (templated)
+    :param polling_interval: seconds between two polls; at least 10 when deferred. 0, the stock default, is not allowed,
+        because nothing would notice the end of the batch.
+    :param durable: ``False`` is not allowed: a retry that ignores its batch would run it twice.
+    :param livy_conn_auth_type: also used in the triggerer; when deferrable, a class that can be imported by its path.
+    :param retry_args: arguments for tenacity, for polls in the worker.
+    :param batch_timeout: how long the batch may take after its submission, and before it, how long its cluster may
         take to be ready.
-    :param lost_after: for how long no poll may show the batch before it counts as lost.
-    :param server_url: of one Livy server, as ``http://10.0.1.5:8998``, in place of the connection's host; with
-        ``job_flow_id`` its primary node's private address, with the connection's schema and port. (templated)
+    :param lost_after: how long no poll may show the batch before it counts as lost.
+    :param server_url: the URL of one Livy server, such as ``http://10.0.1.5:8998``, instead of the connection's host.
+        With ``job_flow_id`` it is the primary node's private address, with the connection's schema and port.
+        (templated)
     :param job_flow_id: the cluster whose Livy runs the batch, e.g. ``create.output``. (templated)
     :param allocation_id: the Elastic IP that the batch needs, ``eipalloc-…``; needs ``job_flow_id``. (templated)
     :param lock_store: as in ``EmrCreateWithStaticIpOperator``.
-    :param on_lost: with ``allocation_id``, a notifier of Airflow's, or a function that takes the context: called once
-        when the cluster does not have the address, or its lease, when the batch needs it.
+    :param on_lost: with ``allocation_id``, an Airflow notifier or a function that takes the context. It is called once
+        when the cluster does not have the address, or its lease, although the batch needs it.
     """
 
     state_class = BatchState
-    permanent_errors = (PermanentError, ClusterEndedError)  # a retry would find the same cluster gone
+    permanent_errors = (PermanentError, ClusterEndedError)  # the cluster will have ended in a retry, too
     template_fields: Sequence[str] = aws_template_fields(
         "allocation_id", "job_flow_id", "server_url", *LivyOperator.template_fields
     )
@@ -149,8 +148,8 @@ class LivyBatchWithStaticIpOperator(PhasedOperator, LivyOperator):  # type: igno
 
     allocation_id: str | None
 
-    _posted: tuple[str, str | None] | None = None  # the name of the batch that was posted, and where
-    _is_unclear = False  # whether that had its effect is not known
+    _posted: tuple[str, str | None] | None = None  # the name of the posted batch, and its server
+    _is_unclear = False  # it is not known whether the POST had an effect
     _has_ended = False
 
     def __init__(
@@ -190,12 +189,20 @@ class LivyBatchWithStaticIpOperator(PhasedOperator, LivyOperator):  # type: igno
 
     @property
     def may_have_changed(self) -> bool:
-        """Whether a batch may have been submitted."""
+        """Return whether a batch may have been submitted."""
         return self._posted is not None
 
     def begin(self, context: Context) -> BatchState:
-        """Refuse what is wrong."""
-        self._check()
+        """Check the parameters."""
+        for name in ("allocation_id", "job_flow_id", "server_url"):
+            if getattr(self, name) is not None:
+                setattr(self, name, rendered(getattr(self, name), name=name, doing="submitting a Livy batch"))
+        check_watch(self._polling_interval, may_repeat=self.may_repeat)
+        preflight.check_duration("batch_timeout", self.batch_timeout)
+        preflight.check_duration("lost_after", self.lost_after)
+        check_place(self.allocation_id, job_flow_id=self.job_flow_id, server_url=self.server_url)
+        if self.deferrable:
+            check_storable(self._hook_parameters(None))
         return BatchState(
             try_number=context["ti"].try_number,
             deadline=clock.time() + self.batch_timeout.total_seconds(),
@@ -203,12 +210,14 @@ class LivyBatchWithStaticIpOperator(PhasedOperator, LivyOperator):  # type: igno
         )
 
     def advance(self, context: Context, state: BatchState, event: dict[str, Any] | None) -> WatchTrigger | Result:
-        """Find the batch of an earlier try, else submit one when the cluster is ready; watch it, then judge it."""
+        """Adopt the batch of an earlier try, or submit one when the cluster is ready; wait for it and return its ID."""
         if state.batch_id is None:
             if event is not None:
-                self._raise_not_ready(state, event)
-            waiting = self._start(context, state)
-            return waiting or self._watch_batch(state)
+                raise_if_cluster_gone(event["data"])
+                if event["status"] == "timeout":
+                    what = f"cluster '{state.job_flow_id}' to be ready"
+                    raise WaitTimeoutError(what, last_seen=event["message"], bound="batch_timeout")
+            return self._start(context, state) or self._watch_batch(state)
         if event is None:
             return self._watch_batch(state)
         facts = event["data"]
@@ -218,31 +227,40 @@ class LivyBatchWithStaticIpOperator(PhasedOperator, LivyOperator):  # type: igno
         if event["status"] == "timeout":
             batch = self._livy(state.server_url).find(state.name)
         if batch is None or batch.is_active or batch.batch_id != state.batch_id:
-            raise WaitTimeoutError(
-                f"Livy batch '{state.name}' to end", last_seen=event["message"], bound="batch_timeout"
-            )
-        return self._judge_end(context, state, batch, facts)
+            what = f"Livy batch '{state.name}' to end"
+            raise WaitTimeoutError(what, last_seen=event["message"], bound="batch_timeout")
+        self._has_ended = True
+        self._push(context, batch, state.server_url)
+        if facts.get("bound") is False and "place" in facts:
+            self._warn_address_left(context, state, place=facts["place"])
+        self._show_log(state, batch)
+        if batch.state != "success":
+            raise BatchFailedError(batch.name, batch_id=batch.batch_id, app_id=batch.app_id, state=batch.state)
+        return Result(batch.batch_id)
 
     def _start(self, context: Context, state: BatchState) -> WatchTrigger | None:
         """
-        Submit the batch, or find it, and note it in the state.
+        Submit or adopt the batch, and record it in the state.
 
-        :return: what to wait for before that, if the cluster is not ready: Livy starts at the end of the start.
+        :return: the wait for the cluster, if it is not ready.
         """
         from airflow_eip_provider.aws.clusters import READY_STATES
         from airflow_eip_provider.operators.batch_mark import BatchMark
+        from airflow_eip_provider.triggers.emr import EmrClusterTrigger
 
         mark = BatchMark.of(context)
         body = self._body(context, mark)
         cluster, fence = self._cluster(context), self._fence()
         egress = fence.check(cluster) if fence is not None and cluster is not None else None
         if cluster is not None and cluster.state not in READY_STATES:
-            return self._watch_cluster(state, cluster)
-        server_url = self._server_url()
+            self.log.info("Cluster %s is %s; Livy starts last", cluster.job_flow_id, cluster.state)
+            shared = self.watch(state, deadline=state.deadline)
+            return EmrClusterTrigger(job_flow_id=cluster.job_flow_id, target="cluster_ready", **shared)
+        server_url = self._find_server()
         livy = self._livy(server_url)
-        looked_at = clock.time()
-        batch = self._adopt(livy, mark, name=body["name"], first_try=self._first_try(context))
-        if batch is None and fence is not None and clock.time() - looked_at >= SECOND_LOOK_SECONDS:
+        checked_at = clock.time()
+        batch = self._adopt(context, livy, mark, name=body["name"])
+        if batch is None and fence is not None and clock.time() - checked_at >= SECOND_LOOK_SECONDS:
             cluster = fence.cluster()
             egress = fence.check(cluster)
         batch = batch or self._submit(context, livy, body)
@@ -252,22 +270,12 @@ class LivyBatchWithStaticIpOperator(PhasedOperator, LivyOperator):  # type: igno
             lost = fence.lost_since(cluster=cluster, step_ids=[batch.name])
             if lost is not None:
                 raise lost  # undo deletes the batch
-        # Only now: a check without an answer is made again before anything waits.
+        # Last, so that a check without an answer is repeated before the wait begins.
         state.name, state.batch_id, state.app_id = batch.name, batch.batch_id, batch.app_id
         state.server_url, state.submitted_at = server_url, clock.time()
         state.egress = asdict(egress) if egress is not None else None
         state.deadline = clock.time() + self.batch_timeout.total_seconds()
         return None
-
-    def _judge_end(self, context: Context, state: BatchState, batch: Batch, facts: dict[str, Any]) -> Result:
-        self._has_ended = True
-        self._push(context, batch, state.server_url)
-        if facts.get("bound") is False and "place" in facts:
-            self._warn_address_left(context, state, place=facts["place"])
-        self._show_log(state, batch)
-        if batch.state != "success":
-            raise BatchFailedError(batch.name, batch_id=batch.batch_id, app_id=batch.app_id, state=batch.state)
-        return Result(batch.batch_id)
 
     def undo(self, context: Context, state: BatchState | None) -> None:
         """Delete the batch of this task by its name, unless it has ended."""
@@ -285,34 +293,23 @@ class LivyBatchWithStaticIpOperator(PhasedOperator, LivyOperator):  # type: igno
         if self._is_unclear and not self.kill.is_set:
             until_shown(lambda: livy.delete(name) or self.kill.is_set)
         elif not livy.delete(name):
-            self.log.info("Livy batch %s is not there to be deleted", name)
+            self.log.info("Livy batch %s does not exist, so it is not deleted", name)
 
     def _stored_undo(self, state: BatchState) -> tuple[str, dict[str, Any]] | None:  # type: ignore[override]
         return None if state.batch_id is None else ("livy_batch", {"name": state.name})
 
-    def _check(self) -> None:
-        for name in ("allocation_id", "job_flow_id", "server_url"):
-            if getattr(self, name) is not None:
-                setattr(self, name, rendered(getattr(self, name), name=name, doing="submitting a Livy batch"))
-        check_watch(self._polling_interval, may_repeat=self.may_repeat)
-        preflight.check_duration("batch_timeout", self.batch_timeout)
-        preflight.check_duration("lost_after", self.lost_after)
-        check_place(self.allocation_id, job_flow_id=self.job_flow_id, server_url=self.server_url)
-        if self.deferrable:
-            self._access.check_storable()
-
-    @property
-    def _access(self) -> LivyAccess:
-        return LivyAccess(
-            self._livy_conn_id,
-            endpoint_prefix=self._livy_endpoint_prefix,
-            auth_type=self._livy_conn_auth_type,
-            extra_headers=self._extra_headers,
-            extra_options=self._extra_options,
-        )
+    def _hook_parameters(self, server_url: str | None) -> dict[str, Any]:
+        return {
+            "livy_conn_id": self._livy_conn_id,
+            "server_url": server_url,
+            "endpoint_prefix": self._livy_endpoint_prefix,
+            "auth_type": self._livy_conn_auth_type,
+            "extra_headers": dict(self._extra_headers),
+            "extra_options": dict(self._extra_options),
+        }
 
     def _livy(self, server_url: str | None) -> LivyBatchHook:
-        return self._access.hook(server_url, retry_args=self.retry_args)
+        return LivyBatchHook(**self._hook_parameters(server_url), retry_args=self.retry_args)
 
     def _body(self, context: Context, mark: BatchMark) -> dict[str, Any]:
         parameters: dict[str, Any] = dict(self.spark_params)
@@ -339,7 +336,7 @@ class LivyBatchWithStaticIpOperator(PhasedOperator, LivyOperator):  # type: igno
             emr=self.emr,
             lease_client=self.lease_client,
             kill=self.kill,
-            work=_WORK,
+            work="Livy batches",
         )
 
     def _cluster(self, context: Context) -> Cluster | None:
@@ -347,7 +344,7 @@ class LivyBatchWithStaticIpOperator(PhasedOperator, LivyOperator):  # type: igno
         Return the cluster, if one is given.
 
         :raises NotKnownYetError: while EMR does not know it.
-        :raises ClusterEndedError: when it has ended, or is ending.
+        :raises ClusterEndedError: when it is ending or has ended.
         """
         if self.job_flow_id is None:
             return None
@@ -361,62 +358,33 @@ class LivyBatchWithStaticIpOperator(PhasedOperator, LivyOperator):  # type: igno
             self.link_address(context)
         return cluster
 
-    def _server_url(self) -> str | None:
-        """Return the server that everything goes to; ``None`` for the connection's host."""
-        from airflow_eip_provider.triggers.observed import Observed
-
+    def _find_server(self) -> str | None:
+        """Return the URL of the server for all requests; ``None`` for the connection's host."""
         if self.server_url is not None or self.job_flow_id is None:
             return self.server_url
-        primary = Observed(self.aws.client_for).primary(self.job_flow_id)
-        address = primary[1].private_ip if primary is not None and primary[1] is not None else None
-        if address is None:
-            raise NotKnownYetError(primary[0] if primary is not None else self.job_flow_id)
-        return self._livy(None).direct_url(address)
+        instance_id, instance = self.observe().primary(self.job_flow_id) or (self.job_flow_id, None)
+        if instance is None or instance.private_ip is None:
+            raise NotKnownYetError(instance_id)
+        return self._livy(None).direct_url(instance.private_ip)
 
-    def _watch_cluster(self, state: BatchState, cluster: Cluster) -> WatchTrigger:
-        from airflow_eip_provider.triggers.emr import EmrClusterTrigger
-
-        self.log.info("Cluster %s is %s; its Livy starts at the end of its start", cluster.job_flow_id, cluster.state)
-        shared = self.watch(state, deadline=state.deadline)
-        return EmrClusterTrigger(job_flow_id=cluster.job_flow_id, target="cluster_ready", **shared)
-
-    @staticmethod
-    def _raise_not_ready(state: BatchState, event: dict[str, Any]) -> None:
-        raise_if_cluster_gone(event["data"])
-        if event["status"] == "timeout":
-            raise WaitTimeoutError(
-                f"cluster '{state.job_flow_id}' to be ready", last_seen=event["message"], bound="batch_timeout"
-            )
-
-    def _first_try(self, context: Context) -> int:
-        """Return the first try since the task was last cleared: a clear allows as many retries again."""
-        return max(1, int(context["ti"].max_tries) - int(self.retries or 0) + 1)
-
-    def _adopt(self, livy: LivyBatchHook, mark: BatchMark, *, name: str, first_try: int) -> Batch | None:
-        """Find the batch that was submitted already, to go on with it instead of submitting it twice."""
+    def _adopt(self, context: Context, livy: LivyBatchHook, mark: BatchMark, *, name: str) -> Batch | None:
+        """Return a batch that this task has submitted already, so that it is not submitted twice."""
         if self._posted is None and mark.try_number == 1:
-            return livy.find(name, looks=1)  # none; this is the first request, and shows whether Livy knows names
-        found: Batch | None = None
+            return livy.find(name, looks=1)  # none yet; the first request shows whether Livy supports names
+        # A clear of the task adds as many tries to max_tries as it has retries.
+        first_try = max(1, int(context["ti"].max_tries) - int(self.retries or 0) + 1)
+        has_submitted = self._posted is not None
 
-        def is_shown() -> bool:
-            nonlocal found
-            batches = livy.named(mark.is_own)
-            has_submitted = self._posted is not None
-            found = mark.to_adopt(batches, first_try=first_try, has_submitted=has_submitted)
-            return found is not None
+        def find() -> Batch | None:
+            return mark.to_adopt(livy.named(mark.is_own), first_try=first_try, has_submitted=has_submitted)
 
-        if self._is_unclear:
-            until_shown(is_shown, pause=self.kill.pause)
-        else:
-            is_shown()
-        if found is not None:
-            self.log.info(
-                "Going on with Livy batch %s (id %s), which was submitted already", found.name, found.batch_id
-            )
-        return found
+        batch = until_shown(find, pause=self.kill.pause) if self._is_unclear else find()
+        if batch is not None:
+            self.log.info("Continuing with Livy batch %s (id %s) of an earlier submission", batch.name, batch.batch_id)
+        return batch
 
     def _submit(self, context: Context, livy: LivyBatchHook, body: dict[str, Any]) -> Batch:
-        """POST has no token: the name lets a retry, and the next look, find what was submitted."""
+        """Post the batch; because POST has no token, a retry finds the batch by its name."""
         self.kill.check()
         before = self._posted
         self._posted, self._is_unclear = (body["name"], livy.server_url), True
@@ -436,10 +404,9 @@ class LivyBatchWithStaticIpOperator(PhasedOperator, LivyOperator):  # type: igno
         return batch
 
     def _push(self, context: Context, batch: Batch, server_url: str | None) -> None:
-        ti = context["ti"]
-        known = {"batch_id": batch.batch_id, "batch_name": batch.name, "app_id": batch.app_id}
-        for key, value in {**known, "livy_server": server_url}.items():
-            ti.xcom_push(key=key, value=value)
+        xcoms = {"batch_id": batch.batch_id, "batch_name": batch.name, "app_id": batch.app_id}
+        for key, value in {**xcoms, "livy_server": server_url}.items():
+            context["ti"].xcom_push(key=key, value=value)
         SparkUiLink.keep(context, batch.spark_ui_url)
         DriverLogLink.keep(context, batch.driver_log_url)
 
@@ -447,9 +414,9 @@ class LivyBatchWithStaticIpOperator(PhasedOperator, LivyOperator):  # type: igno
         from airflow_eip_provider.triggers.livy import LivyBatchTrigger
 
         trigger = LivyBatchTrigger(
-            livy=self._access.stored(state.server_url),
+            livy=as_stored(self._hook_parameters(state.server_url)),
             batch_name=state.name,
-            batch_id=_known(state.batch_id),
+            batch_id=cast("int", state.batch_id),
             app_id=state.app_id,
             lost_after=self.lost_after.total_seconds(),
             submitted_at=state.submitted_at,
@@ -465,33 +432,25 @@ class LivyBatchWithStaticIpOperator(PhasedOperator, LivyOperator):  # type: igno
         if facts.get("gone") == "batch":
             raise BatchLostError(
                 state.name,
-                batch_id=_known(state.batch_id),
+                batch_id=cast("int", state.batch_id),
                 app_id=facts.get("app_id"),
                 server=self._livy(state.server_url).server,
                 seconds=facts["seconds"],
             )
-        self._has_ended = facts.get("gone") == "cluster"  # and its Livy with it: there is nothing to delete
+        self._has_ended = facts.get("gone") == "cluster"  # its Livy has ended, too
         raise_if_cluster_gone(facts)
         self.kill.check()
-        raise self._address_lost(state, place=facts["place"], lease=facts.get("gone") == "lease")
-
-    def _address_lost(self, state: BatchState, *, place: str, lease: bool) -> ElasticIpError:
-        """
-        Return the error of an address or a lease that was lost while the batch needed it.
-
-        :param lease: ``place`` says to whom the address is leased now, not where it is.
-        """
         consequence = f"deleted the Livy batch that still needed it: {state.name}"
-        fence = self._fence()
-        refusal = (fence.lease_refusal() if fence is not None else None) or (place if lease else None)
+        fence, place = self._fence(), facts["place"]
+        refusal = (fence.lease_refusal() if fence else None) or (place if facts.get("gone") == "lease" else None)
         if fence is not None and refusal is not None:
-            return fence.not_leased(refusal, consequence)
-        return AddressLostError(
+            raise fence.not_leased(refusal, consequence)
+        raise AddressLostError(
             str(self.allocation_id), job_flow_id=str(state.job_flow_id), place=place, consequence=consequence
         )
 
     def _warn_address_left(self, context: Context, state: BatchState, *, place: str) -> None:
-        """Say that the batch ended without the address, as far as it is known; not when its lease was released."""
+        """Warn that the batch may have ended without the address, unless its lease was released."""
         from airflow_eip_provider.aws.egress import Egress
 
         address = self.eip.get_address(str(self.allocation_id))
@@ -499,11 +458,11 @@ class LivyBatchWithStaticIpOperator(PhasedOperator, LivyOperator):  # type: igno
             return  # the answer was stale
         fence = self._fence()
         if fence is not None and fence.lease_refusal() is not None:
-            self.log.info("Elastic IP %s was released when the batch had ended", self.allocation_id)
+            self.log.info("Elastic IP %s was released after the batch had ended", self.allocation_id)
             return
         self.log.warning(
-            "Elastic IP %s is %s: it left cluster %s before Livy batch %s was seen to end. Unless it was released "
-            "after its end, its last connections did not leave from it; check what it did",
+            "Elastic IP %s is %s: it left cluster %s before the end of Livy batch %s was observed. Unless it was "
+            "released after the end, the batch's last connections did not use the address; check the batch's results",
             self.allocation_id,
             place,
             state.job_flow_id,
@@ -518,17 +477,11 @@ class LivyBatchWithStaticIpOperator(PhasedOperator, LivyOperator):  # type: igno
         context["ti"].xcom_push(key="address_left", value=left)
 
     def _show_log(self, state: BatchState, batch: Batch) -> None:
-        """Write what Livy keeps of the log into the task's; a log that cannot be read fails nothing."""
+        """Copy Livy's log of the batch to the task log; a log that cannot be read is only a warning."""
         try:
-            lines = self._livy(state.server_url).log_lines(batch)
+            for line in self._livy(state.server_url).log_lines(batch):
+                self.log.info("%s", line.strip("\n"))
         except Exception as error:
             self.log.warning("The log of Livy batch %s cannot be read: %s", batch.name, error)
-            lines = []
-        for line in lines:
-            self.log.info("%s", line.strip("\n"))
         if batch.driver_log_url:
             self.log.info("The driver's log in YARN: %s", batch.driver_log_url)
-
-
-def _known(batch_id: int | None) -> int:
-    return -1 if batch_id is None else batch_id

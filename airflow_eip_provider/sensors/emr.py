@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -10,7 +11,7 @@ from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 from airflow_eip_provider import clock
 from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE, AirflowFailException
 from airflow_eip_provider.exceptions import ClusterEndedError, ElasticIpError, InvalidInputError, PermanentError
-from airflow_eip_provider.health.checks import DEFAULT_CHECKS, HttpCheck, checked_checks
+from airflow_eip_provider.health.checks import HttpCheck, as_mappings, checked_checks
 from airflow_eip_provider.health.judgement import Threshold
 from airflow_eip_provider.rendered import rendered
 from airflow_eip_provider.sensors.watching import WatchingSensor
@@ -91,7 +92,7 @@ class EmrPrimaryHealthSensor(WatchingSensor):
         self.job_flow_id = job_flow_id
         self.until = until
         # As mappings, in which templates are rendered; a frozen check could not be changed.
-        self.checks = _as_mappings(DEFAULT_CHECKS if checks is None else checks)
+        self.checks = as_mappings(checks)
         self.unhealthy_after = unhealthy_after
         self.healthy_after = healthy_after
         self.host = host
@@ -130,17 +131,15 @@ class EmrPrimaryHealthSensor(WatchingSensor):
             raise AirflowFailException(str(error)) from error
 
     def _look(self) -> Verdict:
-        from airflow_eip_provider.triggers.health import look_once
         from airflow_eip_provider.triggers.observed import Observed
 
-        first = self._watch is None
         watch = self._watch = self._watch or self._new_watch()
-        found = look_once(watch, Observed(self.client_for), first=first)
+        found = watch.poll(Observed(self.client_for))
         rounds = 2 * Threshold.parse(self.unhealthy_after, parameter="unhealthy_after").rounds
         while found.status == "pending" and self._is_alone and watch.is_suspicious and (rounds := rounds - 1):
             self.log.info("%s", found.message)
             clock.sleep(float(self.waiter_delay))
-            found = look_once(watch, Observed(self.client_for), first=False)
+            found = watch.poll(Observed(self.client_for))
         return found
 
     @property
@@ -188,12 +187,12 @@ class EmrPrimaryHealthSensor(WatchingSensor):
 
     def trigger(self, *, waiter_delay: float, deadline: float) -> EmrPrimaryHealthTrigger:
         """Return the wait in the triggerer, which goes on with what the first look has found."""
-        from airflow_eip_provider.triggers.health import EmrPrimaryHealthTrigger, as_known
+        from airflow_eip_provider.triggers.health import EmrPrimaryHealthTrigger
 
         watch = self._watch or self._new_watch()
         return EmrPrimaryHealthTrigger(
             **self._parameters,
-            known=as_known(watch),
+            known=asdict(watch.known),
             **self.watch(waiter_delay=waiter_delay, deadline=deadline),
         )
 
@@ -208,12 +207,3 @@ class EmrPrimaryHealthSensor(WatchingSensor):
         if data["gone"] == "unknown":
             return ClusterEndedError(str(self.job_flow_id), state="unknown", reason="EMR does not know it")
         return ClusterEndedError(str(self.job_flow_id), state=data["state"], reason=data["reason"])
-
-
-def _as_mappings(checks: Any) -> Any:
-    """Return the checks as mappings; what is no list of them, such as a template, as it is."""
-    if isinstance(checks, HttpCheck):
-        return [checks.as_mapping()]
-    if isinstance(checks, (list, tuple)):
-        return [check.as_mapping() if isinstance(check, HttpCheck) else check for check in checks]
-    return checks

@@ -1,4 +1,4 @@
-"""How long to wait before looking at AWS again."""
+"""The pauses between polls of AWS."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ _MOST_DOUBLINGS = 4
 
 class Backoff:
     """
-    The pauses between looks: the usual delay, and longer ones, not the same for all, while AWS does not answer.
+    Pauses of the usual length, and longer random ones while AWS does not answer.
 
-    Whoever waits for a throttled account must not look at it as often as before, nor all at the same moment.
+    The waits for a throttled account must poll it less often, and not all at the same moment.
 
-    :param delay: seconds between two looks that AWS answers.
+    :param delay: seconds between two polls that AWS answers.
     :param most: the longest pause.
     """
 
@@ -25,18 +25,18 @@ class Backoff:
         self._misses = 0
 
     def answered(self) -> None:
-        """Note a look that AWS answered."""
+        """Record a poll that AWS answered."""
         self._misses = 0
 
     def missed(self) -> None:
-        """Note a look that it did not."""
+        """Record a poll that AWS did not answer."""
         self._misses += 1
 
     def seconds(self, chance: float | None = None) -> float:
         """
         Return the next pause.
 
-        :param chance: from 0 to 1; random unless pauses are to be of the same length.
+        :param chance: from 0 to 1; random by default. Give it for pauses of equal length.
         """
         chance = random.random() if chance is None else chance  # noqa: S311 - not a secret
         longest = float(2 ** min(self._misses, _MOST_DOUBLINGS))

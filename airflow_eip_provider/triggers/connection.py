@@ -1,4 +1,4 @@
-"""The AWS connection that waits look through: those that have the same share their clients."""
+"""The AWS connection of a wait; waits with the same one share their clients."""
 
 from __future__ import annotations
 
@@ -21,36 +21,36 @@ from airflow_eip_provider.hooks.eip import StrictConnectionMixin
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# Hooks read connections one at a time: the triggerers of Airflow 3.0 and 3.1 have one channel to ask for them.
+# Hooks read connections one at a time: the triggerers of Airflow 3.0 and 3.1 have a single channel for them.
 ONE_AT_A_TIME = threading.Lock()
 
 
 class ServiceModels(JSONFileLoader):  # type: ignore[misc]
     """
-    Loads botocore's descriptions of services without holding up the event loop.
+    Loads botocore's service models without blocking the event loop.
 
-    botocore parses EC2's in one go, for a quarter of a second in which no other thread of the process runs. A hook that
-    is a Python function lets them run in between, and plain dicts take a third less memory. What was loaded is kept as
-    long as the process lives: clients are made anew whenever credentials expire.
+    botocore parses EC2's model in one go; no other thread of the process runs for a quarter of a second. An object hook
+    that is a Python function lets other threads run in between, and plain dicts take a third less memory. The models
+    are cached for the life of the process, because clients are created again whenever credentials expire.
 
-    So many objects would also make Python look for garbage more often, at all that the triggerer has, which takes
-    another quarter of a second. There is none among them, so they are frozen: the collector passes over them from now
-    on, and over whatever else is alive at that moment.
+    The many objects would also make Python's garbage collector run more often, over all objects of the triggerer, which
+    takes another quarter of a second each time. The models contain no garbage, so they are frozen: from then on the
+    collector skips them, and everything else that exists at that moment.
     """
 
     _lock = threading.Lock()
     _loaded: ClassVar[dict[str, Any]] = {}
 
     def load_file(self, file_path: str) -> Any:
-        """Return the content of a file, of which the ending is not given; ``None`` if there is none."""
-        for ending, opened in ((".json.gz", gzip.open), (".json", open)):
-            path = file_path + ending
+        """Return the content of a file, whose name is given without its extension; ``None`` if it does not exist."""
+        for extension, opener in ((".json.gz", gzip.open), (".json", open)):
+            path = file_path + extension
             with self._lock:
                 if path not in self._loaded and Path(path).is_file():
-                    with opened(path, "rb") as file, _no_garbage_collection():
+                    with opener(path, "rb") as file, _no_garbage_collection():
                         self._loaded[path] = json.loads(file.read(), object_pairs_hook=_as_dict)
                         gc.freeze()
-                        atexit.register(gc.unfreeze)  # what extension modules hold is freed at the end, as always
+                        atexit.register(gc.unfreeze)  # so that objects of extension modules are freed at exit
                 if path in self._loaded:
                     return self._loaded[path]
         return None
@@ -58,14 +58,13 @@ class ServiceModels(JSONFileLoader):  # type: ignore[misc]
 
 @contextmanager
 def _no_garbage_collection() -> Iterator[None]:
-    if not gc.isenabled():
-        yield
-        return
+    was_enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        gc.enable()
+        if was_enabled:
+            gc.enable()
 
 
 def _as_dict(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -73,7 +72,7 @@ def _as_dict(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 class _TriggererHook(StrictConnectionMixin, AwsBaseHook):
-    """Makes sessions that load services in this way."""
+    """Creates sessions with :class:`ServiceModels`."""
 
     def get_session(self, *args: Any, **kwargs: Any) -> Any:
         session = super().get_session(*args, **kwargs)
@@ -83,9 +82,9 @@ class _TriggererHook(StrictConnectionMixin, AwsBaseHook):
 
 def read_login(conn_id: str) -> tuple[str, str]:
     """
-    Read login and password of an Airflow connection, in a thread; the password is kept in memory only.
+    Read the login and password of an Airflow connection; called in a thread.
 
-    :raises MissingConnectionError: when there is no such connection.
+    :raises MissingConnectionError: when the connection does not exist.
     """
     with ONE_AT_A_TIME:
         try:
@@ -96,24 +95,24 @@ def read_login(conn_id: str) -> tuple[str, str]:
 
 
 class Connection(Protocol):
-    """What waits look through; equal ones share a poller."""
+    """The connection of a wait; equal ones share a poller."""
 
     def client(self, service: str, region_name: str | None) -> Any:
-        """Return a new client. It is called in a thread, and may read an Airflow connection and assume a role."""
+        """Return a new client; called in a thread. It may read an Airflow connection and assume a role."""
 
     def content(self) -> object:
-        """Return what the Airflow connection says now, to be compared; called as ``client`` is."""
+        """Return the current content of the Airflow connection, to be compared; called in a thread."""
 
     def __hash__(self) -> int:
-        """Return the same for equal ones."""
+        """Return the same hash for equal connections."""
 
 
 @dataclass(frozen=True, slots=True)
 class AwsConnection:
     """
-    An Airflow connection with what the parameters of an operator add to it.
+    An Airflow connection, with the parameters of an operator that change it.
 
-    :param botocore_config: as JSON, with its keys in order.
+    :param botocore_config: as JSON, with sorted keys.
     """
 
     aws_conn_id: str | None
@@ -130,23 +129,23 @@ class AwsConnection:
         verify: bool | str | None,
         config: dict[str, Any] | None,
     ) -> AwsConnection:
-        """Return the connection of a hook's parameters."""
+        """Return the connection for a hook's parameters."""
         return cls(aws_conn_id, region_name, verify, json.dumps(config, sort_keys=True, default=str))
 
     def content(self) -> object:
-        """Return what the Airflow connection says now; ``None`` for boto3's own credentials."""
+        """Return the current content of the Airflow connection; ``None`` for boto3's default credentials."""
         if self.aws_conn_id is None:
             return None
         with ONE_AT_A_TIME:
             return _TriggererHook.get_connection(self.aws_conn_id).get_uri()
 
     def client(self, service: str, region_name: str | None) -> Any:
-        """Return a new boto3 client; ``None`` is the region of the connection."""
-        given: dict[str, Any] = {
-            "aws_conn_id": self.aws_conn_id,
-            "region_name": region_name or self.region_name,
-            "verify": self.verify,
-            "config": json.loads(self.botocore_config),
-        }
+        """Return a new boto3 client, in the region of the connection by default."""
         with ONE_AT_A_TIME:
-            return _TriggererHook(client_type=service, **given).conn
+            return _TriggererHook(
+                aws_conn_id=self.aws_conn_id,
+                region_name=region_name or self.region_name,
+                verify=self.verify,
+                config=json.loads(self.botocore_config),
+                client_type=service,
+            ).conn

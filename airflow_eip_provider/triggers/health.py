@@ -1,8 +1,8 @@
 """
-Watching the health of a cluster's primary node.
+Monitoring the health of a cluster's primary node.
 
-A round asks AWS for one thing, and every HTTP check. AWS is asked through the poller of all waits; the HTTP checks are
-made in the event loop. What both found is judged by :mod:`~airflow_eip_provider.health.judgement`.
+Each round reads one thing from AWS, through the poller of all waits, and makes every HTTP check, in the event loop.
+:mod:`~airflow_eip_provider.health.judgement` judges the results.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from airflow_eip_provider.health.checks import (
     checked_checks,
 )
 from airflow_eip_provider.health.http import HttpChecker
-from airflow_eip_provider.health.judgement import HealthHistory, Judgement, Result, Threshold, facts_of
+from airflow_eip_provider.health.judgement import HealthHistory, Judgement, Result, Threshold
 from airflow_eip_provider.triggers.connection import read_login
 from airflow_eip_provider.triggers.verdict import Verdict
 from airflow_eip_provider.triggers.watch import WatchTrigger
@@ -35,7 +35,6 @@ from airflow_eip_provider.triggers.watch import WatchTrigger
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from airflow_eip_provider.aws.addresses import Instance
     from airflow_eip_provider.aws.clusters import ClusterStatus
     from airflow_eip_provider.aws.instance_status import InstanceStatus
     from airflow_eip_provider.triggers.observed import Observed, Wants
@@ -44,26 +43,26 @@ log = logging.getLogger(__name__)
 
 CALLS_PER_MINUTE = 3
 _MINUTE = 60.0
-# EMR says WAITING a little before every service answers; what fails until then is no failure.
+# A cluster is WAITING shortly before all of its services answer. HTTP checks that fail in this time do not count.
 SETTLE_SECONDS = 120.0
 HOSTS = ("private_ip", "private_dns", "public_ip")
-_PLACES = (*HOSTS, "instance_id", "job_flow_id")
+_PLACEHOLDERS = (*HOSTS, "instance_id", "job_flow_id")
 
-Until = Literal["unhealthy", "healthy", "decided"]  # "decided": either of them
+Until = Literal["unhealthy", "healthy", "decided"]  # "decided": healthy or unhealthy
 Turn = Literal["cluster", "instance", "primary"]
 
 
 @dataclass
 class Known:
     """
-    What one watch knows of AWS, as plain JSON: a deferral carries it, so that the triggerer need not ask again.
+    What is known of AWS, as plain JSON. A deferral carries it, so that the triggerer need not read it again.
 
-    :param since: when the watch began.
+    :param since: when the monitoring began.
     :param start_by: until when the cluster may be starting.
     :param settled_at: from when on a failed HTTP check counts.
     :param primary: the primary node's addresses, by the names in ``HOSTS``, and its ``instance_id``.
     :param is_tagged: EC2 shows EMR's tags on instances to these credentials.
-    :param calls: when AWS was asked, within the last minute.
+    :param calls: the times of the calls to AWS within the last minute.
     """
 
     since: float
@@ -76,14 +75,13 @@ class Known:
 
 def host_of(primary: dict[str, str | None], host: str, *, job_flow_id: str) -> str | None:
     """
-    Return where the primary node is asked; ``None`` when EC2 does not show that address of it.
+    Return the host name of the HTTP checks; ``None`` while EC2 does not show an address that it needs.
 
-    :param host: one of ``HOSTS``, or a text with ``{private_ip}`` and its like in it.
+    :param host: one of ``HOSTS``, or a text with placeholders such as ``{private_ip}``.
     """
     if host in HOSTS:
         return primary.get(host)
-    places = {name: primary.get(name) for name in _PLACES} | {"job_flow_id": job_flow_id}
-    for name, value in places.items():
+    for name, value in {**primary, "job_flow_id": job_flow_id}.items():
         if f"{{{name}}}" in host:
             if value is None:
                 return None
@@ -95,28 +93,29 @@ def check_host(host: object) -> None:
     """
     Check the parameter ``host``.
 
-    :raises InvalidInputError: when it is none of the choices, and no name either.
+    :raises InvalidInputError: when it is neither one of ``HOSTS`` nor a host name.
     """
-    left = str(host)
-    for name in _PLACES:
-        left = left.replace(f"{{{name}}}", "x")
-    if not isinstance(host, str) or not left or any(sign in left for sign in "{}/ @?#\n\t"):
+    name = str(host)
+    for placeholder in _PLACEHOLDERS:
+        name = name.replace(f"{{{placeholder}}}", "x")
+    if not isinstance(host, str) or not name or any(character in name for character in "{}/ @?#\n\t"):
+        placeholders = ", ".join(f"{{{placeholder}}}" for placeholder in _PLACEHOLDERS)
         raise InvalidInputError(
             f"checking host {host!r}",
-            problem="this is neither a choice nor a host name",
-            remedy=f"use one of {HOSTS}, or a name with {', '.join(f'{{{name}}}' for name in _PLACES)} in it",
+            problem="this is neither one of the choices nor a host name",
+            remedy=f"use one of {HOSTS}, or a name that may contain {placeholders}",
         )
 
 
 class PrimaryWatch:
     """
-    One watch of a primary node: what it asks next, what it has found, and what that means.
+    The monitoring of one primary node: what it reads next, and the verdict.
 
-    At most three calls of AWS a minute, however often it looks: it asks for the cluster's state and the instance's
-    status checks in turn, and for what is to be confirmed first.
+    It makes at most three calls to AWS a minute, whatever the polling interval. It reads the cluster's state and the
+    instance's status checks in turn; what has to be confirmed comes first.
 
     :param checks: as mappings.
-    :param known: is changed as more becomes known.
+    :param known: is updated with each round.
     """
 
     def __init__(
@@ -140,7 +139,8 @@ class PrimaryWatch:
         self._checker = HttpChecker(self._checks)
         self._logins: dict[str, tuple[str, str]] | None = None
         self._status: ClusterStatus | None = None
-        self._found: list[Result] = []
+        self._results: list[Result] = []
+        self._is_first_round = True
         turns: tuple[Turn, ...] = ("cluster", "instance", "primary") if "public_ip" in host else ("cluster", "instance")
         self._turns = deque(turns)
         self._history = HealthHistory(
@@ -152,16 +152,16 @@ class PrimaryWatch:
 
     @property
     def is_suspicious(self) -> bool:
-        """Whether further rounds have something to confirm."""
+        """Whether a failure has to be confirmed by further rounds."""
         return self._history.is_suspicious
 
     @property
     def instance_id(self) -> str | None:
-        """The primary node's instance, as far as it is known."""
+        """The primary node's instance, if it is known."""
         return (self.known.primary or {}).get("instance_id")
 
     def turn(self, now: float) -> Turn | None:
-        """Return what AWS is to be asked for; ``None`` when it was asked often enough within the last minute."""
+        """Return what to read from AWS; ``None`` when the calls of the last minute have reached the limit."""
         self.known.calls = [at for at in self.known.calls if at > now - _MINUTE]
         if len(self.known.calls) >= CALLS_PER_MINUTE:
             return None
@@ -173,13 +173,22 @@ class PrimaryWatch:
             return "primary"
         return self._turns[0]
 
+    def poll(self, observed: Observed) -> Verdict:
+        """Make a round in a worker; the first one reads everything from AWS, later ones one thing each."""
+        now = clock.time()
+        if self._is_first_round:
+            self.read_all(observed, now=now)
+        else:
+            self.read(observed, self.turn(now), now=now)
+        return self.judge(asyncio.run(self.ask()), now=clock.time())
+
     def read(self, observed: Observed, turn: Turn | None, *, now: float) -> None:
         """
-        Ask AWS for one thing, and an Airflow connection for credentials that are not known; called in a thread.
+        Read one thing from AWS, and credentials from Airflow connections if they are not known; called in a thread.
 
-        A call that AWS does not answer is no reason to leave out the HTTP checks.
+        If AWS does not answer, the HTTP checks are made nevertheless.
         """
-        self._found = []
+        self._results = []
         if turn is not None:
             self._read(observed, turn, now=now)
             if turn == self._turns[0] or self._turns[0] == "instance":
@@ -187,8 +196,8 @@ class PrimaryWatch:
         self._prepare()
 
     def read_all(self, observed: Observed, *, now: float) -> None:
-        """Ask AWS for everything at once, as the first look does."""
-        self._found = []
+        """Read everything from AWS, in the first round."""
+        self._results, self._is_first_round = [], False
         self._read(observed, "cluster", now=now)
         if self._status is not None and not self._status.is_ending:
             self._read(observed, "primary", now=now)
@@ -204,22 +213,22 @@ class PrimaryWatch:
 
     def _read(self, observed: Observed, turn: Turn, *, now: float) -> None:
         self.known.calls.append(now)
-        ask: dict[Turn, Callable[[Observed, float], list[Result]]] = {
+        reads: dict[Turn, Callable[[Observed, float], list[Result]]] = {
             "cluster": self._read_cluster,
             "primary": self._read_primary,
             "instance": self._read_instance,
         }
         try:
-            self._found += ask[turn](observed, now)
+            self._results += reads[turn](observed, now)
         except Exception as error:
             if not is_transient(error):
                 raise
-            log.warning("AWS gave no answer this time, asking again later: %s", error)
+            log.warning("AWS did not answer, reading again later: %s", error)
 
     def _read_cluster(self, observed: Observed, now: float) -> list[Result]:
         job_flow_id = self._job_flow_id
-        first = self._status is None
-        self._status = status = observed.cluster(job_flow_id) if first else observed.status(job_flow_id)
+        read = observed.cluster if self._status is None else observed.status
+        self._status = status = read(job_flow_id)
         if status is None:
             problem = f"EMR does not know cluster '{job_flow_id}'"
             return [Result(EMR_STATE, now, ok=None, problem=problem, kind="unknown")]
@@ -236,45 +245,37 @@ class PrimaryWatch:
             return [Result(EMR_STATE, now, ok=True)]
         self.known.settled_at = max(self.known.settled_at, now + SETTLE_SECONDS)
         if now < self.known.start_by:
-            return [
-                Result(EMR_STATE, now, ok=None, problem=f"cluster {job_flow_id} is {status.state}", kind="starting")
-            ]
-        return [Result(EMR_STATE, now, ok=False, problem=f"still {status.state} when its start was to be over")]
+            problem = f"cluster {job_flow_id} is {status.state}"
+            return [Result(EMR_STATE, now, ok=None, problem=problem, kind="starting")]
+        return [Result(EMR_STATE, now, ok=False, problem=f"still {status.state} after its start timeout")]
 
     def _read_primary(self, observed: Observed, now: float) -> list[Result]:
-        """Ask for the primary instance: at first, and when the one that was known is gone."""
-        found = observed.tagged_primary(self._job_flow_id)
-        if found is None and self.instance_id is None and self._is_ready:
-            # EMR's tags on instances cannot be seen: EMR is asked, which takes some calls more, once.
+        """Read the primary instance: at first, and when the known one is gone."""
+        primary = observed.tagged_primary(self._job_flow_id)
+        if primary is None and self.instance_id is None and self._is_ready:
+            # EC2 does not show EMR's tags on instances. EMR does, once, with some more calls.
             self.known.calls += [now] * 3
-            found = (self._ask_emr(observed) or (None, None))[1]
-            self.known.is_tagged = found is None
-        if found is None:
-            confirms = self.instance_id is not None and EC2_STATE in self._history.claimed
-            return [_gone(str(self.instance_id), "terminated", now)] if confirms else self._absent(now)
-        if found.instance_id != self.instance_id and found.state in GONE_STATES:
-            return self._absent(now)
-        if found.state in GONE_STATES:
-            return [_gone(found.instance_id, found.state, now)]
-        self._note_primary(found)
-        return [Result(EC2_STATE, now, ok=True)] if found.state == "running" else []
+            _, primary = observed.primary(self._job_flow_id) or (None, None)
+            self.known.is_tagged = primary is None
+        if primary is None:
+            is_confirmed = self.instance_id is not None and EC2_STATE in self._history.claimed
+            return [_gone(str(self.instance_id), "terminated", now)] if is_confirmed else self._absent(now)
+        if primary.state in GONE_STATES:
+            is_known = primary.instance_id == self.instance_id
+            return [_gone(primary.instance_id, primary.state, now)] if is_known else self._absent(now)
+        addresses = {name: getattr(primary, name) for name in HOSTS}
+        self.known.primary = {"instance_id": primary.instance_id, **addresses}
+        return [Result(EC2_STATE, now, ok=True)] if primary.state == "running" else []
 
     def _absent(self, now: float) -> list[Result]:
-        """Judge a primary node that no look has shown: EMR may call its cluster WAITING long after it was lost."""
+        """Return a failure if no instance was ever found: EMR shows WAITING long after the primary node was lost."""
         if self.instance_id is not None or not self._is_ready or now < self.known.settled_at:
             return []
         return [Result(EC2_STATE, now, ok=False, problem="EC2 shows no instance that runs as its primary node")]
 
-    def _ask_emr(self, observed: Observed) -> tuple[str, Instance | None] | None:
-        return observed.primary(self._job_flow_id)
-
     @property
     def _is_ready(self) -> bool:
         return self._status is not None and self._status.state in READY_STATES
-
-    def _note_primary(self, found: Instance) -> None:
-        seen = {name: getattr(found, name) for name in HOSTS}
-        self.known.primary = {"instance_id": found.instance_id, **seen}
 
     def _read_instance(self, observed: Observed, now: float) -> list[Result]:
         instance_id = self.instance_id
@@ -282,55 +283,54 @@ class PrimaryWatch:
         return [] if status is None else _platform_results(status, now)
 
     async def ask(self) -> list[Result]:
-        """Make the HTTP checks; none while it is not known where."""
+        """Make the HTTP checks; none while the host is not known."""
         if self.known.primary is None or (self._status is not None and self._status.is_ending):
             return []
         host = host_of(self.known.primary, self._host, job_flow_id=self._job_flow_id)
         return [] if host is None else await self._checker.check_all(host, self._logins or {})
 
     def judge(self, answers: Sequence[Result], *, now: float) -> Verdict:
-        """Judge the round: what AWS was asked for last, and these answers of the HTTP checks."""
+        """Judge the round: the results of the last read from AWS, and these of the HTTP checks."""
         if any(answer.kind == "refused" for answer in answers):
             self._logins = None  # the connection may have a new password
         counted = [answer for answer in answers if not (answer.failed and now < self.known.settled_at)]
-        judgement = self._history.add([*self._found, *counted])
-        self._found = []
+        judgement = self._history.add([*self._results, *counted])
+        self._results = []
         return self._verdict(judgement, now=now)
 
     def _verdict(self, judgement: Judgement, *, now: float) -> Verdict:
-        message = f"Primary node of cluster {self._job_flow_id} ({self._where()}): {judgement.status}"
-        message += f"; {judgement.message}" if judgement.message else ""
         facts = self._facts(judgement, now=now)
-        emr_says_so = any(failure.check == EMR_STATE for failure in judgement.failures)
+        node = f"{self.instance_id}, {facts['host']}" if self.known.primary else "not found yet"
+        message = f"Primary node of cluster {self._job_flow_id} ({node}): {judgement.status}"
+        message += f"; {judgement.message}" if judgement.message else ""
         if judgement.status in {"unknown", "refused"}:
             return Verdict("failed", message, {**facts, "gone": judgement.status})
         wanted = ("healthy", "unhealthy") if self._until == "decided" else (self._until,)
         if judgement.status in wanted:
             return Verdict("done", message, facts)
-        if self._until == "healthy" and judgement.ended and emr_says_so and self._status is not None:
+        cluster_ended = judgement.ended and any(failure.check == EMR_STATE for failure in judgement.failures)
+        if self._until == "healthy" and cluster_ended and self._status is not None:
             gone = {"gone": "cluster", "state": self._status.state, "reason": self._status.reason}
             return Verdict("failed", message, {**facts, **gone})
         return Verdict("pending", message, facts)
 
-    def _where(self) -> str:
-        if self.known.primary is None:
-            return "not there yet"
-        host = host_of(self.known.primary, self._host, job_flow_id=self._job_flow_id)
-        return f"{self.instance_id}, {host}"
-
     def _facts(self, judgement: Judgement, *, now: float) -> dict[str, Any]:
         primary = self.known.primary
-        first = judgement.failures[0] if judgement.failures else None
+        failures = [
+            {**asdict(failure), "since": _moment(failure.since), "at": _moment(failure.at)}
+            for failure in judgement.failures
+        ]
+        first = failures[0] if failures else {}
         return {
             "status": judgement.status,
             "job_flow_id": self._job_flow_id,
             "instance_id": self.instance_id,
             "host": host_of(primary, self._host, job_flow_id=self._job_flow_id) if primary else None,
-            "check": first.check if first else None,
-            "problem": first.problem if first else None,
-            "at": _moment(first.at if first else now),
+            "check": first.get("check"),
+            "problem": first.get("problem"),
+            "at": first.get("at", _moment(now)),
             "ended": judgement.ended,
-            "failures": [facts_of(failure, moment=_moment) for failure in judgement.failures],
+            "failures": failures,
         }
 
 
@@ -342,12 +342,12 @@ def _platform_results(status: InstanceStatus, now: float) -> list[Result]:
     if status.state in GONE_STATES:
         return [_gone(status.instance_id, status.state, now)]
     checks = {EC2_INSTANCE_STATUS: status.instance_check, EC2_SYSTEM_STATUS: status.system_check}
-    meaning = {"ok": True, "impaired": False}  # "initializing" and "insufficient-data" say nothing
+    meaning = {"ok": True, "impaired": False}  # other values are neither
     return [
         Result(EC2_STATE, now, ok=True if status.state == "running" else None),
         *(
-            Result(check, now, ok=meaning.get(found), problem=f"instance '{status.instance_id}' is {found}")
-            for check, found in checks.items()
+            Result(check, now, ok=meaning.get(value), problem=f"instance '{status.instance_id}' is {value}")
+            for check, value in checks.items()
         ),
     ]
 
@@ -363,9 +363,9 @@ class EmrPrimaryHealthTrigger(WatchTrigger):
 
     :param checks: the HTTP checks, as mappings; see :class:`~airflow_eip_provider.health.checks.HttpCheck`.
     :param until: "unhealthy" or "healthy"; "decided" for either.
-    :param unhealthy_after: "N/M": N failures of the last M rounds; ``healthy_after`` likewise successes.
-    :param host: where the primary node is asked.
-    :param known: what the first look has found; see :class:`Known`.
+    :param unhealthy_after: "N/M": N failures in the last M rounds; ``healthy_after`` is the same for successes.
+    :param host: the host of the HTTP checks; see :func:`host_of`.
+    :param known: what the first round in the worker has found; see :class:`Known`.
     """
 
     job_flow_id: str
@@ -396,7 +396,7 @@ class EmrPrimaryHealthTrigger(WatchTrigger):
         return self._watch
 
     def announce(self, wants: Wants) -> None:
-        """Say which one thing will be asked for."""
+        """Add the one thing that this round reads."""
         self._turn = self._health.turn(clock.time())
         if self._turn == "cluster":
             wants.clusters.add(self.job_flow_id)
@@ -406,30 +406,11 @@ class EmrPrimaryHealthTrigger(WatchTrigger):
             wants.instance_statuses.add(instance_id)
 
     def judge(self, observed: Observed) -> Verdict:
-        """Ask AWS; the verdict comes with the HTTP checks, in ``complete``."""
+        """Read from AWS; ``complete`` makes the HTTP checks and returns the verdict."""
         self._health.read(observed, self._turn, now=clock.time())
-        return Verdict("pending", "AWS was asked")
+        return Verdict("pending", "read from AWS")
 
-    async def complete(self, found: Verdict) -> Verdict:
+    async def complete(self, verdict: Verdict) -> Verdict:
         """Make the HTTP checks, and judge the round."""
         answers = await self._health.ask()
         return self._health.judge(answers, now=clock.time())
-
-
-def look_once(watch: PrimaryWatch, observed: Observed, *, first: bool) -> Verdict:
-    """
-    Make a round from a worker.
-
-    :param first: ask AWS for everything, not for one thing.
-    """
-    now = clock.time()
-    if first:
-        watch.read_all(observed, now=now)
-    else:
-        watch.read(observed, watch.turn(now), now=now)
-    return watch.judge(asyncio.run(watch.ask()), now=clock.time())
-
-
-def as_known(watch: PrimaryWatch) -> dict[str, Any]:
-    """Return what a watch knows, for a deferral."""
-    return asdict(watch.known)

@@ -1,13 +1,13 @@
 """
-Watching batches of Livy, and the address that they need.
+Waiting for Livy batches, and for the address that they need.
 
-Polls ask for a batch by its name. An answer that does not show it says nothing but that this server does not have it:
-behind a load balancer the next one may. So the batch counts as lost only when no look has shown it for a while, and an
-answer that shows another batch, of whatever number, is never taken for it.
+Polls request a batch by its name. If an answer does not show it, only this server does not have it; behind a load
+balancer the next one may. So the batch is lost only when no poll has shown it for a while, and another batch of the
+same number is never taken for it.
 
-The requests are those of the Livy provider's synchronous hook, made in the poller's threads: its asynchronous hook has
-no DELETE, ignores ``livy_conn_auth_type``, and in some versions the connection's headers, and makes an error with the
-state "error" of a 404 and of a server that does not answer.
+The requests use the Livy provider's synchronous hook, in the poller's threads. Its asynchronous hook has no DELETE,
+ignores ``livy_conn_auth_type`` and in some versions the connection's headers, and returns the state "error" for a 404
+and for a server that does not answer.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from airflow_eip_provider.aws.egress import Egress
 from airflow_eip_provider.exceptions import LivyRefusedError, LivyUnavailableError
 from airflow_eip_provider.hooks.livy import LivyBatchHook
 from airflow_eip_provider.triggers.connection import ONE_AT_A_TIME, AwsConnection
-from airflow_eip_provider.triggers.emr import judge_broken_fence, judge_gone, see_fence
+from airflow_eip_provider.triggers.eip import judge_gone
+from airflow_eip_provider.triggers.emr import judge_broken_fence, see_fence
 from airflow_eip_provider.triggers.second_look import SecondLook
 from airflow_eip_provider.triggers.verdict import Verdict
 from airflow_eip_provider.triggers.watch import WatchTrigger
@@ -40,25 +41,25 @@ log = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True)
 class LivyConnection:
     """
-    A Livy server, and the AWS connection with which the address is watched.
+    A Livy server, and the AWS connection for the checks of the address.
 
-    :param livy: the parameters of :class:`~airflow_eip_provider.hooks.livy.LivyBatchHook` as JSON, keys in order.
+    :param livy: the parameters of :class:`~airflow_eip_provider.hooks.livy.LivyBatchHook` as JSON, with sorted keys.
     """
 
     livy: str
     aws: AwsConnection
 
     def content(self) -> object:
-        """Return what the Airflow connections say now."""
+        """Return the current content of the Airflow connections."""
         with ONE_AT_A_TIME:
             livy = LivyBatchHook.get_connection(json.loads(self.livy)["livy_conn_id"]).get_uri()
         try:
             return livy, self.aws.content()
         except Exception:
-            return livy, None  # a task without an address needs no connection to AWS
+            return livy, None  # without an address no connection to AWS is needed
 
     def client(self, service: str, region_name: str | None) -> Any:
-        """Return a new hook for "livy", else a new boto3 client."""
+        """Return a new hook for "livy", or a new boto3 client."""
         if service != "livy":
             return self.aws.client(service, region_name)
         with ONE_AT_A_TIME:
@@ -71,19 +72,18 @@ class LivyBatchTrigger(WatchTrigger):
     Wait until a batch ends, and fail when it is lost, or when the Elastic IP leaves its cluster.
 
     :param livy: the parameters of :class:`~airflow_eip_provider.hooks.livy.LivyBatchHook`.
-    :param batch_name: of the batch.
-    :param batch_id: its number on its server.
-    :param app_id: of its YARN application, if that is known.
-    :param lost_after: for how many seconds no look may show it before it counts as lost.
-    :param submitted_at: seconds since the epoch; for a while after it EC2 may answer from before the binding.
-    :param job_flow_id: the cluster whose Livy it is, if it is one alone.
+    :param batch_id: the batch's number on its server.
+    :param app_id: the ID of its YARN application, if it is known.
+    :param lost_after: the seconds after which a batch that no poll shows is lost.
+    :param submitted_at: seconds since the epoch; shortly after it EC2 may still answer from before the association.
+    :param job_flow_id: the cluster whose Livy runs the batch; ``None`` behind a load balancer.
     :param allocation_id: the Elastic IP that the batch needs.
-    :param egress: the way out for which it was submitted: the fields of
+    :param egress: the route of the cluster's traffic at the submission: the fields of
         :class:`~airflow_eip_provider.aws.egress.Egress`.
-    :param lock_store: the store's URI; the lease is watched, too.
+    :param lock_store: the store's URI; the lease is checked, too.
     """
 
-    _retry_args = None  # of the worker alone: tenacity's objects are no JSON
+    _retry_args = None  # in a worker only: tenacity's objects cannot be stored as JSON
 
     livy: dict[str, Any]
     batch_name: str
@@ -99,59 +99,61 @@ class LivyBatchTrigger(WatchTrigger):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._second_look = SecondLook(self.submitted_at)
-        self._missed_since: float | None = None
+        self._missing_since: float | None = None
 
     @property
     def connection(self) -> LivyConnection:
-        """What this wait looks through."""
-        return LivyConnection(json.dumps(self.livy, sort_keys=True), AwsConnection.of(**self._connection))
+        """The connections to Livy and to AWS."""
+        return LivyConnection(json.dumps(self.livy, sort_keys=True), AwsConnection.of(**self._hook_parameters))
 
     def with_retries(self, retry_args: dict[str, Any] | None) -> LivyBatchTrigger:
-        """Look with tenacity's retries, in a worker."""
+        """Set tenacity's retries for polls in a worker."""
         self._retry_args = retry_args
         return self
 
     def announce(self, wants: Wants) -> None:
-        """Say that the address will be asked for."""
+        """Add the address."""
         if self.allocation_id is not None:
             wants.addresses.add(self.allocation_id)
 
     def block(self, client_for: ClientFor, *, renew: Callable[[], None] = lambda: None) -> dict[str, Any]:
         """Wait in a worker; see :meth:`WatchTrigger.block`."""
 
-        def livy_too(service: str, region_name: str | None) -> Any:
+        def client_or_livy_hook(service: str, region_name: str | None) -> Any:
             if service == "livy":
                 return LivyBatchHook(**self.livy, retry_args=self._retry_args)
             return client_for(service, region_name)
 
-        return super().block(livy_too, renew=renew)
+        return super().block(client_or_livy_hook, renew=renew)
 
     def judge(self, observed: Observed) -> Verdict:
         """Judge the lease and the address, then the batch."""
+        return self._second_look.judge(self._judge(observed), now=clock.time())
+
+    def _judge(self, observed: Observed) -> Verdict:
         seen = self._see_fence(observed)
+        data: dict[str, Any] = {"batch": None, "bound": seen is None or seen.is_bound}
         try:
-            batch = self._look(observed)
+            batch = self._find_batch(observed)
         except LivyUnavailableError as error:
-            # A cluster that ends, or loses its address, takes its Livy with it.
-            broken = self._broken(observed, seen, {"batch": None, "bound": seen is None or seen.is_bound})
-            if broken is None:
+            # When a cluster ends, or loses its address, its Livy becomes unreachable, too.
+            if (broken := self._judge_fence(observed, seen, data)) is None:
                 raise
             log.warning("%s", error)
             return broken
-        data: dict[str, Any] = {"batch": asdict(batch) if batch else None, "bound": seen is None or seen.is_bound}
-        if batch is not None and not batch.is_active:
-            if seen is not None and not seen.is_bound:
-                data["place"] = seen.place(observed)
-            return self._second_look.judge(Verdict("done", self._said(batch), data), now=clock.time())
-        broken = self._broken(observed, seen, data)
-        if broken is not None:
-            return broken
-        return self._second_look.judge(
-            self._lost(data) if batch is None else Verdict("pending", self._said(batch), data), now=clock.time()
-        )
+        if batch is None:
+            return self._judge_fence(observed, seen, data) or self._judge_missing(data)
+        data["batch"] = asdict(batch)
+        application = f", application {batch.app_id}" if batch.app_id else ""
+        message = f"Livy batch {batch.name} (id {batch.batch_id}{application}) is {batch.state}"
+        if batch.is_active:
+            return self._judge_fence(observed, seen, data) or Verdict("pending", message, data)
+        if seen is not None and not seen.is_bound:
+            data["place"] = seen.place(observed)
+        return Verdict("done", message, data)
 
     def undo_now(self, kind: str, what: dict[str, Any], *, spare_handed_over: bool) -> None:
-        """Delete the batch if it has not ended; in a thread of the triggerer."""
+        """Delete the batch unless it has ended, in a thread of the triggerer."""
         with ONE_AT_A_TIME:
             hook = LivyBatchHook(**self.livy).open()
         batch = hook.find(self.batch_name)
@@ -169,11 +171,11 @@ class LivyBatchTrigger(WatchTrigger):
             lock_store=self.lock_store,
         )
 
-    def _look(self, observed: Observed) -> Batch | None:
+    def _find_batch(self, observed: Observed) -> Batch | None:
         """
-        Look for the batch; another of its name, which a second sending may have made, is not it.
+        Return the batch; ``None`` if the answer does not show it, or shows another one of the same name.
 
-        :raises LivyUnavailableError: also when Livy refuses: it did not before, so passwords may be changing.
+        :raises LivyUnavailableError: also when Livy refuses the request: a password may be changing just now.
         """
         hook: LivyBatchHook = observed.client("livy")
         try:
@@ -181,37 +183,31 @@ class LivyBatchTrigger(WatchTrigger):
         except LivyRefusedError as error:
             hook.forget()
             raise LivyUnavailableError(f"looking for Livy batch '{self.batch_name}'", problem=str(error)) from error
-        if batch is not None:
-            other_app = self.app_id and batch.app_id and self.app_id != batch.app_id
-            if batch.batch_id != self.batch_id or other_app:
-                log.warning("Livy shows another batch of this name, with id %s: %s", batch.batch_id, batch)
-                batch = None
-        if batch is not None:
-            self._missed_since = None
-            self.app_id = self.app_id or batch.app_id
+        if batch is None:
+            return None
+        other_app = self.app_id and batch.app_id and self.app_id != batch.app_id
+        if batch.batch_id != self.batch_id or other_app:
+            log.warning("Livy shows another batch of this name, with id %s: %s", batch.batch_id, batch)
+            return None
+        self._missing_since = None
+        self.app_id = self.app_id or batch.app_id
         return batch
 
-    def _broken(self, observed: Observed, seen: FenceSeen | None, data: dict[str, Any]) -> Verdict | None:
+    def _judge_fence(self, observed: Observed, seen: FenceSeen | None, data: dict[str, Any]) -> Verdict | None:
         if self.job_flow_id is None:
             return None
         if seen is None or self.allocation_id is None:
             cluster = observed.status(self.job_flow_id) if data["batch"] is None else None
             return judge_gone(self.job_flow_id, cluster) if cluster is not None and cluster.is_ending else None
-        broken = judge_broken_fence(
+        return judge_broken_fence(
             observed, seen, allocation_id=self.allocation_id, job_flow_id=self.job_flow_id, data=data
         )
-        return None if broken is None else self._second_look.judge(broken, now=clock.time())
 
-    def _lost(self, data: dict[str, Any]) -> Verdict:
+    def _judge_missing(self, data: dict[str, Any]) -> Verdict:
         now = clock.time()
-        if self._missed_since is None:
-            self._missed_since = now
-        missing = now - self._missed_since
-        message = f"Livy batch {self.batch_name} is not shown, for {missing:.0f} s now"
-        if missing < self.lost_after:
-            return Verdict("pending", f"{message}: another server may have answered", data)
-        return Verdict("failed", message, {**data, "gone": "batch", "seconds": missing, "app_id": self.app_id})
-
-    def _said(self, batch: Batch) -> str:
-        application = f", application {batch.app_id}" if batch.app_id else ""
-        return f"Livy batch {batch.name} (id {batch.batch_id}{application}) is {batch.state}"
+        self._missing_since = self._missing_since or now
+        seconds = now - self._missing_since
+        message = f"No answer has shown Livy batch {self.batch_name} for {seconds:.0f} s"
+        if seconds < self.lost_after:
+            return Verdict("pending", f"{message}; another server may have answered", data)
+        return Verdict("failed", message, {**data, "gone": "batch", "seconds": seconds, "app_id": self.app_id})

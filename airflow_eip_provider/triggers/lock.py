@@ -26,13 +26,13 @@ SHORTEST_POLL_SECONDS = 15
 @dataclass(kw_only=True, eq=False, repr=False)
 class QueueTrigger(WatchTrigger):
     """
-    Wait in the queue of one address or of several; what both waits have in common.
+    A wait in the queue of one address or of several.
 
     :param lock_store: the store's URI.
-    :param speaker: the attempt that waits, by the stored name of the first version: the fields of
+    :param speaker: the attempt that waits, under its stored name of the first version: the fields of
         :class:`~airflow_eip_provider.lease.record.Attempt`.
-    :param prewarm: among how many first places of the queue it starts its cluster early;
-        :data:`~airflow_eip_provider.lease.observation.ESTIMATED` to estimate that at every look.
+    :param prewarm: how many first places of the queue start their clusters early;
+        :data:`~airflow_eip_provider.lease.observation.ESTIMATED` to estimate that at every poll.
     :param wants: the cluster or instance that is to have the address; empty for one that will be launched.
     """
 
@@ -52,24 +52,20 @@ class QueueTrigger(WatchTrigger):
         self._times: dict[str, ClusterTimes | None] = {}
 
     @classmethod
-    def of(cls, request: LeaseRequest, **given: Any) -> Self:
-        """
-        Return the wait for what an attempt asks for.
-
-        :param given: the parameters that a request does not have.
-        """
+    def of(cls, request: LeaseRequest, **parameters: Any) -> Self:
+        """Return the wait for a lease request, with the parameters that the request does not have."""
         return cls(
             speaker=asdict(request.attempt),
             cluster_name=request.cluster_name,
             handover_seconds=request.handover_seconds,
             prewarm=request.prewarm,
             wants=request.wants,
-            **given,
+            **parameters,
         )
 
     def places(self, observed: Observed, snapshots: Sequence[Snapshot]) -> int:
         """
-        Return among how many first places of the queue this owner starts its cluster early.
+        Return how many first places of the queue start their clusters early.
 
         :param snapshots: the records of the addresses that it waits for.
         """
@@ -81,20 +77,18 @@ class QueueTrigger(WatchTrigger):
             cluster = observed.cluster(job_flow_id)
             times[job_flow_id] = _times_of(cluster)
             if cluster is None or cluster.ready_at is not None or cluster.has_ended:
-                self._times[job_flow_id] = times[job_flow_id]  # this will not change any more
-        known = {job_flow_id: of for job_flow_id, of in times.items() if of is not None}
-        return prewarm_places(records, owner, known, now=max(snapshot.now for snapshot in snapshots))
+                self._times[job_flow_id] = times[job_flow_id]  # final
+        known_times = {job_flow_id: known for job_flow_id, known in times.items() if known is not None}
+        return prewarm_places(records, owner, known_times, now=max(snapshot.now for snapshot in snapshots))
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class EipLeaseTrigger(QueueTrigger):
     """
-    Wait until there is something for an owner to do in the queue of an Elastic IP.
+    Wait until an owner has something to do in the queue of an Elastic IP.
 
-    That is its turn at the free address, a finished lease that none before it in the queue has ended, the time to start
-    its cluster early, or that it is no longer in the queue.
-
-    :param allocation_id: the address.
+    It acquires the free address when its turn has come, ends a finished lease that no earlier waiter has ended, starts
+    its cluster early, or joins the queue again if it is no longer in it.
     """
 
     allocation_id: str
@@ -104,15 +98,15 @@ class EipLeaseTrigger(QueueTrigger):
         self._due = Due()
 
     def judge(self, observed: Observed) -> Verdict:
-        """Judge whether there is something to do for this owner; all that wait for the address see the same."""
+        """Judge whether this owner has something to do."""
         observation = observed.lease(self.lock_store, self.allocation_id)
         return self.judge_observation(observation, prewarm=self.places(observed, [observation.snapshot]))
 
     def judge_observation(self, observation: Observation, *, prewarm: int = 0) -> Verdict:
         """
-        Decide whether there is something to do for this owner.
+        Judge whether this owner has something to do.
 
-        :param prewarm: among how many first places of the queue it starts its cluster early.
+        :param prewarm: how many first places of the queue start their clusters early.
         """
         due_seconds = self._due.seconds(observation, LIMITS)
         lease_request = replace(self._lease_request, prewarm=prewarm)
@@ -126,10 +120,10 @@ class EipLeaseTrigger(QueueTrigger):
 @dataclass(kw_only=True, eq=False, repr=False)
 class EipLeaseMovedTrigger(WatchTrigger):
     """
-    Wait until a failover of another task has come to its end: its lease is active or over, or others may end it.
+    Wait until the failover of another task has finished: its lease is active or released, or others may end it.
 
     :param lock_store: the store's URI.
-    :param token: of the lease that was moved.
+    :param token: the fencing token of the lease that was moved.
     """
 
     allocation_id: str
@@ -137,18 +131,18 @@ class EipLeaseMovedTrigger(WatchTrigger):
     token: int
 
     def judge(self, observed: Observed) -> Verdict:
-        """Judge how far the lease has come."""
+        """Judge the phase of the lease."""
         observation = observed.lease(self.lock_store, self.allocation_id)
         lease = observation.snapshot.record.lease
         if lease is None or lease.token != self.token:
-            return Verdict("done", f"The lease with token {self.token} is over")
+            return Verdict("done", f"The lease with token {self.token} has ended")
         message = f"'{lease.attempt.name}' has the lease of Elastic IP {self.allocation_id}, {lease.phase.name.lower()}"
-        is_over = lease.phase is Phase.ACTIVE or is_for_others(observation, LIMITS)
-        return Verdict("done" if is_over else "pending", message)
+        is_finished = lease.phase is Phase.ACTIVE or is_for_others(observation, LIMITS)
+        return Verdict("done" if is_finished else "pending", message)
 
 
 def _times_of(cluster: Cluster | None) -> ClusterTimes | None:
     if cluster is None or cluster.created_at is None:
-        return None  # EMR forgets a cluster two months after it has ended
+        return None  # EMR deletes a cluster two months after it has ended
     ready_at = None if cluster.ready_at is None else cluster.ready_at.timestamp()
     return ClusterTimes(cluster.created_at.timestamp(), ready_at)

@@ -1,4 +1,4 @@
-"""Watching a NAT gateway that is being made."""
+"""Waiting for a NAT gateway that is being created."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 @dataclass(kw_only=True, eq=False, repr=False)
 class NatGatewayTrigger(WatchTrigger):
     """
-    Wait until EC2 has made a NAT gateway, or has given it up.
+    Wait until EC2 has created a NAT gateway, or has failed to.
 
-    :param gateway_id: the gateway; EC2's reads may not know a new one yet.
+    :param gateway_id: the gateway; EC2's reads may not show a new one yet.
     """
 
     gateway_id: str
 
     def judge(self, observed: Observed) -> Verdict:
-        """Judge whether the gateway is not pending any more; whether it is of use is for others to judge."""
+        """Judge whether the gateway is still pending; the operator checks its state afterwards."""
         gateway = observed.gateway(self.gateway_id)
         state = gateway.state if gateway else "not visible yet"
         problem = f": {gateway.problem}" if gateway and gateway.problem else ""

@@ -1,9 +1,9 @@
 """
-What is observed of AWS at one moment, for one wait or for many at once.
+The state of AWS at one moment, read for one wait or for many at once.
 
-A wait asks :class:`Observed` for what its judgement needs, and each thing is read at most once. Waits that are judged
-together have said before what they will ask for (:class:`Wants`), so that one call of AWS answers for all of them. A
-worker that blocks judges a single wait, with the same code.
+A wait reads everything from :class:`Observed`, which reads each thing from AWS at most once. Waits that are judged
+together announce first what they will read (:class:`Wants`), so that one call answers for all of them. A worker that
+blocks judges a single wait, with the same code.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# For how long it counts that ListClusters had more pages than there are clusters to ask for: clusters end.
-_LISTING_COUNTS_SECONDS = 300.0
+# For how long the known number of pages of ListClusters is used; clusters end, so it shrinks.
+_PAGES_KNOWN_SECONDS = 300.0
 
 
 class Clients:
     """
-    Clients that are made when they are first used, once each; for any number of threads.
+    Clients that are created once, when they are first used; thread-safe.
 
-    :param make: makes the client of a service in a region.
+    :param make: creates the client of a service in a region.
     """
 
     def __init__(self, make: ClientFor) -> None:
@@ -56,7 +56,7 @@ class Clients:
         self._made: dict[tuple[str, str | None], Any] = {}
 
     def __call__(self, service: str, region_name: str | None = None) -> Any:
-        """Return the client of a service; in the connection's region unless another is named."""
+        """Return the client of a service, in the connection's region by default."""
         with self._lock:
             if (service, region_name) not in self._made:
                 self._made[service, region_name] = self._make(service, region_name)
@@ -73,12 +73,12 @@ class Clients:
 @dataclass(frozen=True, slots=True)
 class Wants:
     """
-    What a number of waits will ask for, all of them together.
+    What all waits that are judged together will read.
 
-    :param clusters: those of which the state alone is asked.
-    :param primaries: clusters of which the primary instance is asked.
-    :param steps: by cluster.
-    :param instance_statuses: instances of which EC2's status checks are asked.
+    :param clusters: clusters whose state is read.
+    :param primaries: clusters whose primary instance is read.
+    :param steps: step IDs by cluster.
+    :param instance_statuses: instances whose EC2 status checks are read.
     """
 
     clusters: set[str] = field(default_factory=set)
@@ -92,11 +92,11 @@ class Wants:
 @dataclass(slots=True)
 class Listing:
     """
-    What is known of ListClusters from one moment to the next.
+    What is known about ListClusters from earlier polls.
 
-    :param pages: how many pages it has, at least.
-    :param known_at: when that was found out, by the monotonic clock.
-    :param is_denied: these credentials may not use it.
+    :param pages: its number of pages, at least.
+    :param known_at: when ``pages`` was set, by the monotonic clock.
+    :param is_denied: the credentials have no permission for it.
     """
 
     pages: int = 1
@@ -104,19 +104,19 @@ class Listing:
     is_denied: bool = False
 
     def is_worth_it(self, asked: int) -> bool:
-        """Whether listing takes fewer calls than to describe so many clusters one by one."""
-        pages = self.pages if clock.monotonic() - self.known_at < _LISTING_COUNTS_SECONDS else 1
+        """Return whether listing takes fewer calls than to describe this number of clusters one by one."""
+        pages = self.pages if clock.monotonic() - self.known_at < _PAGES_KNOWN_SECONDS else 1
         return asked > pages and not self.is_denied
 
 
 class Observed:
     """
-    Facts of one moment; each is read when it is first asked for, and an error of a read is told to all who ask.
+    The state of AWS at one moment. Each part is read at its first use; an error of a read is raised to all its users.
 
     :param client_for: returns clients; see :class:`Clients`.
-    :param wants: what will be asked; whatever is not in it is read singly.
-    :param listing: kept from one moment to the next.
-    :param patient: pause where EMR has too many requests for a cluster; for a task, which others do not wait for.
+    :param wants: what will be read; anything else is read with a call of its own.
+    :param listing: kept from one poll to the next.
+    :param patient: pause while EMR throttles DescribeCluster; for a task, which delays no other wait.
     """
 
     def __init__(
@@ -135,7 +135,7 @@ class Observed:
         self._known: dict[Hashable, Future[Any]] = {}
 
     def client(self, service: str) -> Any:
-        """Return a client, for what is read by one kind of wait only."""
+        """Return a client, for reads of a single kind of wait."""
         return self._client_for(service, None)
 
     def status(self, job_flow_id: str) -> ClusterStatus | None:
@@ -165,13 +165,13 @@ class Observed:
         return found
 
     def primary(self, job_flow_id: str) -> tuple[str, Instance | None] | None:
-        """Return the id of a cluster's primary instance, and the instance if EC2 shows it; ``None`` for no such yet."""
+        """Return the ID of a cluster's primary instance, and the instance if EC2 shows it; ``None`` for none."""
         tagged = self.tagged_primary(job_flow_id)
         if tagged is not None:
             return tagged.instance_id, tagged
         status = self.status(job_flow_id)
         if status is None or status.state == "STARTING":
-            return None  # what has no instances yet; EMR is asked when it must have some
+            return None  # no instances yet
         cluster = self.cluster(job_flow_id)
         if cluster is None:
             return None
@@ -188,7 +188,7 @@ class Observed:
         return found.get(job_flow_id)
 
     def steps(self, job_flow_id: str, step_ids: Collection[str]) -> list[Step]:
-        """Return the named steps of a cluster, those that EMR shows, in the order of their ids given."""
+        """Return those of the steps that EMR shows, in the given order."""
         wanted = [*step_ids, *sorted(self._wants.steps.get(job_flow_id, set()) - set(step_ids))]
         key = ("steps", job_flow_id, frozenset(wanted))
         found = self._once(key, lambda: clusters.read_steps(self.client("emr"), job_flow_id, step_ids=wanted))
@@ -196,7 +196,7 @@ class Observed:
         return [known[step_id] for step_id in step_ids if step_id in known]
 
     def active_steps(self, job_flow_id: str) -> list[Step]:
-        """Return the steps that run or still may, newest first; none when EMR does not know the cluster."""
+        """Return the steps that are pending or running, newest first; none when EMR does not know the cluster."""
         return self._once(
             ("active steps", job_flow_id), lambda: clusters.read_active_steps(self.client("emr"), job_flow_id)
         )
@@ -226,14 +226,14 @@ class Observed:
         return found.get(instance_id)
 
     def _resources(self) -> set[str]:
-        """Return the instances that carry one of the wanted addresses: who asks for one of them asks for most."""
+        """Return the instances with one of the wanted addresses: a wait that reads one reads most of them."""
         known = self._known.get("addresses")
         if known is None or not known.done() or known.exception() is not None:
             return set()
         return {address.instance_id for address in known.result().values() if address.instance_id}
 
     def holder(self, address: Address) -> Holder:
-        """Return who carries an address that is not free."""
+        """Return what an address is associated with; the address must not be free."""
         if address.instance_id:
             return addresses.holder_on_instance(address, self.instance(address.instance_id))
         return self._once(("holder", address), lambda: addresses.read_holder(self.client("ec2"), address))
@@ -243,9 +243,9 @@ class Observed:
         key = ("unbound", address, cluster.job_flow_id)
         return self._once(key, lambda: egress.read_unbound(self.client("emr"), address, holder, cluster))
 
-    def astray(self, way: Egress) -> str | None:
-        """Return where the route to a NAT gateway leads, if not there; see :func:`~.aws.egress.read_astray`."""
-        return self._once(("astray", way), lambda: egress.read_astray(self.client("ec2"), way))
+    def astray(self, route: Egress) -> str | None:
+        """Return where the route leads, if not to its NAT gateway; see :func:`~.aws.egress.read_astray`."""
+        return self._once(("astray", route), lambda: egress.read_astray(self.client("ec2"), route))
 
     def gateway(self, gateway_id: str) -> Gateway | None:
         """Return a NAT gateway; ``None`` when EC2 does not know it."""
@@ -257,21 +257,19 @@ class Observed:
 
     def record(self, lock_store: str, allocation_id: str) -> Snapshot:
         """Return the record of an address in a lock store."""
-        return self._once(("record", lock_store, allocation_id), lambda: self._read_record(lock_store, allocation_id))
+        key = ("record", lock_store, allocation_id)
+        return self._once(key, lambda: open_store(lock_store, self._client_for).read(allocation_id))
 
     def lease(self, lock_store: str, allocation_id: str) -> Observation:
-        """Return what can be seen of the lease of an address."""
+        """Return the observed state of the lease of an address."""
         return self._once(
             ("lease", lock_store, allocation_id), lambda: self._read_observation(lock_store, allocation_id)
         )
 
-    def _read_record(self, lock_store: str, allocation_id: str) -> Snapshot:
-        return open_store(lock_store, self._client_for).read(allocation_id)
-
     def _read_observation(self, lock_store: str, allocation_id: str) -> Observation:
         store = open_store(lock_store, self._client_for)
-        given = {"ec2": self.client("ec2"), "emr": self.client("emr")}
-        observation = observe(LeaseReads(store, allocation_id=allocation_id, clients=given))
+        used = {"ec2": self.client("ec2"), "emr": self.client("emr")}
+        observation = observe(LeaseReads(store, allocation_id=allocation_id, clients=used))
         send_queue_length(allocation_id, observation.snapshot.record)
         return observation
 

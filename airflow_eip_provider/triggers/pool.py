@@ -19,11 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class EipPoolLeaseTrigger(QueueTrigger):
-    """
-    Wait until there is something for an owner to do in the queue of any one address of a pool.
-
-    :param allocation_ids: the addresses.
-    """
+    """Wait until an owner has something to do in the queue of any one address of a pool."""
 
     allocation_ids: list[str]
 
@@ -32,7 +28,7 @@ class EipPoolLeaseTrigger(QueueTrigger):
         self._due = {allocation_id: Due() for allocation_id in self.allocation_ids}
 
     def judge(self, observed: Observed) -> Verdict:
-        """Judge whether there is something to do for this owner at one of the addresses."""
+        """Judge whether this owner has something to do at one of the addresses."""
         owner = self._lease_request.attempt.owner
         observations = {name: observed.lease(self.lock_store, name) for name in self.allocation_ids}
         prewarm = self.places(observed, [observation.snapshot for observation in observations.values()])
@@ -42,48 +38,47 @@ class EipPoolLeaseTrigger(QueueTrigger):
             for entry in observation.snapshot.record.queue
         )
         lease_request = replace(self._lease_request, prewarm=0 if is_started else prewarm)
-        due = {name: self._due[name].seconds(observation, LIMITS) for name, observation in observations.items()}
-        actions = {
-            name: decide(observation, lease_request, due_seconds=due[name], limits=LIMITS)
-            for name, observation in observations.items()
-        }
+        due: dict[str, float] = {}
+        actions: dict[str, str] = {}
+        for name, observation in observations.items():
+            due[name] = self._due[name].seconds(observation, LIMITS)
+            action = decide(observation, lease_request, due_seconds=due[name], limits=LIMITS)
+            if action is not Action.WAIT:
+                actions[name] = action.value
         place = pool_place_of(observations, owner)
-        to_do = {name: action.value for name, action in actions.items() if action is not Action.WAIT}
         message = f"Elastic IPs {', '.join(self.allocation_ids)}: {place}"
-        data = {"actions": to_do, "dead_seconds": due, "prewarm": prewarm, "queue": place.facts()}
-        return Verdict("done" if to_do else "pending", message, data)
+        data = {"actions": actions, "dead_seconds": due, "prewarm": prewarm, "queue": place.facts()}
+        return Verdict("done" if actions else "pending", message, data)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class EipPoolFreeTrigger(WatchTrigger):
     """
-    Wait until any one address of a pool is free, where no lock store keeps a queue.
+    Wait until any one address of a pool is free, without a lock store.
 
-    :param allocation_ids: the addresses.
-    :param job_flow_id: a cluster that waits for one of them: the watch fails when it ends.
+    :param job_flow_id: a cluster that waits for one of them; the wait fails when the cluster ends.
     """
 
     allocation_ids: list[str]
     job_flow_id: str | None = None
 
     def announce(self, wants: Wants) -> None:
-        """Say that the addresses and the cluster will be asked for."""
+        """Add the addresses and the cluster."""
         wants.addresses.update(self.allocation_ids)
         if self.job_flow_id:
             wants.clusters.add(self.job_flow_id)
 
     def judge(self, observed: Observed) -> Verdict:
-        """Judge where the addresses are; one that does not exist any more counts as in use, unless all are gone."""
-        found = [
+        """Judge where the addresses are; a released one counts as in use, unless all are released."""
+        verdicts = [
             judge_association(observed, name, job_flow_id=self.job_flow_id, expect="free", or_left=True)
             for name in self.allocation_ids
         ]
-        message = "; ".join(verdict.message for verdict in found)
-        cluster = [verdict for verdict in found if verdict.data.get("gone") == "cluster"]
-        if cluster:
-            return cluster[0]
-        if any(verdict.status == "done" for verdict in found):
+        message = "; ".join(verdict.message for verdict in verdicts)
+        if ended := [verdict for verdict in verdicts if verdict.data.get("gone") == "cluster"]:
+            return ended[0]
+        if any(verdict.status == "done" for verdict in verdicts):
             return Verdict("done", message)
-        if all(verdict.data.get("gone") == "address" for verdict in found):
+        if all(verdict.data.get("gone") == "address" for verdict in verdicts):
             return Verdict("failed", message, {"gone": "address"})
         return Verdict("pending", message, {"holder": message})

@@ -1,4 +1,4 @@
-"""Undoing what a task did when its deferral is killed: all that the triggerer ever changes."""
+"""Undoing what a task did when its deferral is killed: the only changes that the triggerer makes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import TypeAlias
 
-    # As Airflow keeps it with the trigger: a kind, and what belongs to it. Versions from 0.1.0 on read each other's.
+    # As Airflow stores it with the trigger: a kind and its parameters. Every version since 0.1.0 can read it.
     Stored: TypeAlias = tuple[str, dict[str, Any]]
 
 log = logging.getLogger(__name__)
@@ -25,27 +25,26 @@ _BOUNDED = {"connect_timeout": 5, "read_timeout": 5, "retries": {"total_max_atte
 
 def as_stored(undo: Undo | None, *, allocation_id: str | Sequence[str] | None, lock_store: str | None) -> Stored | None:
     """
-    Return what a trigger keeps for the case that its task is killed; ``None`` when there is nothing to undo.
+    Return what a trigger stores in case its task is killed; ``None`` when there is nothing to undo.
 
-    :param allocation_id: several while any one of them will do.
+    :param allocation_id: several addresses while any one of them can be used.
     """
     if undo is None:
         return None
     if undo.step_ids is not None:
         return "steps", {"job_flow_id": undo.resource_id, "step_ids": list(undo.step_ids)}
-    where = list(allocation_id) if isinstance(allocation_id, (list, tuple)) else allocation_id
-    what: dict[str, Any] = {"allocation_id": where, "terminate": undo.terminate}
-    if lock_store is not None:
-        speaker = asdict(undo.attempt)  # the stored names of the first version, like the kind
-        given = {"lock_store": lock_store, "speaker": speaker, "launched": undo.resource_id, "token": undo.token}
-        return "tenancy", {**what, **given}
+    addresses = list(allocation_id) if isinstance(allocation_id, (list, tuple)) else allocation_id
+    what: dict[str, Any] = {"allocation_id": addresses, "terminate": undo.terminate}
+    if lock_store is not None:  # the kind and its keys are those of the first version
+        what |= {"lock_store": lock_store, "speaker": asdict(undo.attempt)}
+        return "tenancy", {**what, "launched": undo.resource_id, "token": undo.token}
     if not undo.launched or undo.resource_id is None:
-        return None  # while a task that launches nothing is deferred, it has not associated anything
+        return None  # a deferred task that launches nothing has not associated anything yet
     return "cluster", {**what, "job_flow_id": undo.resource_id, "try_number": undo.attempt.try_number}
 
 
 def from_stored(kind: str, what: Mapping[str, Any]) -> Undo:
-    """Return what a trigger kept."""
+    """Return what a trigger stored."""
     unknown = Attempt("", "", what.get("try_number", 0), "")
     if kind == "steps":
         return Undo(unknown, resource_id=what["job_flow_id"], step_ids=tuple(what["step_ids"]))
@@ -63,10 +62,10 @@ def undo_stored(
     kind: str, what: Mapping[str, Any], *, connection: Mapping[str, Any], spare_handed_over: bool = False
 ) -> None:
     """
-    Undo what a trigger kept, from a thread of the triggerer.
+    Undo what a trigger stored, in a thread of the triggerer.
 
     :param connection: the hooks' ``aws_conn_id``, ``region_name``, ``verify`` and ``config``.
-    :param spare_handed_over: leave alone what carries the address already: the tasks that follow use it.
+    :param spare_handed_over: keep a cluster or instance that has the address already: the tasks that follow use it.
     """
     from airflow_eip_provider.hooks.aws import AwsHooks  # noqa: PLC0415 - only a task's run needs it
 
@@ -77,6 +76,6 @@ def undo_stored(
         return
     lease_client = aws.lease_queue(what.get("lock_store"), what["allocation_id"])
     if spare_handed_over and lease_client.was_handed_over(undo):
-        log.info("%s was handed over, and is left alone", undo.resource_id)
+        log.info("%s was handed over already; nothing is undone", undo.resource_id)
         return
     lease_client.undo(undo)

@@ -1,4 +1,4 @@
-"""The result of one judgement of a wait."""
+"""The result of one poll of a wait."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What one judgement found."""
+    """The result of one poll."""
 
     status: Literal["pending", "done", "failed"]
     message: str

@@ -1,14 +1,14 @@
 """
-Waiting for AWS, written once for both modes.
+Waits for AWS: one implementation for deferrable and blocking operators.
 
-A wait is judged every ``waiter_delay`` seconds, and less often while AWS does not answer, until the judgement is
-conclusive or its deadline has passed. Deferred, it runs in the triggerer, where a poller judges it together with
-others; otherwise the operator calls :meth:`WatchTrigger.block` in its worker. Both give the same event:
+A wait polls AWS every ``waiter_delay`` seconds, less often while AWS does not answer, until the verdict is final or the
+deadline has passed. A deferred wait runs in the triggerer, where a poller judges it together with others. Otherwise the
+operator calls :meth:`WatchTrigger.block` in its worker. Both return the same event:
 
 ``{"status": "done" | "failed" | "timeout", "message": str, "data": {…}, "hint": {…}}``
 
-``hint`` is what the operator put in, echoed. The deadline is kept here, because a deferral that Airflow itself times
-out loses everything that it carried.
+``hint`` is what the operator passed in. The trigger keeps its own deadline because a deferral that Airflow times out
+loses its hint.
 """
 
 from __future__ import annotations
@@ -32,24 +32,24 @@ if TYPE_CHECKING:
     from airflow_eip_provider.triggers.connection import Connection
     from airflow_eip_provider.triggers.observed import ClientFor, Observed, Wants
 
-# A judgement that is due at the deadline may still be under way then; what AWS does not answer within this is not
-# waited for. Airflow's own timeout of the deferral comes later.
+# A poll that is due at the deadline may still be running then. This is how long it may take; Airflow's own timeout of
+# the deferral comes later.
 _LAST_ANSWER_SECONDS = 30.0
-# By what part of its delay a wait may be judged earlier, to be judged together with others. With a half or more, all
-# waits with the same delay come to be judged together; the first time, and after AWS gave no answer, that is too early.
+# The part of its delay by which a poll may be made earlier, together with those of other waits. With a half or more,
+# all waits with the same delay end up being polled together. For the first poll, and after an error, it is too early.
 _EARLY, _EARLY_AT_FIRST = 0.5, 0.1
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class WatchTrigger(BaseTrigger):
     """
-    Look at AWS until something is decided; change nothing, but for :meth:`on_kill`.
+    Poll AWS until the verdict is final. Only :meth:`on_kill` changes anything.
 
-    :param waiter_delay: seconds between two looks; the first look comes after one delay, as whoever waits has
-        just looked.
-    :param deadline: seconds since the epoch, after which the watch reports a timeout.
-    :param hint: plain JSON for the operator's next phase, echoed in the event.
-    :param undo: what the task has to undo when it is killed now; see
+    :param waiter_delay: seconds between two polls; the first poll comes after one delay, because the operator has just
+        polled.
+    :param deadline: seconds since the epoch, after which the wait reports a timeout.
+    :param hint: plain JSON for the operator's next phase, returned in the event.
+    :param undo: what has to be undone if the task is killed now; see
         :func:`~airflow_eip_provider.triggers.undo.as_stored`.
     """
 
@@ -69,95 +69,86 @@ class WatchTrigger(BaseTrigger):
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the plain JSON parameters that rebuild this trigger."""
         cls = type(self)
-        names = [parameter.name for parameter in fields(self)]
-        return f"{cls.__module__}.{cls.__qualname__}", {name: getattr(self, name) for name in names}
+        return f"{cls.__module__}.{cls.__qualname__}", {field.name: getattr(self, field.name) for field in fields(self)}
 
     def announce(self, wants: Wants) -> None:
-        """Say what the judgement will ask for, so that one call can answer for many waits; the rest is asked singly."""
+        """Add what :meth:`judge` will read, so that one call can answer for many waits; optional."""
 
     def judge(self, observed: Observed) -> Verdict:
-        """Judge what is observed at one moment; called in a thread of the triggerer, or in the worker."""
+        """Return the verdict on what is observed now; called in a thread of the triggerer, or in the worker."""
         raise NotImplementedError
 
-    async def complete(self, found: Verdict) -> Verdict:
-        """Add to a judgement what is not asked of AWS; called in the event loop of the triggerer after each one."""
-        return found
+    async def complete(self, verdict: Verdict) -> Verdict:
+        """Complete each verdict with what does not come from AWS; called in the event loop of the triggerer."""
+        return verdict
 
     @property
     def connection(self) -> Connection:
-        """What this wait looks through: those with equal ones share clients and calls."""
+        """The connection that this wait polls through; waits with equal ones share clients and calls."""
         from airflow_eip_provider.triggers.connection import AwsConnection  # noqa: PLC0415 - only a wait needs it
 
-        return AwsConnection.of(**self._connection)
+        return AwsConnection.of(**self._hook_parameters)
 
     def block(self, client_for: ClientFor, *, renew: Callable[[], None] = lambda: None) -> dict[str, Any]:
         """
         Wait in a worker, in the calling thread, and return the event's payload.
 
-        :param client_for: makes a client, by service and region; once each, and once more when the credentials have
-            expired.
-        :param renew: drops what ``client_for`` keeps, so that it reads the credentials again.
-        :raises CredentialsExpiredError: when those have expired, too.
+        :param client_for: makes a client by service and region; called once for each, and again after the credentials
+            have expired.
+        :param renew: drops what ``client_for`` caches, so that it reads the credentials again.
+        :raises CredentialsExpiredError: when the new credentials have expired, too.
         """
         from airflow_eip_provider.triggers.observed import Clients, Observed, Wants  # noqa: PLC0415 - only a wait needs it
 
-        last, pause = Verdict("pending", "not looked at yet"), Backoff(self.waiter_delay)
-        clients, renewed = Clients(client_for), False
-        while (left := self.deadline - clock.time()) > 0:
-            clock.sleep(min(pause.seconds(), left))
+        polls, clients = _Polls(self), Clients(client_for)
+        while polls.is_pending:
+            clock.sleep(polls.next_delay())
             try:
                 wants = Wants()
                 self.announce(wants)
-                last = self._report(self.judge(Observed(clients, wants=wants)))
-                pause.answered()
-                renewed = False
+                polls.answered(self.judge(Observed(clients, wants=wants)))
             except Exception as error:
-                last = self._tolerate(error, renewed=renewed)
-                pause.missed()
-                if is_expired(error):
+                polls.failed(error)
+                if polls.has_expired:
                     renew()
-                    clients, renewed = Clients(client_for), True
-            if last.status != "pending":
-                return self._payload(last)
-        return self._timeout(last)
+                    clients = Clients(client_for)
+        return self.payload(polls.last)
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """
-        Wait in the triggerer, with all others that look through the same connection.
+        Wait in the triggerer, with all other waits on the same connection.
 
-        :raises CredentialsExpiredError: when they have expired, and those that were read anew, too.
+        :raises CredentialsExpiredError: when the credentials have expired, and the new ones, too.
         """
         from airflow_eip_provider.triggers.poller import Poller  # noqa: PLC0415 - only a wait needs it
 
-        last, pause = Verdict("pending", "not looked at yet"), Backoff(self.waiter_delay)
+        polls, early, is_new = _Polls(self), _EARLY_AT_FIRST, True
         async with Poller.joined(self.connection) as poller:
-            renewed, early, is_new = False, _EARLY_AT_FIRST, True
-            while (left := self.deadline - clock.time()) > 0:
-                after = min(pause.seconds(poller.chance), left)
+            while polls.is_pending:
+                after = polls.next_delay(poller.chance)
                 try:
-                    async with asyncio.timeout(left + _LAST_ANSWER_SECONDS) as patience:
-                        found = await poller.poll(self, after=after, early=early * after, is_new=is_new)
-                        last = self._report(await self.complete(found))
-                    pause.answered()
-                    renewed, early = False, _EARLY
+                    async with asyncio.timeout(polls.seconds_left + _LAST_ANSWER_SECONDS) as patience:
+                        verdict = await poller.poll(self, after=after, early=early * after, is_new=is_new)
+                        polls.answered(await self.complete(verdict))
+                    early = _EARLY
                 except Exception as error:
                     if patience.expired():
                         break
-                    last = self._tolerate(error, renewed=renewed)
-                    pause.missed()
-                    renewed, early = is_expired(error), _EARLY_AT_FIRST
+                    polls.failed(error)
+                    early = _EARLY_AT_FIRST
                 is_new = False
-                if last.status != "pending":
-                    yield TriggerEvent(self._payload(last))  # type: ignore[no-untyped-call]
-                    return
-        yield TriggerEvent(self._timeout(last))  # type: ignore[no-untyped-call]
+        yield TriggerEvent(self.payload(polls.last))  # type: ignore[no-untyped-call]
+
+    def payload(self, last: Verdict) -> dict[str, Any]:
+        """Return the payload of the event for the last verdict; a pending one has timed out."""
+        event = {**asdict(last), "hint": self.hint}
+        return {**event, "status": "timeout"} if last.status == "pending" else event
 
     async def on_kill(self) -> None:
         """
-        Undo what the task did, if it is over: marked failed or succeeded, or deleted with its run (Airflow >= 3.3).
+        Undo what the task did, if the task was marked failed or succeeded, or deleted with its run (Airflow >= 3.3).
 
-        Airflow calls this after a clear, too, when the next try may be at work already; that one goes on with what
-        is there.
+        Airflow also calls this after a clear. The next try may already run then, and continue with what exists.
         """
         if self.undo is None:
             return
@@ -167,17 +158,17 @@ class WatchTrigger(BaseTrigger):
             return
         kind, what = self.undo
         self.log.info("The task is %s; undoing what it did: %s", state, kind)
-        # A stale copy of this trigger may be killed after the task has gone on and succeeded.
+        # A stale copy of this trigger may be killed after the task has continued and succeeded.
         await sync_to_async(self.undo_now, thread_sensitive=False)(kind, what, spare_handed_over=state == "success")
 
     def undo_now(self, kind: str, what: dict[str, Any], *, spare_handed_over: bool) -> None:
         """Undo what the task did, in a thread of the triggerer; see :func:`~.undo.undo_stored`."""
         from airflow_eip_provider.triggers.undo import undo_stored  # noqa: PLC0415 - only a wait needs it
 
-        undo_stored(kind, what, connection=self._connection, spare_handed_over=spare_handed_over)
+        undo_stored(kind, what, connection=self._hook_parameters, spare_handed_over=spare_handed_over)
 
     @property
-    def _connection(self) -> dict[str, Any]:
+    def _hook_parameters(self) -> dict[str, Any]:
         return {
             "aws_conn_id": self.aws_conn_id,
             "region_name": self.region_name,
@@ -185,28 +176,44 @@ class WatchTrigger(BaseTrigger):
             "config": self.botocore_config,
         }
 
-    def _report(self, verdict: Verdict) -> Verdict:
-        self.log.info("%s", verdict.message)
-        return verdict
 
-    def _tolerate(self, error: Exception, *, renewed: bool = False) -> Verdict:
-        """
-        Take an error for a look without an answer, if the next look may have one.
+class _Polls:
+    """
+    The polls of one wait: when the next one is due, and what the last one returned.
 
-        :param renewed: the credentials were read anew since the last answer.
-        """
-        if is_expired(error):
-            if renewed:
-                raise CredentialsExpiredError(self.aws_conn_id, problem=str(error)) from error
-            self.log.warning("The credentials have expired, reading them again: %s", error)
-        elif not is_transient(error):
+    :ivar has_expired: the last poll failed because the credentials have expired.
+    """
+
+    def __init__(self, wait: WatchTrigger) -> None:
+        self.has_expired = False
+        self._wait = wait
+        self._backoff = Backoff(wait.waiter_delay)
+        self.last = Verdict("pending", "not polled yet")
+
+    @property
+    def seconds_left(self) -> float:
+        return max(self._wait.deadline - clock.time(), 0.0)
+
+    @property
+    def is_pending(self) -> bool:
+        return self.last.status == "pending" and self.seconds_left > 0
+
+    def next_delay(self, chance: float | None = None) -> float:
+        return min(self._backoff.seconds(chance), self.seconds_left)
+
+    def answered(self, verdict: Verdict) -> None:
+        self._wait.log.info("%s", verdict.message)
+        self._backoff.answered()
+        self.last, self.has_expired = verdict, False
+
+    def failed(self, error: Exception) -> None:
+        """Record a poll without an answer; raise the error if another poll cannot succeed."""
+        expired = is_expired(error)
+        if expired and self.has_expired:
+            raise CredentialsExpiredError(self._wait.aws_conn_id, problem=str(error)) from error
+        if not expired and not is_transient(error):
             raise error
-        else:
-            self.log.warning("AWS gave no answer this time, looking again later: %s", error)
-        return Verdict("pending", f"no answer from AWS: {error}")
-
-    def _payload(self, verdict: Verdict) -> dict[str, Any]:
-        return {**asdict(verdict), "hint": self.hint}
-
-    def _timeout(self, last: Verdict) -> dict[str, Any]:
-        return {"status": "timeout", "message": last.message, "data": last.data, "hint": self.hint}
+        reason = "The credentials have expired, reading them again" if expired else "AWS did not answer, polling again"
+        self._wait.log.warning("%s: %s", reason, error)
+        self._backoff.missed()
+        self.last, self.has_expired = Verdict("pending", f"no answer from AWS: {error}"), expired

@@ -10,7 +10,7 @@ from airflow_eip_provider.cli.in_process import OnHooks, TaskInstance, run_opera
 from airflow_eip_provider.cli.scenario import new_run_id
 from airflow_eip_provider.exceptions import TransientError, WaitTimeoutError
 from airflow_eip_provider.operators.failover import EmrFailoverOperator
-from airflow_eip_provider.triggers.health import Known, PrimaryWatch, look_once
+from airflow_eip_provider.triggers.health import Known, PrimaryWatch
 from airflow_eip_provider.triggers.observed import Observed
 
 if TYPE_CHECKING:
@@ -40,13 +40,13 @@ def detect_failure(plan: Plan, hooks: AwsHooks) -> dict[str, Any]:
         host="private_ip",
         known=Known(since=start, start_by=start),
     )
-    verdict = look_once(watch, Observed(hooks.client_for), first=True)
+    verdict = watch.poll(Observed(hooks.client_for))
     while verdict.status == "pending":
         if clock.time() >= start + plan.limit_seconds:
             what = f"cluster '{plan.job_flow_id}' to be unhealthy"
             raise WaitTimeoutError(what, last_seen=verdict.message, bound="--limit")
         clock.sleep(plan.poll_seconds)
-        verdict = look_once(watch, Observed(hooks.client_for), first=False)
+        verdict = watch.poll(Observed(hooks.client_for))
     if verdict.status != "done":
         doing = f"watching cluster '{plan.job_flow_id}'"
         raise TransientError(doing, problem=verdict.message, remedy="correct that; nothing was moved")

@@ -19,6 +19,7 @@ from airflow_eip_provider.exceptions import (
     TransientError,
     WaitTimeoutError,
 )
+from airflow_eip_provider.health.checks import as_mappings
 from airflow_eip_provider.hooks.eip import ElasticIpHook
 from airflow_eip_provider.notifications import checked_notifier
 from airflow_eip_provider.operators import preflight
@@ -28,7 +29,7 @@ from airflow_eip_provider.operators.failover.state import FailoverState, moment,
 from airflow_eip_provider.operators.lease_settings import UNSET, attempt_of
 from airflow_eip_provider.operators.leasing import observed_due_seconds
 from airflow_eip_provider.operators.phases import CLUSTER_LINKS, Result
-from airflow_eip_provider.operators.primary_health import PrimaryHealthOperator, as_mappings, no_verdict
+from airflow_eip_provider.operators.primary_health import PrimaryHealthOperator, health_error
 from airflow_eip_provider.operators.rendering import StructuredFields
 from airflow_eip_provider.operators.targets import check_job_flow_id
 from airflow_eip_provider.rendered import is_nothing
@@ -244,7 +245,7 @@ class EmrFailoverOperator(
         if not isinstance(looked, Verdict):
             return looked
         if looked.status != "done":
-            raise no_verdict(looked)
+            raise health_error(looked)
         if looked.data["status"] == "healthy":
             self.log.info("Cluster %s is healthy: nothing is done", self.job_flow_id)
             return self._not_moved(context, self.job_flow_id, why="healthy")
@@ -475,7 +476,7 @@ class EmrFailoverOperator(
             if not isinstance(looked, Verdict):
                 return looked
             if looked.status != "done":
-                raise no_verdict(looked)
+                raise health_error(looked)
             state.serves = True
         if not self.is_met(state.members, "healthy"):
             state.waiting_for = "targets"

@@ -163,7 +163,7 @@ def _vanish_when_woken(monkeypatch, queue, task, kind, *, after, nth):
     queue._aws.clock.advance(15)
     verdict = trigger.judge(Observed(lambda service, _: queue._client_for(service)))
     assert verdict.data["action"] == "prewarm"
-    payload = trigger._payload(verdict)
+    payload = trigger.payload(verdict)
     resume = task.resume
     task.go_on = lambda: resume(payload)
     vanish(monkeypatch, task, kind, after=after, nth=nth)

@@ -163,7 +163,7 @@ def test_a_wait_that_is_killed_in_the_triggerer_leaves_nothing(clocked, network,
     task.start()
     trigger = task.trigger()
     kind, what = trigger.undo
-    undo_stored(kind, what, connection=trigger._connection)
+    undo_stored(kind, what, connection=trigger._hook_parameters)
     clocked.clock.advance(120)
     network.assert_as_before()
 

@@ -137,7 +137,7 @@ def test_a_retry_does_not_tell_again_where_it_can_know(clocked, leased, create_o
         waits.start()
         clocked.clock.advance(61)
         if (trigger := waits.trigger()).deadline <= clocked.clock.now().timestamp():
-            waits.resume(trigger._timeout(Verdict("pending", "")))
+            waits.resume(trigger.payload(Verdict("pending", "")))
         assert not waits.ended, waits.error
     assert len(told) == calls
 
@@ -158,7 +158,7 @@ def test_a_task_that_is_cleared_tells_anew(clocked, leased, create_operator, tol
         waits.start()
         clocked.clock.advance(61)
         if (trigger := waits.trigger()).deadline <= clocked.clock.now().timestamp():
-            waits.resume(trigger._timeout(Verdict("pending", "")))
+            waits.resume(trigger.payload(Verdict("pending", "")))
     assert len(told) == 2
 
 

@@ -16,7 +16,7 @@ ROUNDS = 50
 def look(task: Task, clients: dict[str, Any]) -> dict[str, Any] | None:
     trigger = task.trigger()
     verdict = trigger.judge(Observed(lambda service, _: clients[service]))
-    return None if verdict.status == "pending" else {**trigger._payload(verdict)}
+    return None if verdict.status == "pending" else {**trigger.payload(verdict)}
 
 
 @pytest.mark.parametrize("number", range(ROUNDS))

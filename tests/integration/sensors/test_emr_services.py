@@ -57,7 +57,7 @@ def test_a_node_whose_services_work_is_healthy_at_the_private_address_that_ec2_t
 @pytest.mark.parametrize(
     ("service", "trouble", "said"),
     [
-        ("livy", "hangs", "no whole answer within 0.3 s"),
+        ("livy", "hangs", "no complete answer within 0.3 s"),
         ("livy", "errors", "HTTP status 500"),
         ("livy", "refuses", "connect"),
         ("yarn", "hangs", "within 0.3 s"),

@@ -288,14 +288,14 @@ def test_a_cancelled_wait_disturbs_no_other_and_the_poller_ends_with_the_last(cl
 
 def test_waits_that_begin_at_different_times_come_to_be_judged_together(clocked, clusters, shared, monkeypatch):
     """Seven seconds apart, with fifteen between two looks; nobody looks early at first."""
-    first_looks: dict[str, float] = {}
-    report = watch.WatchTrigger._report
+    first_polls: dict[str, float] = {}
+    answered = watch._Polls.answered
 
     def note(self: Any, verdict: Verdict) -> Verdict:
-        first_looks.setdefault(self.job_flow_id, clocked.clock.now().timestamp())
-        return report(self, verdict)
+        first_polls.setdefault(self._wait.job_flow_id, clocked.clock.now().timestamp())
+        return answered(self, verdict)
 
-    monkeypatch.setattr(watch.WatchTrigger, "_report", note)
+    monkeypatch.setattr(watch._Polls, "answered", note)
     began = clocked.clock.now().timestamp()
     shared["deadline"] += 300
 
@@ -311,4 +311,4 @@ def test_waits_that_begin_at_different_times_come_to_be_judged_together(clocked,
     asyncio.run(asyncio.wait_for(story(), GENEROUS_SECONDS))
     ticks = {event["time"] for event in clocked.events.calls()}
     assert len(ticks) <= 330 / 15 + 4
-    assert min(first_looks.values()) >= began + 0.9 * 15
+    assert min(first_polls.values()) >= began + 0.9 * 15

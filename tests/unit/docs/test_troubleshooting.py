@@ -186,7 +186,7 @@ def messages() -> dict[str, list[str]]:
         exceptions.ClusterEndedError(CLUSTER, state="TERMINATED", reason=_reason(idle)),
         exceptions.WaitTimeoutError(
             said("cluster '{}' to be {}", CLUSTER, said("primary_running")),
-            last_seen=said("Cluster {} is {}, its primary instance is not there yet", CLUSTER, "STARTING"),
+            last_seen=said("Cluster {} is {} and has no primary instance yet", CLUSTER, "STARTING"),
             bound=said(bound),
         ),
         exceptions.StartTimeoutError(CLUSTER, state="STARTING", reason=_reason({}), seconds=2700),

@@ -46,7 +46,7 @@ def test_another_status_is_a_problem_unless_it_is_expected():
 
 def test_what_is_no_json_is_a_problem_only_where_values_are_expected():
     assert LIVY.problem_with(200, b"<html>") is None
-    assert "no JSON: '<html>" in str(YARN.problem_with(200, b"<html>"))
+    assert "not JSON: '<html>" in str(YARN.problem_with(200, b"<html>"))
 
 
 def test_a_list_is_entered_by_position_too():
@@ -70,26 +70,26 @@ def test_checks_are_given_as_such_or_as_mappings_and_a_default_needs_only_what_d
 @pytest.mark.parametrize(
     ("wrong", "why"),
     [
-        ("livy", "no list of checks"),
-        ([3], "this is no check"),
+        ("livy", "not a list of checks"),
+        ([3], "this is not a check"),
         ([{"name": "x"}], "has no port"),
         ([{"name": "x", "port": 1, "ports": 2}], "no parameter ports"),
-        ([{"name": "emr_state", "port": 1}], "no name"),
-        ([{"name": "a b", "port": 1}], "no name"),
+        ([{"name": "emr_state", "port": 1}], "not a name"),
+        ([{"name": "a b", "port": 1}], "not a name"),
         ([LIVY, {"name": "livy"}], "more than one check has this name"),
-        ([{"name": "livy", "port": 0}], "no port"),
-        ([{"name": "livy", "port": 70000}], "no port"),
-        ([{"name": "livy", "port": "{{ port }}"}], "no port"),
+        ([{"name": "livy", "port": 0}], "not a port"),
+        ([{"name": "livy", "port": 70000}], "not a port"),
+        ([{"name": "livy", "port": "{{ port }}"}], "not a port"),
         ([{"name": "livy", "scheme": "ftp"}], "neither 'http' nor 'https'"),
         ([{"name": "livy", "path": "batches"}], "does not begin with '/'"),
         ([{"name": "livy", "path": "/a b"}], "white space"),
-        ([{"name": "livy", "statuses": 200}], "no HTTP statuses"),
-        ([{"name": "livy", "statuses": [2000]}], "no HTTP statuses"),
+        ([{"name": "livy", "statuses": 200}], "not HTTP statuses"),
+        ([{"name": "livy", "statuses": [2000]}], "not HTTP statuses"),
         ([{"name": "livy", "timeout_seconds": 0}], "timeout_seconds"),
         ([{"name": "livy", "timeout_seconds": "nan"}], "timeout_seconds"),
-        ([{"name": "livy", "expect": "STARTED"}], "no mapping"),
+        ([{"name": "livy", "expect": "STARTED"}], "not a mapping"),
         ([{"name": "livy", "verify": 3}], "neither a bool nor a path"),
-        ([{"name": "livy", "auth_conn_id": 3}], "no connection's name"),
+        ([{"name": "livy", "auth_conn_id": 3}], "not the name of a connection"),
     ],
 )
 def test_a_wrong_check_is_refused_with_what_is_wrong(wrong, why):

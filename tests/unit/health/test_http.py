@@ -79,7 +79,7 @@ def test_checks_run_at_the_same_time_and_each_within_its_own(services):
     found = checked(*(replace(hanging, name=f"hangs{k}") for k in range(5)), replace(YARN, port=services.port))
     assert time.monotonic() - start < 4  # five times twice 0.4 s one after the other are as much
     assert [result.ok for result in found] == [False] * 5 + [True]
-    assert "no whole answer within 0.4 s" in found[0].problem or "no answer within 0.4 s" in found[0].problem
+    assert "no complete answer within 0.4 s" in found[0].problem or "no answer within 0.4 s" in found[0].problem
 
 
 def test_a_server_that_never_finishes_its_answer_is_not_waited_for():

@@ -41,7 +41,7 @@ class Aws:
     """What AWS says, and what it was asked; it stands where ``Observed`` does."""
 
     state: str = "WAITING"
-    primary: Instance | None = field(default_factory=instance)
+    node: Instance | None = field(default_factory=instance)
     instance_check: str = "ok"
     system_check: str = "ok"
     known: bool = True
@@ -71,13 +71,15 @@ class Aws:
 
     def tagged_primary(self, _job_flow_id: str) -> Instance | None:
         self._note("primary")
-        return self.primary if self.primary is not None and self.primary.state != "terminated" else None
+        return self.node if self.node is not None and self.node.state != "terminated" else None
+
+    def primary(self, _job_flow_id: str) -> tuple[str, Instance] | None:
+        self._note("asked of EMR")
+        return None
 
     def instance_status(self, instance_id: str) -> InstanceStatus | None:
         self._note("instance")
-        state = (
-            self.primary.state if self.primary is not None and self.primary.instance_id == instance_id else "terminated"
-        )
+        state = self.node.state if self.node is not None and self.node.instance_id == instance_id else "terminated"
         return InstanceStatus(instance_id, state, self.instance_check, self.system_check)
 
 
@@ -153,10 +155,10 @@ def test_nor_is_it_when_something_is_wrong(trouble):
     elif trouble == "impaired":
         aws.system_check = "impaired"
     elif trouble == "no primary":
-        aws.primary = None
+        aws.node = None
     else:
         aws.state = "TERMINATING" if trouble == "ends" else "WAITING"
-        aws.primary = instance(state="terminated")
+        aws.node = instance(state="terminated")
     for _ in range(200):
         rounds.round("livy")
     assert busiest_minute(aws.at) <= 3
@@ -198,22 +200,20 @@ def test_an_outage_of_one_service_is_a_verdict_within_a_minute():
 
 
 @pytest.mark.parametrize("state", [None, "terminated"])
-def test_a_primary_node_that_was_lost_before_the_watch_began_is_unhealthy(state, monkeypatch):
-    """EMR goes on to call the cluster WAITING, so nothing else would ever be said of it."""
-    monkeypatch.setattr(PrimaryWatch, "_ask_emr", lambda *_: (None, None))
-    aws = Aws(primary=None if state is None else instance(state=state))
+def test_a_primary_node_that_was_lost_before_the_watch_began_is_unhealthy(state):
+    """EMR still shows the cluster as WAITING, so no other check would fail."""
+    aws = Aws(node=None if state is None else instance(state=state))
     found, seconds = Rounds(aws).until("done")
     assert found.data["check"] == "ec2_state"
     assert found.data["problem"] == "EC2 shows no instance that runs as its primary node"
     assert 60 <= seconds <= 200, "no single answer that does not show it, which may be a minute old"
 
 
-def test_a_primary_node_that_ec2_does_not_show_at_first_is_no_failure(monkeypatch):
-    monkeypatch.setattr(PrimaryWatch, "_ask_emr", lambda *_: (None, None))
-    aws = Aws(primary=None)
+def test_a_primary_node_that_ec2_does_not_show_at_first_is_not_a_failure():
+    aws = Aws(node=None)
     rounds = Rounds(aws)
     rounds.round()
-    aws.primary = instance()
+    aws.node = instance()
     assert {rounds.round().status for _ in range(20)} == {"pending"}
 
 
@@ -240,7 +240,7 @@ def test_an_instance_that_is_gone_is_a_verdict_after_two_looks():
     aws = Aws()
     rounds = Rounds(aws)
     rounds.round()
-    aws.primary = instance(state="shutting-down")
+    aws.node = instance(state="shutting-down")
     found, _ = rounds.until("done")
     assert (found.data["check"], found.data["problem"]) == ("ec2_state", "instance 'i-1' is shutting-down")
 
@@ -249,7 +249,7 @@ def test_an_instance_that_was_replaced_is_followed():
     aws = Aws()
     rounds = Rounds(aws)
     rounds.round()
-    aws.primary = instance("i-2", private_ip="10.0.0.6")
+    aws.node = instance("i-2", private_ip="10.0.0.6")
     assert {rounds.round().status for _ in range(20)} == {"pending"}
     assert rounds.watch.known.primary["private_ip"] == "10.0.0.6"
 
@@ -282,11 +282,11 @@ def test_a_starting_cluster_is_neither_until_its_deadline():
 
 
 def test_what_fails_right_after_the_start_does_not_count():
-    aws = Aws(state="STARTING", age=timedelta(0), primary=None)
+    aws = Aws(state="STARTING", age=timedelta(0), node=None)
     rounds = Rounds(aws)
     for _ in range(20):
         assert rounds.round().data["status"] in {"starting", "undecided"}
-    aws.state, aws.primary = "WAITING", instance()
+    aws.state, aws.node = "WAITING", instance()
     verdict, seconds = rounds.until("done", "livy")
     assert seconds >= 120
     assert verdict.data["check"] == "livy"
@@ -302,7 +302,7 @@ def test_until_healthy_is_done_at_the_first_look_at_a_healthy_node():
 
 
 def test_until_healthy_waits_for_a_start_and_fails_when_the_cluster_has_ended():
-    aws = Aws(state="STARTING", age=timedelta(0), primary=None)
+    aws = Aws(state="STARTING", age=timedelta(0), node=None)
     rounds = Rounds(aws, until="healthy")
     assert rounds.round().status == "pending"
     aws.state = "TERMINATED_WITH_ERRORS"
@@ -328,20 +328,19 @@ class Untagged(Aws):
     def tagged_primary(self, _job_flow_id: str) -> None:
         self._note("primary")
 
-    def primary_of(self, _job_flow_id: str) -> tuple[str, Instance]:
+    def primary(self, _job_flow_id: str) -> tuple[str, Instance]:
         self._note("asked of EMR")
         return "i-1", instance()
 
 
-def test_a_primary_whose_tags_cannot_be_seen_is_asked_of_emr_once(monkeypatch):
+def test_a_primary_without_visible_tags_is_read_from_emr_once():
     aws = Untagged()
-    monkeypatch.setattr(PrimaryWatch, "_ask_emr", lambda _, observed: observed.primary_of(CLUSTER))
     rounds = Rounds(aws)
     for _ in range(100):
         assert rounds.round().status == "pending"
     assert Counter(aws.asked)["asked of EMR"] == 1
     assert rounds.watch.instance_id == "i-1"
-    aws.primary = instance(state="shutting-down")
+    aws.node = instance(state="shutting-down")
     assert rounds.until("done")[0].data["check"] == "ec2_state"
 
 
@@ -380,11 +379,11 @@ def test_credentials_are_read_again_after_a_refusal_and_kept_out_of_what_is_stor
     rounds.watch.judge([Result("livy", START, ok=False, problem="HTTP status 401", kind="refused")], now=START)
     rounds.round()
     assert rounds.watch._logins == {"livy_login": ("reader", "new-word")}
-    assert "word" not in repr(health.as_known(rounds.watch))
+    assert "word" not in repr(rounds.watch.known)
 
 
 def test_nothing_is_asked_of_a_node_that_is_not_there_yet():
-    rounds = Rounds(Aws(state="STARTING", age=timedelta(0), primary=None))
+    rounds = Rounds(Aws(state="STARTING", age=timedelta(0), node=None))
     rounds.round()
     assert asyncio.run(rounds.watch.ask()) == []
 
