@@ -65,10 +65,4 @@ class StoredHooks(AwsHooks):
     emr_class = _StoredEmrClusterHook
     store_class = _StoredLockStoreHook
     logs_class = _StoredStepLogHook
-
-    @property
-    def load_balancers(self) -> ElasticLoadBalancingHook:
-        """The hook for load balancers."""
-        if "targets" not in self._made:
-            self._made["targets"] = _StoredElasticLoadBalancingHook(**self.shared)
-        return self._made["targets"]  # type: ignore[no-any-return]
+    balancer_class = _StoredElasticLoadBalancingHook

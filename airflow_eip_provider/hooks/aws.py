@@ -1,8 +1,8 @@
-"""All that one Airflow connection gives access to: hooks, boto3 clients, and the leases of addresses."""
+"""Everything that one Airflow connection gives access to: hooks, boto3 clients, and the leases of addresses."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 from botocore.config import Config
 
@@ -24,17 +24,19 @@ if TYPE_CHECKING:
     from airflow_eip_provider.kill_flag import KillFlag
     from airflow_eip_provider.lease_client.interface import LeaseClient, LeaseQueue
 
-# For a survey, which describes every cluster of a region.
+T = TypeVar("T")
+
+# For surveys, which describe every cluster of a region.
 PATIENT = Config(retries={"mode": "standard", "total_max_attempts": 10})
 
 
 class AwsHooks:
     """
-    The hooks of one connection, made when they are first used.
+    The hooks of one connection, created at their first use.
 
-    :param aws_conn_id: ``None`` for boto3's own credentials.
-    :param region_name: ``None`` for the connection's, or boto3's own.
-    :param config: of the boto3 clients.
+    :param aws_conn_id: ``None`` for boto3's default credentials.
+    :param region_name: ``None`` for the region of the connection, or boto3's default.
+    :param config: the configuration of the boto3 clients.
     :param emr_conn_id: the connection with defaults for RunJobFlow.
     """
 
@@ -42,6 +44,7 @@ class AwsHooks:
     emr_class: ClassVar[type[EmrClusterHook]] = EmrClusterHook
     store_class: ClassVar[type[LockStoreHook]] = LockStoreHook
     logs_class: ClassVar[type[StepLogHook]] = StepLogHook
+    balancer_class: ClassVar[type[ElasticLoadBalancingHook]] = ElasticLoadBalancingHook
 
     def __init__(
         self,
@@ -59,7 +62,7 @@ class AwsHooks:
             "config": config,
         }
         self._emr_conn_id = emr_conn_id
-        self._made: dict[Any, Any] = {}
+        self._created: dict[Any, Any] = {}
 
     @classmethod
     def of(cls, task: Any) -> Self:
@@ -75,39 +78,37 @@ class AwsHooks:
     @property
     def eip(self) -> ElasticIpHook:
         """The hook for addresses."""
-        if "ec2" not in self._made:
-            self._made["ec2"] = self.eip_class(**self.shared)
-        return self._made["ec2"]  # type: ignore[no-any-return]
+        return self._hook(self.eip_class)
 
     @property
     def emr(self) -> EmrClusterHook:
         """The hook for clusters."""
-        if "emr" not in self._made:
-            self._made["emr"] = self.emr_class(**self.shared, emr_conn_id=self._emr_conn_id)
-        return self._made["emr"]  # type: ignore[no-any-return]
+        return self._hook(self.emr_class, emr_conn_id=self._emr_conn_id)
 
     @property
     def load_balancers(self) -> ElasticLoadBalancingHook:
         """The hook for the targets of load balancers."""
-        if "targets" not in self._made:
-            self._made["targets"] = ElasticLoadBalancingHook(**self.shared)
-        return self._made["targets"]  # type: ignore[no-any-return]
+        return self._hook(self.balancer_class)
 
     @property
     def step_logs(self) -> StepLogHook:
         """The hook for the logs of steps."""
-        if "logs" not in self._made:
-            self._made["logs"] = self.logs_class(**self.shared)
-        return self._made["logs"]  # type: ignore[no-any-return]
+        return self._hook(self.logs_class)
+
+    def _hook(self, hook_class: type[T], **parameters: Any) -> T:
+        if hook_class not in self._created:
+            self._created[hook_class] = hook_class(**self.shared, **parameters)
+        return self._created[hook_class]  # type: ignore[no-any-return]
 
     def client_for(self, service: str, region_name: str | None) -> Any:
-        """Return the boto3 client of a service; ``None`` is the connection's own region."""
+        """Return the boto3 client of a service; the default is the region of the connection."""
         if service in {"ec2", "emr"} and region_name is None:
             return (self.eip if service == "ec2" else self.emr).conn
-        if (service, region_name) not in self._made:
-            here = {"region_name": region_name} if region_name else {}
-            self._made[service, region_name] = self.store_class(client_type=service, **{**self.shared, **here}).conn
-        return self._made[service, region_name]
+        if (service, region_name) not in self._created:
+            region = {"region_name": region_name} if region_name else {}
+            hook = self.store_class(client_type=service, **{**self.shared, **region})
+            self._created[service, region_name] = hook.conn
+        return self._created[service, region_name]
 
     def lease_client(
         self,
@@ -122,12 +123,12 @@ class AwsHooks:
         """
         Return the lease of an address.
 
-        :param allocation_id: ``None`` where only a load balancer leads to the clusters.
-        :param lock_store: the URI of the store that keeps it; ``None`` for EC2's refusal to re-associate alone.
-        :param kill: the task's.
-        :param remembered: a cluster that an earlier attempt of the task noted, whatever ListClusters says.
-        :param who: the owner, in words for errors.
-        :param dag_id: of the task, for metrics.
+        :param allocation_id: ``None`` without an Elastic IP.
+        :param lock_store: the URI of the lock store; ``None`` to rely only on EC2's refusal to re-associate.
+        :param kill: the kill flag of the task.
+        :param remembered: a cluster that an earlier attempt of the task has recorded; ListClusters may not show it.
+        :param who: the owner, for error messages.
+        :param dag_id: the DAG of the task, for metrics.
         """
         shared: dict[str, Any] = {"client_for": self.client_for, "kill": kill, "remembered": remembered}
         client: LeaseClient
@@ -145,10 +146,10 @@ class AwsHooks:
         self, lock_store: str | None, allocation_id: str | Sequence[str] | None, **given: Any
     ) -> LeaseQueue:
         """
-        Return how a task comes to the lease of an address.
+        Return the queue for the lease of one address, or of any one of several.
 
-        :param allocation_id: one, or several of which any will do.
-        :param given: as of :meth:`lease_client`.
+        :param allocation_id: one address, or several.
+        :param given: parameters of :meth:`lease_client`.
         """
         if allocation_id is None or isinstance(allocation_id, str):
             return self.lease_client(lock_store, allocation_id, **given)
@@ -157,4 +158,4 @@ class AwsHooks:
 
     def renew(self) -> None:
         """Drop every hook and client, so that the next call reads the credentials again."""
-        self._made.clear()
+        self._created.clear()

@@ -1,4 +1,4 @@
-"""The hook for Elastic IP addresses: bind, take off, and what is read of them."""
+"""The hook for Elastic IP addresses."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ _NO_INTERFACE = "eni-00000000000000000"
 
 class StrictConnectionMixin:
     """
-    Make a missing connection an error.
+    Raises an error for a missing connection.
 
-    The stock AWS hook logs a warning and goes on with boto3's default credentials, which may be another account's.
+    The stock AWS hook logs a warning and uses boto3's default credentials, which may be those of another account.
     """
 
     @classmethod
@@ -38,7 +38,7 @@ class StrictConnectionMixin:
         """
         Read an Airflow connection.
 
-        :raises MissingConnectionError: when it does not exist.
+        :raises MissingConnectionError: when the connection does not exist.
         """
         try:
             return super().get_connection(conn_id)  # type: ignore[misc]
@@ -48,7 +48,7 @@ class StrictConnectionMixin:
 
 class ElasticIpHook(StrictConnectionMixin, AwsBaseHook):
     """
-    EC2 address calls, typed.
+    Reads, associates and disassociates Elastic IP addresses.
 
     Takes the parameters of the Amazon provider's hooks (``aws_conn_id``, ``region_name``, ``verify``, ``config``).
     """
@@ -57,7 +57,7 @@ class ElasticIpHook(StrictConnectionMixin, AwsBaseHook):
         super().__init__(*args, **{**kwargs, "client_type": "ec2"})
 
     def get_address(self, allocation_id: str) -> Address | None:
-        """Return where the address is now; ``None`` when there is no such address here (ec2:DescribeAddresses)."""
+        """Return the address; ``None`` if it does not exist in this account and region (ec2:DescribeAddresses)."""
         from airflow_eip_provider.aws.addresses import read_address
 
         return read_address(self.conn, allocation_id)
@@ -69,13 +69,13 @@ class ElasticIpHook(StrictConnectionMixin, AwsBaseHook):
         return read_instance(self.conn, instance_id)
 
     def get_holder(self, address: Address) -> Holder:
-        """Say who carries the address (ec2:DescribeInstances, ec2:DescribeNetworkInterfaces)."""
+        """Return what the address is associated with (ec2:DescribeInstances, ec2:DescribeNetworkInterfaces)."""
         from airflow_eip_provider.aws.addresses import read_holder
 
         return read_holder(self.conn, address)
 
     def describe_place(self, allocation_id: str) -> str:
-        """Say in words where the address is now."""
+        """Return where the address is, as a text that follows "Elastic IP … is"."""
         address = self.get_address(allocation_id)
         if address is None:
             return "released"
@@ -83,35 +83,36 @@ class ElasticIpHook(StrictConnectionMixin, AwsBaseHook):
 
     def associate(self, *, allocation_id: str, network_interface_id: str) -> str:
         """
-        Bind a free address to an interface and return the AssociationId (ec2:AssociateAddress).
+        Associate a free address with an interface, and return the AssociationId (ec2:AssociateAddress).
 
-        ``AllowReassociation=False`` is always sent: AWS takes an address from its holder silently without it
+        It always sends ``AllowReassociation=False``. Without it EC2 takes the address from its holder without an error
         (botocore's EC2 service model, AssociateAddressRequest).
 
-        :raises AddressBusyError: when something else carries the address.
-        :raises AddressNotFoundError: when it was released meanwhile.
-        :raises NotKnownYetError: when EC2 does not know the interface, which is so for a new one's first seconds.
+        :raises AddressBusyError: when the address is associated with something else.
+        :raises AddressNotFoundError: when the address does not exist.
+        :raises NotKnownYetError: when EC2 does not know the interface, as in the first seconds of a new one.
         """
         try:
             response = self.conn.associate_address(
                 AllocationId=allocation_id, NetworkInterfaceId=network_interface_id, AllowReassociation=False
             )
         except ClientError as error:
-            if error_code(error) == "Resource.AlreadyAssociated":
-                place = self.describe_place(allocation_id)
-                raise AddressBusyError(allocation_id, holder=place.removeprefix("on ")) from error
-            if error_code(error) == "InvalidAllocationID.NotFound":
+            code = error_code(error)
+            if code == "Resource.AlreadyAssociated":
+                holder = self.describe_place(allocation_id).removeprefix("on ")
+                raise AddressBusyError(allocation_id, holder=holder) from error
+            if code == "InvalidAllocationID.NotFound":
                 raise AddressNotFoundError(allocation_id, region=self.conn_region_name) from error
-            if error_code(error) in _NOT_KNOWN:
+            if code in _NOT_KNOWN:
                 raise NotKnownYetError(network_interface_id) from error
             raise
         return str(response["AssociationId"])
 
     def disassociate(self, association_id: str) -> bool:
         """
-        Undo one association (ec2:DisassociateAddress).
+        Remove one association (ec2:DisassociateAddress).
 
-        :return: ``False`` when it no longer exists.
+        :return: ``False`` when it does not exist.
         """
         from airflow_eip_provider.aws.endings import disassociate
 
@@ -119,11 +120,11 @@ class ElasticIpHook(StrictConnectionMixin, AwsBaseHook):
 
     def check_permission(self, allocation_id: str) -> None:
         """
-        Ask IAM, with DryRun, whether this role may associate the address; nothing is changed.
+        Check with DryRun that this role may associate the address.
 
-        Any answer but UnauthorizedOperation means that IAM let the request through.
+        IAM has allowed the request unless the answer is UnauthorizedOperation.
 
-        :raises NotPermittedError: when it may not.
+        :raises NotPermittedError: when the role may not.
         """
         try:
             self.conn.associate_address(

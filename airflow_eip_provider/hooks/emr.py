@@ -1,4 +1,4 @@
-"""What the stock EMR hook lacks: calls that are sent at most once, and a termination that always works."""
+"""Additions to the stock EMR hook: requests that are sent at most once, and a termination that always works."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class EmrClusterHook(StrictConnectionMixin, EmrHook):
-    """The stock EMR hook, with clusters and steps typed and every change idempotent where EMR allows it."""
+    """The stock EMR hook with typed clusters and steps; its changes are idempotent where EMR allows it."""
 
     def get_cluster(self, job_flow_id: str) -> Cluster | None:
         """Return the cluster; ``None`` when EMR does not know it (elasticmapreduce:DescribeCluster)."""
@@ -29,9 +29,9 @@ class EmrClusterHook(StrictConnectionMixin, EmrHook):
 
     def merged_overrides(self, overrides: Mapping[str, Any]) -> dict[str, Any]:
         """
-        Return what RunJobFlow would be sent: the EMR connection's extra, overridden.
+        Return the request of RunJobFlow: the extra of the EMR connection, with these overrides.
 
-        As in the stock hook, an EMR connection that does not exist counts as empty: it carries no credentials.
+        As in the stock hook, an EMR connection that does not exist counts as empty; it has no credentials.
         """
         base: dict[str, Any] = {}
         if self.emr_conn_id:
@@ -43,28 +43,28 @@ class EmrClusterHook(StrictConnectionMixin, EmrHook):
 
     def submit_steps(self, job_flow_id: str, steps: Sequence[Mapping[str, Any]], **options: Any) -> list[str]:
         """
-        Submit steps and return their ids; sent at most once (elasticmapreduce:AddJobFlowSteps).
+        Submit steps and return their IDs; the request is sent at most once (elasticmapreduce:AddJobFlowSteps).
 
-        AddJobFlowSteps has no token either: a second sending would run the steps twice.
+        AddJobFlowSteps has no idempotency token: a second request would run the steps twice.
         """
-        sent = self.conn_without_retries.add_job_flow_steps(JobFlowId=job_flow_id, Steps=list(steps), **options)
-        return list(sent["StepIds"])
+        response = self.conn_without_retries.add_job_flow_steps(JobFlowId=job_flow_id, Steps=list(steps), **options)
+        return list(response["StepIds"])
 
     @property
     def conn_without_retries(self) -> Any:
         """
         A client that sends each request at most once (elasticmapreduce:RunJobFlow, iam:PassRole).
 
-        RunJobFlow has no client token: botocore's own retry after a lost response would launch a second cluster.
+        RunJobFlow has no idempotency token: botocore's retry after a lost response would launch a second cluster.
         """
         once = self._get_config().merge(Config(retries={"total_max_attempts": 1}))
         return self.get_client_type(region_name=self.region_name, config=once)
 
     def cancel_steps(self, job_flow_id: str, *, step_ids: Sequence[str]) -> None:
         """
-        Cancel steps, running ones included; those that have ended are left alone (elasticmapreduce:CancelSteps).
+        Cancel steps, including running ones (elasticmapreduce:CancelSteps).
 
-        Nothing is read first: EMR leaves steps alone that have ended, and a read may fail or lag.
+        EMR ignores steps that have ended, so nothing is read first.
         """
         from airflow_eip_provider.aws.clusters import UNKNOWN_CLUSTER
 
@@ -81,7 +81,7 @@ class EmrClusterHook(StrictConnectionMixin, EmrHook):
             self.log.info("Cluster %s cannot cancel steps any more: %s", job_flow_id, error)
 
     def end(self, job_flow_id: str) -> bool:
-        """Terminate a cluster by its id, protected or not; ``False`` when EMR does not know it. See ``endings.end``."""
+        """Terminate a cluster, also a protected one; ``False`` when EMR does not know it. See ``endings.end``."""
         from airflow_eip_provider.aws import endings
 
         return endings.end(self.conn, job_flow_id)

@@ -15,7 +15,7 @@ from airflow_eip_provider.hooks.eip import StrictConnectionMixin
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_CUT_LINE_LENGTH = 1000  # what follows damage in a file may be one endless line
+_CUT_LINE_LENGTH = 1000  # after damage in a file the rest may be one very long line
 
 
 class StepLogHook(StrictConnectionMixin, AwsBaseHook):
@@ -26,28 +26,28 @@ class StepLogHook(StrictConnectionMixin, AwsBaseHook):
 
     def tail(self, logs: StepLogs, *, lines: int) -> Iterator[tuple[str, list[str]]]:
         """
-        Yield the last lines of stdout and of stderr, as far as they can be read; of EMR's controller log without any.
+        Yield the last lines of stdout and stderr; those of EMR's controller log if both are empty.
 
-        A log that cannot be read is no error: why the step failed is what matters.
+        A log that cannot be read is not an error: the failure of the step is more important.
 
-        :param lines: how many of each.
-        :return: pairs of the stream's name and its lines, which end with the reason where not everything could be read.
+        :param lines: the number of lines of each.
+        :return: pairs of a stream's name and its lines; the last line is the reason if the log could not be read.
         """
-        shown = False
-        reasons: dict[str, None] = {}
+        has_lines = False
+        reasons: set[str] = set()
         for stream in (*STREAMS, CONTROLLER):
-            if stream == CONTROLLER and shown:
+            if stream == CONTROLLER and has_lines:
                 break
-            found, reason = self._tail(logs, stream, lines=lines)
-            shown = shown or bool(found)
+            tail, reason = self._tail(logs, stream, lines=lines)
+            has_lines = has_lines or bool(tail)
             if reason is not None and reason not in reasons:
-                reasons[reason] = None
-                found = [*found, f"(s3://{logs.bucket}/{logs.key(stream)} cannot be read to its end: {reason})"]
-            if found:
-                yield stream, found
+                reasons.add(reason)
+                tail.append(f"(s3://{logs.bucket}/{logs.key(stream)} cannot be read to its end: {reason})")
+            if tail:
+                yield stream, tail
 
     def _tail(self, logs: StepLogs, stream: str, *, lines: int) -> tuple[list[str], str | None]:
-        """Return the last lines of one stream, and why not everything could be read."""
+        """Return the last lines of one stream, and the reason if it could not be read to its end."""
         tail: deque[str] = deque(maxlen=lines)
         try:
             text = GzipText(self._body(logs, stream))
@@ -59,11 +59,11 @@ class StepLogHook(StrictConnectionMixin, AwsBaseHook):
         return list(tail), text.problem
 
     def _body(self, logs: StepLogs, stream: str) -> Any:
-        """Open one stream, in the first place that has it."""
-        refused: list[ClientError] = []
+        """Open one stream at the first key that exists."""
+        errors: list[ClientError] = []
         for key in logs.keys(stream):
             try:
                 return self.conn.get_object(Bucket=logs.bucket, Key=key)["Body"]
             except ClientError as error:
-                refused.append(error)
-        raise refused[0]
+                errors.append(error)
+        raise errors[0]

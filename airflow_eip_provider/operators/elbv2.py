@@ -1,10 +1,10 @@
-"""Registering a cluster's primary node with the target groups of a load balancer, and deregistering it."""
+"""Registering a cluster's primary node with target groups of a load balancer, and deregistering it."""
 
 from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.providers.amazon.aws.operators.base_aws import AwsBaseOperator
@@ -26,8 +26,6 @@ from airflow_eip_provider.rendered import is_nothing
 if TYPE_CHECKING:
     from airflow_eip_provider.airflow_compat import Context
     from airflow_eip_provider.aws.load_balancers import TargetGroup
-    from airflow_eip_provider.triggers.observed import Observed
-    from airflow_eip_provider.triggers.verdict import Verdict
     from airflow_eip_provider.triggers.watch import WatchTrigger
 
 _ACTIONS = ("register", "deregister")
@@ -37,35 +35,36 @@ _HIGHEST_PORT = 65535
 @dataclass(slots=True)
 class TargetsState(State):
     """
-    How far it has come.
+    The progress of the task.
 
-    :param members: what was registered, or deregistered; ``None`` while nothing was changed.
-    :param waiting_for: the node, or its targets.
+    :param members: the targets that were registered or deregistered; ``None`` before that.
+    :param waiting_for: "node" or "targets".
     """
 
     deadline: float = 0.0
     members: list[dict[str, Any]] | None = None
-    waiting_for: str = field(default="node")
+    waiting_for: str = "node"
 
 
 class NlbTargetsOperator(PhasedOperator, AwsBaseOperator[ElasticLoadBalancingHook]):
     """
     Register the primary node of a cluster with the target groups of a Network Load Balancer, or deregister it.
 
-    Each target group gets the node by its instance ID or its private IP address, as the group's target type says, and
-    the task waits until the load balancer finds every target healthy, or until every one is deregistered and drained.
-    Other targets are left alone: to move a service, register the new node, and deregister the old one then.
+    The node is registered by its instance ID or its private IP address, according to the target type of each group.
+    The task then waits until every target is healthy, or until every target is deregistered and drained. It does not
+    change other targets: to move a service, register the new node first, and then deregister the old one.
 
-    Before anything is registered it checks each group's target type and load balancers, and of these the VPC, the
-    zones, whether the node's security groups let in traffic and health checks, and the port of the health checks. A
-    target that could never become healthy is an error that names the cause.
+    Before it registers anything, it checks each group's target type and load balancers, their VPC and zones, whether
+    the node's security groups allow traffic and health checks, and the port of the health checks. A target that could
+    never become healthy is an error that names the cause.
 
-    Running it twice changes nothing, and a retry goes on where the try before stopped; what was registered when it
-    fails stays. Deregistering works for a cluster that has ended, too, and leaves an IP address alone that another
-    instance has got meanwhile. A load balancer without any healthy target sends traffic to all of them.
+    The task can run twice without an effect, and a retry continues where the try before stopped. Targets that were
+    registered before a failure stay registered. The node of a cluster that has ended can be deregistered, too; an IP
+    address that another instance has now stays registered. A load balancer without any healthy target sends traffic to
+    all targets.
 
-    Returns a list of {target_group, target_group_arn, target, port, state}, one a target: ``state`` is "healthy", or
-    "registered" without waiting; "deregistered", or "deregistering" without waiting.
+    Returns a list of {target_group, target_group_arn, target, port, state}, one for each target. ``state`` is "healthy"
+    or "deregistered"; without waiting it is "registered" or "deregistering".
 
     IAM: elasticloadbalancing:DescribeTargetGroups, …:DescribeTargetHealth, …:RegisterTargets, …:DeregisterTargets; to
     register also …:DescribeLoadBalancers, …:DescribeLoadBalancerAttributes, …:DescribeTargetGroupAttributes,
@@ -74,13 +73,14 @@ class NlbTargetsOperator(PhasedOperator, AwsBaseOperator[ElasticLoadBalancingHoo
 
     :param target_groups: names or ARNs of target groups; or mappings {target_group, port} for a port other than the
         group's. (templated)
-    :param job_flow_id: the cluster whose primary node it is; or else (templated)
-    :param instance_id: the EC2 instance; or else (templated)
-    :param private_ip: the address of an instance, for target groups of type "ip". (templated)
+    :param job_flow_id: the cluster with the primary node. (templated)
+    :param instance_id: the EC2 instance, instead of ``job_flow_id``. (templated)
+    :param private_ip: the address of an instance, instead of ``job_flow_id``, for target groups of type "ip".
+        (templated)
     :param action: "register" or "deregister".
     :param wait_for_completion: whether to wait until the targets are healthy, or drained.
-    :param waiter_delay: seconds between two looks; at least 10 when deferred.
-    :param waiter_max_attempts: with ``waiter_delay``, how long to wait at most, for a node that starts, too.
+    :param waiter_delay: seconds between two polls; at least 10 when deferred.
+    :param waiter_max_attempts: with ``waiter_delay``, the longest wait, also for a node that is starting.
     :param deferrable: wait in the triggerer.
     """
 
@@ -112,15 +112,14 @@ class NlbTargetsOperator(PhasedOperator, AwsBaseOperator[ElasticLoadBalancingHoo
         self.waiter_delay = waiter_delay
         self.waiter_max_attempts = waiter_max_attempts
         self.deferrable = deferrable
-        self.allocation_id = None  # no Elastic IP has a part in this
+        self.allocation_id = None  # this operator uses no Elastic IP
         self.lock_store = None
 
     def begin(self, context: Context) -> TargetsState:
-        """Refuse what is wrong before anything is changed."""
+        """Check the parameters before anything is changed."""
         if self.action not in _ACTIONS:
-            raise InvalidInputError(
-                f"checking action {self.action!r}", problem="unknown choice", remedy=f"use one of {_ACTIONS}"
-            )
+            doing = f"checking action {self.action!r}"
+            raise InvalidInputError(doing, problem="unknown choice", remedy=f"use one of {_ACTIONS}")
         self._check_node()
         preflight.check_waits(self.waiter_delay, self.waiter_max_attempts)
         self._groups()
@@ -128,29 +127,30 @@ class NlbTargetsOperator(PhasedOperator, AwsBaseOperator[ElasticLoadBalancingHoo
         return TargetsState(try_number=context["ti"].try_number, deadline=clock.time() + seconds)
 
     def advance(self, context: Context, state: TargetsState, event: dict[str, Any] | None) -> WatchTrigger | Result:
-        """Node running → preflight → registered → healthy; or registered ones → deregistered → drained."""
+        """Node running → preflight → registered → healthy; or registered → deregistered → drained."""
         from airflow_eip_provider.triggers.elbv2 import NlbTargetsTrigger, judge_members
 
+        registers = self.action == "register"
         if event is not None and event["status"] == "timeout":
-            raise self._timed_out(state, event)
-        if state.members is None and self.action == "register":
-            node = self._running_node(state)
-            if not isinstance(node, Instance):
-                return node
-            state.members = self._register(node)
-        elif state.members is None:
-            state.members = self._deregister()
+            node_id = self.job_flow_id or self.instance_id or self.private_ip
+            what = f"the targets of '{node_id}' to {'become healthy' if registers else 'be drained'}"
+            what = f"'{node_id}' to run" if state.waiting_for == "node" else what
+            raise WaitTimeoutError(what, last_seen=event["message"], bound="waiter_delay or waiter_max_attempts")
+        if state.members is None:
+            members = self._register(state) if registers else self._deregister()
+            if not isinstance(members, list):
+                return members
+            state.members = [asdict(member) for member in members]
         state.waiting_for = "targets"
-        members = [Member(**member) for member in state.members]
-        expect: Literal["healthy", "deregistered"] = "healthy" if self.action == "register" else "deregistered"
-        if members and self.wait_for_completion:
-            found = judge_members(self.hook.conn, members, expect=expect)
-            self.log.info("%s", found.message)
-            if found.status != "done":
+        expect: Literal["healthy", "deregistered"] = "healthy" if registers else "deregistered"
+        if state.members and self.wait_for_completion:
+            verdict = judge_members(self.hook.conn, [Member(**member) for member in state.members], expect=expect)
+            self.log.info("%s", verdict.message)
+            if verdict.status != "done":
                 shared = self.watch(state, deadline=state.deadline)
                 return NlbTargetsTrigger(members=state.members, expect=expect, **shared)
-        done = expect if self.wait_for_completion else {"register": "registered"}.get(self.action, "deregistering")
-        return Result([{**asdict(member), "state": done} for member in members])
+        reached = expect if self.wait_for_completion else "registered" if registers else "deregistering"
+        return Result([{**member, "state": reached} for member in state.members])
 
     def _check_node(self) -> None:
         given = [name for name in ("job_flow_id", "instance_id", "private_ip") if not is_nothing(getattr(self, name))]
@@ -159,81 +159,81 @@ class NlbTargetsOperator(PhasedOperator, AwsBaseOperator[ElasticLoadBalancingHoo
                 "checking the node",
                 problem=f"of job_flow_id, instance_id and private_ip {len(given)} are given"
                 + (f" ({', '.join(given)})" if given else ", or they rendered to nothing"),
-                remedy="give exactly one of them, and see that the task that it comes from has returned it",
+                remedy="give exactly one of them, and check that the task that it comes from has returned it",
             )
         if given == ["job_flow_id"]:
             check_job_flow_id(self.job_flow_id)
         elif given == ["instance_id"]:
             check_instance_id(self.instance_id)
         else:
-            _check_private_ip(self.private_ip)
+            try:
+                ipaddress.IPv4Address(str(self.private_ip))
+            except ValueError as error:
+                doing = f"checking private_ip {self.private_ip!r}"
+                problem = "this is not an IPv4 address"
+                raise InvalidInputError(doing, problem=problem, remedy="give one such as 10.0.0.5") from error
 
     def _groups(self) -> list[tuple[TargetGroup, int | None]]:
         """Return the target groups, each with the port that was given for it."""
         return [(self.hook.get_target_group(name), port) for name, port in checked_groups(self.target_groups)]
 
     def _running_node(self, state: TargetsState) -> Instance | WatchTrigger:
-        """Return the node, or what to wait for while it does not run."""
-        from airflow_eip_provider.triggers.eip import InstanceRunningTrigger
-        from airflow_eip_provider.triggers.emr import EmrClusterTrigger
+        """Return the node, or what to wait for while it is not running."""
+        from airflow_eip_provider.triggers.eip import InstanceRunningTrigger, judge_instance
+        from airflow_eip_provider.triggers.emr import EmrClusterTrigger, judge_target
 
         if not is_nothing(self.private_ip):
             return self._node_at(str(self.private_ip))
-        found = self.look(self._judge_node)
-        if found.status == "failed":
-            raise TransientError("registering a target", problem=found.message, remedy="name a running node")
-        if found.status == "pending":
-            self.log.info("%s", found.message)
+        job_flow_id, instance_id = self.job_flow_id, str(self.instance_id)
+        if job_flow_id:
+            verdict = self.look(lambda observed: judge_target(observed, job_flow_id, target="primary_running"))
+        else:
+            verdict = self.look(lambda observed: judge_instance(instance_id, observed.instance(instance_id)))
+        if verdict.status == "failed":
+            raise TransientError("registering a target", problem=verdict.message, remedy="name a running node")
+        if verdict.status == "pending":
+            self.log.info("%s", verdict.message)
             shared = self.watch(state, deadline=state.deadline)
-            if self.job_flow_id:
-                return EmrClusterTrigger(job_flow_id=self.job_flow_id, target="primary_running", **shared)
-            return InstanceRunningTrigger(instance_id=str(self.instance_id), **shared)
-        node = read_instance(self.eip.conn, found.data["instance_id"])
+            if job_flow_id:
+                return EmrClusterTrigger(job_flow_id=job_flow_id, target="primary_running", **shared)
+            return InstanceRunningTrigger(instance_id=instance_id, **shared)
+        node = read_instance(self.eip.conn, verdict.data["instance_id"])
         if node is None:
-            raise TransientError(
-                "registering a target",
-                problem=f"EC2 does not show instance '{found.data['instance_id']}'",
-                remedy="a retry looks again",
-            )
+            problem = f"EC2 does not show instance '{verdict.data['instance_id']}'"
+            raise TransientError("registering a target", problem=problem, remedy="retry the task")
         return node
 
-    def _judge_node(self, observed: Observed) -> Verdict:
-        from airflow_eip_provider.triggers.eip import judge_instance
-        from airflow_eip_provider.triggers.emr import judge_target
-
-        if self.job_flow_id:
-            return judge_target(observed, self.job_flow_id, target="primary_running")
-        return judge_instance(str(self.instance_id), observed.instance(str(self.instance_id)))
-
     def _node_at(self, private_ip: str) -> Instance:
-        """Return the instance that has an address in the VPC of the target groups."""
+        """Return the running instance that has an address in the VPC of the target groups."""
         for vpc_id in dict.fromkeys(group.vpc_id for group, _ in self._groups()):
-            found = read_instances_at(self.eip.conn, private_ip, vpc_id=str(vpc_id))
-            running = [instance for instance in found if instance.state == "running"]
-            if running:
-                return running[0]
+            for node in read_instances_at(self.eip.conn, private_ip, vpc_id=str(vpc_id)):
+                if node.state == "running":
+                    return node
         raise InvalidInputError(
             f"checking private_ip '{private_ip}'",
             problem="no running instance has this address in the VPC of the target groups",
             remedy="give the private address of a primary node, or its job_flow_id",
         )
 
-    def _register(self, node: Instance) -> list[dict[str, Any]]:
-        """Check every group, then register the node with each; return its members."""
+    def _register(self, state: TargetsState) -> list[Member] | WatchTrigger:
+        """Check every group, then register the node with each; return its targets, or what to wait for first."""
+        node = self._running_node(state)
+        if not isinstance(node, Instance):
+            return node
         members = self.hook.prepare(self.eip.conn, node, self._groups())
         self.kill.check()
         self.hook.register(members)
-        return [asdict(member) for member in members]
+        return members
 
-    def _deregister(self) -> list[dict[str, Any]]:
-        """Deregister the node; return its members, those that are not registered (any more) included."""
+    def _deregister(self) -> list[Member]:
+        """Deregister the node; return its targets, including those that were not registered."""
         members = self.hook.find_members(self.eip.conn, self._known_nodes(), self._groups())
         self.kill.check()
         self.hook.deregister(members)
-        return [asdict(member) for member in members]
+        return members
 
     def _known_nodes(self) -> dict[str, str | None]:
-        """Return the private address of each instance that is meant, by its id; a bare address has an empty id."""
+        """Return the private addresses of the instances by their IDs; a single address has an empty ID."""
         if not is_nothing(self.private_ip):
             return {"": str(self.private_ip)}
         if self.instance_id:
@@ -244,49 +244,34 @@ class NlbTargetsOperator(PhasedOperator, AwsBaseOperator[ElasticLoadBalancingHoo
             raise ClusterEndedError(str(self.job_flow_id), state="unknown", reason="EMR does not know it")
         return read_all_primaries(self.emr.conn, cluster)
 
-    def _timed_out(self, state: TargetsState, event: dict[str, Any]) -> WaitTimeoutError:
-        node = self.job_flow_id or self.instance_id or self.private_ip
-        ends = {"register": "become healthy", "deregister": "be drained"}
-        what = f"'{node}' to run" if state.waiting_for == "node" else f"the targets of '{node}' to {ends[self.action]}"
-        return WaitTimeoutError(what, last_seen=event["message"], bound="waiter_delay or waiter_max_attempts")
-
 
 def checked_groups(target_groups: Any) -> list[tuple[str, int | None]]:
     """
-    Read the target groups that an operator is given: names or ARNs, or mappings with a port; a list, or one.
+    Validate the target groups of an operator: one name, ARN or mapping with a port, or a list of them.
 
-    :return: name or ARN, and the port if one is given.
-    :raises InvalidInputError: when there is none, or one that is malformed.
+    :return: the name or ARN of each, and its port if one is given.
+    :raises InvalidInputError: when there is none, or one is malformed.
     """
-    given = parse_literal(target_groups)
-    given = [given] if isinstance(given, (str, Mapping)) else given
-    if is_nothing(target_groups) or not isinstance(given, (list, tuple)) or not given:
+    parsed = parse_literal(target_groups)
+    parsed = [parsed] if isinstance(parsed, (str, Mapping)) else parsed
+    if is_nothing(target_groups) or not isinstance(parsed, (list, tuple)) or not parsed:
         raise InvalidInputError(
             "checking target_groups",
             problem=f"{target_groups!r} names none",
             remedy="give a list of names or ARNs, or of mappings {target_group, port}",
         )
-    return list(dict.fromkeys(map(_checked_group, given)))
+    return list(dict.fromkeys(map(_checked_group, parsed)))
 
 
-def _checked_group(given: Any) -> tuple[str, int | None]:
-    mapping = given if isinstance(given, Mapping) else {"target_group": given}
+def _checked_group(group: Any) -> tuple[str, int | None]:
+    mapping = group if isinstance(group, Mapping) else {"target_group": group}
     name, port = mapping.get("target_group"), mapping.get("port")
     number = int(port) if isinstance(port, (int, str)) and str(port).isdecimal() else None
     wrong_port = port is not None and (number is None or not 0 < number <= _HIGHEST_PORT)
     if set(mapping) - {"target_group", "port"} or not isinstance(name, str) or is_nothing(name) or wrong_port:
         raise InvalidInputError(
-            f"checking target group {given!r}",
+            f"checking target group {group!r}",
             problem="this is neither a name, nor an ARN, nor a mapping of target_group and port",
             remedy="write 'livy' or {'target_group': 'livy', 'port': 8998}",
         )
     return name, number
-
-
-def _check_private_ip(value: object) -> None:
-    try:
-        ipaddress.IPv4Address(str(value))
-    except ValueError as error:
-        raise InvalidInputError(
-            f"checking private_ip {value!r}", problem="this is no IPv4 address", remedy="give one such as 10.0.0.5"
-        ) from error

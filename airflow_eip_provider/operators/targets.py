@@ -1,4 +1,4 @@
-"""The id of a cluster or an instance that a task was given: is it one, and what is left if it names nothing."""
+"""Checks of the cluster or instance ID that a task gets, and of resources that an empty ID would leave behind."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _INSTANCE_ID = re.compile(r"i-[0-9A-Za-z]+")
 
 def check_job_flow_id(job_flow_id: object) -> None:
     """
-    Check the form of a cluster's id, as it was rendered.
+    Check the form of a rendered cluster ID.
 
-    :raises InvalidInputError: when it cannot be one: a name, a template that was not rendered, a list as text.
+    :raises InvalidInputError: for anything else, such as a name, a template that was not rendered, or a list as text.
     """
     if not isinstance(job_flow_id, str) or not _JOB_FLOW_ID.fullmatch(job_flow_id):
         raise InvalidInputError(
             f"checking job_flow_id {job_flow_id!r}",
-            problem="this is not the id of an EMR cluster",
+            problem="this is not the ID of an EMR cluster",
             remedy="give what EMR shows as 'Cluster ID' (j-…), e.g. the output of the creating task; a template inside "
             "an f-string needs its braces doubled",
         )
@@ -34,86 +34,90 @@ def check_job_flow_id(job_flow_id: object) -> None:
 
 def check_instance_id(instance_id: object) -> None:
     """
-    Check the form of an instance's id, as it was rendered.
+    Check the form of a rendered instance ID.
 
-    :raises InvalidInputError: when it cannot be one.
+    :raises InvalidInputError: for anything else.
     """
     if not isinstance(instance_id, str) or not _INSTANCE_ID.fullmatch(instance_id):
         raise InvalidInputError(
             f"checking instance_id {instance_id!r}",
-            problem="this is not the id of an EC2 instance",
+            problem="this is not the ID of an EC2 instance",
             remedy="give what EC2 shows as 'Instance ID' (i-…)",
         )
 
 
 def check_nothing_left(operator: PhasedOperator, context: Context, *, job_flow_id: str | None) -> None:
     """
-    Check that an id that names no cluster does not hide one of its creating task that is still there.
+    Check that the creating task has left no cluster, when its ID is missing or unknown to EMR.
 
-    A cluster of another task group, or of another pair of tasks, of the same DAG run is none of this task's business.
+    Clusters of another task group, or of another pair of tasks, of the same DAG run are ignored.
 
-    Makes one call when there is no id and the address is free. For an id that EMR does not know it looks at the
-    address, at EMR's live clusters and at the lease.
+    Makes one call when there is no ID and the address is free. For an ID that EMR does not know it reads the address,
+    EMR's live clusters and the lease.
 
     :param job_flow_id: ``None`` when the creating task published none.
-    :raises InvalidInputError: naming what is left; nothing of it is changed.
+    :raises InvalidInputError: naming what is left; nothing was changed.
     """
-    found = set(_resource_of_run(operator, context))
+    leftovers = set(_resource_of_run(operator, context))
     if job_flow_id is not None:
-        found.update(_clusters_of_run(operator, context))
-        found.update(_leased_to_run(operator, context))
-    found.discard(str(job_flow_id))
-    if found:
-        given = "there is no job_flow_id" if job_flow_id is None else f"EMR does not know '{job_flow_id}'"
+        leftovers.update(_clusters_of_run(operator, context))
+        leftovers.update(_leased_to_run(operator, context))
+    leftovers.discard(str(job_flow_id))
+    if leftovers:
+        reason = "there is no job_flow_id" if job_flow_id is None else f"EMR does not know '{job_flow_id}'"
         raise InvalidInputError(
             f"ending the use of Elastic IP '{operator.address_text}' by this DAG run",
-            problem=f"{given}, but {', '.join(sorted(found))} of the same DAG run is still there",
-            remedy="pass the output of the creating task as job_flow_id, and check the region; what was found is left "
-            "as it is: clear this task once the id is right",
+            problem=f"{reason}, but {', '.join(sorted(leftovers))} of the same DAG run still exists",
+            remedy="pass the output of the creating task as job_flow_id, and check the region; nothing was changed, so "
+            "clear this task when the ID is correct",
         )
 
 
 def _resource_of_run(operator: PhasedOperator, context: Context) -> list[str]:
-    """Return the live cluster that has the address, or one of several, if the creating task may have launched it."""
-    found: list[str] = []
+    """Return the live clusters with one of the addresses that the creating task may have launched."""
+    resource_ids: list[str] = []
     for allocation_id in operator.named_addresses:
         address = operator.eip.get_address(allocation_id)
         if address is None or address.is_free:
             continue
         holder = operator.eip.get_holder(address)
         if holder.job_flow_id is not None and _may_be_ours(operator, context, holder.tags.get(OWNER_TAG, "")):
-            found += _if_live(operator, holder.job_flow_id)
-    return found
+            resource_ids += _if_live(operator, holder.job_flow_id)
+    return resource_ids
 
 
 def _clusters_of_run(operator: PhasedOperator, context: Context) -> list[str]:
     from airflow_eip_provider.aws.clusters import read_tagged_clusters
 
-    named = operator.named_addresses
-    tags = {ALLOCATION_TAG: named[0]} if len(named) == 1 else {}
-    clusters = [c for c in read_tagged_clusters(operator.emr.conn, tags=tags) if c.tags.get(ALLOCATION_TAG) in named]
-    return [c.job_flow_id for c in clusters if _may_be_ours(operator, context, c.tags.get(OWNER_TAG, ""))]
+    addresses = operator.named_addresses
+    tags = {ALLOCATION_TAG: addresses[0]} if len(addresses) == 1 else {}
+    return [
+        cluster.job_flow_id
+        for cluster in read_tagged_clusters(operator.emr.conn, tags=tags)
+        if cluster.tags.get(ALLOCATION_TAG) in addresses
+        and _may_be_ours(operator, context, cluster.tags.get(OWNER_TAG, ""))
+    ]
 
 
 def _leased_to_run(operator: PhasedOperator, context: Context) -> list[str]:
-    """Return what has the address by the creating task's lease: also what was made elsewhere, without our tags."""
+    """Return the clusters and instances in the creating task's lease; they may have none of our tags."""
     from airflow_eip_provider.lease_client.reads import is_cluster
 
-    found: list[str] = []
+    resource_ids: list[str] = []
     uri = lock_store_uri(operator.lock_store)
     for allocation_id in operator.named_addresses:
         lease = operator.aws.lease_client(uri, allocation_id).read().record.lease
         if lease is None or lease.resource_id is None or not _may_be_ours(operator, context, lease.attempt.name):
             continue
-        found += _if_live(operator, lease.resource_id) if is_cluster(lease.resource_id) else [lease.resource_id]
-    return found
+        resource_ids += _if_live(operator, lease.resource_id) if is_cluster(lease.resource_id) else [lease.resource_id]
+    return resource_ids
 
 
 def _may_be_ours(operator: PhasedOperator, context: Context, owner: str) -> bool:
     """
-    Tell whether an owner may be the task that created what this task is to end.
+    Return whether an owner may be the task that created the cluster of this task.
 
-    That is one that this task follows directly, or one of the same task group, or, outside of groups, an upstream one.
+    It is a direct upstream task, or one of the same task group that is upstream or has no known relation.
     """
     from airflow_eip_provider.operators.owner import task_of_run
 

@@ -1,4 +1,4 @@
-"""Moving a service from a cluster that does not work to another one, with its Elastic IP and its load balancer."""
+"""Moving a service from an unhealthy cluster to another one, with its Elastic IP and its load balancer."""
 
 from airflow_eip_provider.operators.failover.operator import EmrFailoverOperator
 

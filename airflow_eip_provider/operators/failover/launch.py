@@ -1,4 +1,4 @@
-"""The cluster that takes a service over: what launches it, unless it is there, and waits until it has started."""
+"""The cluster that takes over a service: launching it unless it exists, and waiting until it has started."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ if TYPE_CHECKING:
     from airflow_eip_provider.operators.failover.state import FailoverState
     from airflow_eip_provider.triggers.watch import WatchTrigger
 
-_PROGRESS = "failover_progress"  # what an undo has to know
+_PROGRESS = "failover_progress"  # the XCom for an undo
 
 
 class SuccessorOperator(LaunchingOperator):
-    """The start of the cluster that takes over; subclasses give ``lease_request``."""
+    """Starts the cluster that takes over."""
 
     on_multi_node: str
     dag_id: str
     task_id: str
 
     def lease_request(self, context: Context, state: FailoverState) -> LeaseRequest:
-        """Return what the failover asks for."""
+        """Return the failover's lease request."""
         raise NotImplementedError
 
     def start(self, context: Context, state: FailoverState) -> WatchTrigger | None:
-        """Launch the cluster unless there is one, and wait until it has started."""
+        """Launch the cluster unless it exists, and wait until it has started."""
         if state.is_started:
             return None
         if state.job_flow_id is not None and not state.launched:
@@ -51,7 +51,7 @@ class SuccessorOperator(LaunchingOperator):
         return waiting
 
     def _enter_again(self, request: LeaseRequest) -> Acquired:
-        """Return the lease as it is now; it is this try's already."""
+        """Return the lease, which this try has already."""
         from airflow_eip_provider.lease.protocol import Acquired
 
         entered = self.lease_client.move(request, moved_from=self.job_flow_id)
@@ -60,20 +60,20 @@ class SuccessorOperator(LaunchingOperator):
         return entered
 
     def _wait_for_other(self, state: FailoverState) -> WatchTrigger | None:
-        """Wait until a cluster has started that this task has not launched."""
+        """Wait until a cluster that this task has not launched has started."""
         from airflow_eip_provider.triggers.emr import judge_target
 
         job_flow_id = str(state.job_flow_id)
-        found = self.look(lambda seen: judge_target(seen, job_flow_id, target="cluster_ready"))
-        state.is_started = found.status == "done"
+        verdict = self.look(lambda observed: judge_target(observed, job_flow_id, target="cluster_ready"))
+        state.is_started = verdict.status == "done"
         state.start_deadline = state.start_deadline or clock.time() + self.start_seconds
-        return (
-            None if state.is_started else self.wait_for_cluster(state, "cluster_ready", deadline=state.start_deadline)
-        )
+        if state.is_started:
+            return None
+        return self.wait_for_cluster(state, "cluster_ready", deadline=state.start_deadline)
 
     @property
     def binding(self) -> PrimaryNode:
-        """Where the address is put, if there is one."""
+        """The binding of the address, if there is one."""
         from airflow_eip_provider.operators.bindings.primary_node import PrimaryNode
         from airflow_eip_provider.operators.bindings.unaddressed import WithoutAddress
 
@@ -81,23 +81,23 @@ class SuccessorOperator(LaunchingOperator):
 
     @property
     def candidates(self) -> tuple[Candidate, ...]:
-        """Every way to launch the cluster; one that is empty when there is nothing but a standby."""
+        """All configurations of the cluster; a single empty one if only a standby is used."""
         return candidates_of({}, (), 1) if is_nothing(self.job_flow_overrides) else super().candidates
 
     def tags_of(self, number: int) -> dict[str, str]:
-        """Return what a cluster says of itself: also whose place it takes."""
+        """Return the tags of a cluster, with the tag that names the cluster it replaces."""
         return {**super().tags_of(number), SUCCESSOR_TAG: self.job_flow_id}
 
     @property
     def handover_seconds(self) -> float:
-        """How long it may take at most from the lease to its hand-over, apart from the launch itself."""
+        """The longest time from the lease to its hand-over, without the launch itself."""
         return super().handover_seconds if self.has_fallbacks else self.start_seconds
 
     def preflight_warnings(self) -> list[str]:
         """
-        Make the checks for every candidate, before anything is changed.
+        Make the preflight checks for every candidate, before anything is changed.
 
-        :raises PreflightError: naming everything that is wrong.
+        :raises PreflightError: with all errors.
         """
         from airflow_eip_provider.preflight import Setup, plans_of, read_candidates
 
@@ -114,16 +114,19 @@ class SuccessorOperator(LaunchingOperator):
             lock_store=self.lease_client.uri,
         )
         plans = plans_of(
-            setup, candidates, rounds=self.fallback_rounds, binding_of=lambda one: self.binding_of(one.number)
+            setup,
+            candidates,
+            rounds=self.fallback_rounds,
+            binding_of=lambda candidate: self.binding_of(candidate.number),
         )
         return preflight.require_plans(plans)
 
     def agreed(self, state: FailoverState) -> str:
-        """Return the cluster that takes over; when that of another failover does, end the one launched here."""
+        """Return the cluster that takes over; if another failover has chosen another one, terminate the own one."""
         own = str(state.job_flow_id)
         agreed = self.lease_client.agreed(self.job_flow_id, job_flow_id=own)
         if agreed != own:
-            self.log.warning("Another failover of %s goes on with %s: so does this one", self.job_flow_id, agreed)
+            self.log.warning("Another failover of %s uses %s, so this one uses it, too", self.job_flow_id, agreed)
             if state.launched:
                 self.kill.check()
                 self.emr.end(own)
@@ -131,12 +134,12 @@ class SuccessorOperator(LaunchingOperator):
         return agreed
 
     def tag(self, job_flow_id: str, tags: dict[str, str]) -> None:
-        """Give tags to a cluster."""
+        """Add tags to a cluster."""
         self.kill.check()
         self.emr.conn.add_tags(ResourceId=job_flow_id, Tags=as_items(tags))
 
     def undo(self, context: Context, state: FailoverState | None) -> None:
-        """Undo; and end the lease of a cluster that has ended after it took over, unless a retry goes on with it."""
+        """Undo; in the last try also release the lease if the new cluster has ended after it took over."""
         super().undo(context, state)
         job_flow_id = None if state is None else state.job_flow_id if state.handed_over else state.lost
         if job_flow_id is None or context["ti"].try_number <= context["ti"].max_tries:
@@ -146,16 +149,16 @@ class SuccessorOperator(LaunchingOperator):
             self.lease_client.release(job_flow_id, why="its cluster has ended, and no other could take over")
 
     def to_undo(self, context: Context, state: FailoverState | None) -> Undo | None:
-        """End what this try launched, and give the lease back, as long as the new cluster has not the address."""
+        """Terminate what this try launched, and release the lease, unless the new cluster has the address."""
         from airflow_eip_provider.lease_client.interface import Undo
 
-        known = self._to_be_undone(state) if state else own_xcom(context, _PROGRESS)
-        if not known or known["keeps"]:
+        progress = self._progress(state) if state else own_xcom(context, _PROGRESS)
+        if not progress or progress["keeps"]:
             return None
         nonce, token = self.known_lease(context, state)
-        launched, launcher = known["launched"], self.__dict__.get("_launching")
-        # It was noted before the launch.
-        job_flow_id = known["job_flow_id"] or (own_xcom(context, "job_flow_id") if launched else None)
+        launched, launcher = progress["launched"], self.__dict__.get("_launching")
+        # The progress was stored before the launch, so its ID may be missing.
+        job_flow_id = progress["job_flow_id"] or (own_xcom(context, "job_flow_id") if launched else None)
         return Undo(
             attempt_of(context, nonce),
             job_flow_id,
@@ -169,13 +172,13 @@ class SuccessorOperator(LaunchingOperator):
         )
 
     @staticmethod
-    def _to_be_undone(state: FailoverState) -> dict[str, Any] | None:
-        """Return what an undo has to know; ``None`` before the lease is this try's."""
+    def _progress(state: FailoverState) -> dict[str, Any] | None:
+        """Return what an undo needs to know; ``None`` before this try has the lease."""
         if not state.leased:
             return None
         job_flow_id = state.job_flow_id if state.launched or state.may_be_bound else None
         return {"job_flow_id": job_flow_id, "launched": state.launched, "keeps": state.keeps}
 
     def note(self, context: Context, state: FailoverState) -> None:
-        """Keep what an undo has to know when the deferral's hint is lost."""
-        context["ti"].xcom_push(key=_PROGRESS, value=self._to_be_undone(state))
+        """Store what an undo needs to know, in case the deferral's hint is lost."""
+        context["ti"].xcom_push(key=_PROGRESS, value=self._progress(state))

@@ -1,4 +1,4 @@
-"""Moving a service from a cluster that does not work to another one, with its Elastic IP and its load balancer."""
+"""Moving a service from an unhealthy cluster to another one, with its Elastic IP and its load balancer."""
 
 from __future__ import annotations
 
@@ -37,16 +37,15 @@ from airflow_eip_provider.rendered import is_nothing
 if TYPE_CHECKING:
     from airflow_eip_provider.airflow_compat import Context
     from airflow_eip_provider.lease.observation import LeaseRequest
-    from airflow_eip_provider.lease.protocol import Acquired, MovedByAnother, Queued
-    from airflow_eip_provider.lease_client.interface import AddressInUse, Successor
+    from airflow_eip_provider.lease_client.interface import Successor
     from airflow_eip_provider.notifications import Notifier
     from airflow_eip_provider.operators.bindings.interface import Site
     from airflow_eip_provider.triggers.verdict import Verdict
     from airflow_eip_provider.triggers.watch import WatchTrigger
 
-_OLD = ("terminate", "keep")
+_OLD_CLUSTER = ("terminate", "keep")
 _OTHER = "another failover"  # what a wait is for
-# Meanwhile the lease has no cluster, and is others' after LIMITS.surface.
+# Meanwhile the lease has no cluster, and others may end it after LIMITS.surface.
 _LONGEST_STEPS = timedelta(minutes=10)
 
 
@@ -56,26 +55,30 @@ class EmrFailoverOperator(
     """
     Move a service from a cluster whose primary node is unhealthy to another cluster.
 
-    First it checks the health of the cluster that has the service; when that is healthy, nothing is done, and the log
-    says so. Otherwise it takes the lease over with the next fencing token, cancels the cluster's fenced steps, and
-    waits until they have ended; launches the other cluster, unless that is there; takes the Elastic IP off the old
-    cluster and puts it on the primary node of the new one; registers that with the target groups; waits until it is
-    healthy; deregisters the old one and terminates it.
+    First it checks the health of the old cluster, which has the service. If it is healthy, the task does nothing more.
+    Otherwise it:
 
-    The other cluster is a standby that runs already (``standby_job_flow_id``, or one with ``standby_tags``), or is
-    launched from ``job_flow_overrides`` and ``fallbacks``; with both, the latter when there is no standby.
+    1. takes over the lease with the next fencing token, cancels the old cluster's fenced steps, and waits for their end
+    2. launches the new cluster, unless there is a standby
+    3. moves the Elastic IP from the old cluster to the primary node of the new one
+    4. registers this node with the target groups, and waits until it is healthy
+    5. deregisters the old cluster and terminates it
 
-    Safe to run twice, and at the same time as another failover of the same cluster: with a lock store one conditional
-    write decides, and the others wait and return its result; without one all of them go on with the same cluster, and
-    EC2 refuses a second association. A retry goes on where the try before stopped, also after a kill or a clear.
+    The new cluster is a running standby (``standby_job_flow_id``, or one with ``standby_tags``), or is launched from
+    ``job_flow_overrides`` and ``fallbacks``. With both, a cluster is launched only if there is no standby.
 
-    Returns the job flow id of the cluster that has the service now. Pushes ``job_flow_id`` (the same), ``static_ip``
+    The task can safely run twice, and at the same time as another failover of the same cluster. With a lock store one
+    conditional write decides, and the other tasks wait and return its result. Without one, all tasks use the same new
+    cluster, and EC2 refuses a second association. A retry continues where the try before stopped, also after a kill or
+    a clear.
+
+    Returns the job flow ID of the cluster that has the service now. Pushes ``job_flow_id`` (the same), ``static_ip``
     as ``EmrCreateWithStaticIpOperator`` does, and ``failover`` = {moved, why, from, to, kind, by, targets, old, times,
-    seconds}: ``kind`` is "warm" or "cold", ``old`` what became of the old cluster, ``times`` (UTC) and ``seconds``
-    since the detection of {detected, bound, healthy}.
+    seconds}: ``kind`` is "warm" or "cold", ``old`` is "terminated" or "kept", ``times`` (UTC) and ``seconds`` since the
+    detection are {detected, bound, healthy}.
 
-    When it fails or is killed before the new cluster has the address, a cluster that it launched is terminated, and the
-    lease is given back; the old cluster stays as it is. After that nothing is undone: the new cluster has the service.
+    If the task fails or is killed before the new cluster has the address, it terminates a cluster that it launched and
+    releases the lease; the old cluster is unchanged. Afterwards nothing is undone: the new cluster has the service.
 
     IAM: ec2:DescribeAddresses, ec2:AssociateAddress, ec2:DisassociateAddress, ec2:DescribeInstances,
     ec2:DescribeInstanceStatus, ec2:DescribeNetworkInterfaces, ec2:DescribeNatGateways,
@@ -86,35 +89,36 @@ class EmrFailoverOperator(
     ec2:DescribeInstanceTypeOfferings. With target groups also elasticloadbalancing:DescribeTargetGroups,
     …:DescribeTargetHealth, …:RegisterTargets, …:DeregisterTargets, …:DescribeLoadBalancers,
     …:DescribeLoadBalancerAttributes, …:DescribeTargetGroupAttributes. The policy of ``airflow-eip iam-policy --health``
-    allows it for clusters that have the tag ``airflow-eip:allocation-id`` with the address: give it to standbys.
+    allows this for clusters with the tag ``airflow-eip:allocation-id`` and the address as its value: tag standbys so.
 
     :param job_flow_id: the cluster that has the service. (templated)
-    :param allocation_id: the Elastic IP, ``eipalloc-…``; ``None`` where only a load balancer leads to the clusters.
+    :param allocation_id: the Elastic IP, ``eipalloc-…``; ``None`` if the clusters are only behind a load balancer.
         (templated)
-    :param standby_job_flow_id: the cluster that takes the service over, RUNNING or WAITING. (templated)
-    :param standby_tags: the tags of such a cluster; of several the oldest is taken. (templated)
-    :param job_flow_overrides: what is launched otherwise, as in ``EmrCreateWithStaticIpOperator``. (templated,
+    :param standby_job_flow_id: the standby, RUNNING or WAITING. (templated)
+    :param standby_tags: the tags of standbys; the oldest one with these tags is used. (templated)
+    :param job_flow_overrides: the cluster to launch otherwise, as in ``EmrCreateWithStaticIpOperator``. (templated,
         ``.json``)
-    :param fallbacks: as there. (templated, ``.json``)
-    :param fallback_rounds: as there.
+    :param fallbacks: as in ``EmrCreateWithStaticIpOperator``. (templated, ``.json``)
+    :param fallback_rounds: as in ``EmrCreateWithStaticIpOperator``.
     :param target_groups: as in ``NlbTargetsOperator``; none by default. (templated)
-    :param health: what ``EmrPrimaryHealthSensor`` returned: then one more failed look is enough. (templated)
-    :param force: go on although the cluster is healthy: for a drill, or to leave a zone.
+    :param health: the result of ``EmrPrimaryHealthSensor``; one more failure then confirms it. (templated)
+    :param force: move the service although the cluster is healthy, for a drill or to leave a zone.
     :param old_cluster: "terminate" or "keep" the old cluster.
     :param checks: the HTTP checks, as in ``EmrPrimaryHealthSensor``. (templated)
-    :param unhealthy_after: as there.
-    :param host: as there. (templated)
-    :param steps_timeout: for how long the cancelled steps of the old cluster may take to end, 10 minutes at most. After
-        that it goes on: a node that cannot be reached never says that they have, and they lose the address with it.
+    :param unhealthy_after: as in ``EmrPrimaryHealthSensor``.
+    :param host: as in ``EmrPrimaryHealthSensor``. (templated)
+    :param steps_timeout: how long to wait for the end of the old cluster's cancelled steps, at most 10 minutes. Then
+        the failover continues, and the steps lose the address: an unreachable node never reports their end.
     :param healthy_timeout: how long the new cluster may take to be healthy, once it has the address.
     :param lock_store: as in ``EmrCreateWithStaticIpOperator``.
-    :param lock_timeout: how long to wait at most for the address, or for the failover of another task.
+    :param lock_timeout: the longest wait for the address, or for the failover of another task.
     :param on_multi_node: as in ``EmrCreateWithStaticIpOperator``.
-    :param start_timeout: from RunJobFlow to RUNNING or WAITING at most.
-    :param idle_timeout: EMR ends a launched cluster after being idle this long; ``None``, the default, asks for none.
-    :param on_failover: a notifier, called when the service has moved, with what the XCom ``failover`` has; and as in
-        ``EmrCreateWithStaticIpOperator`` when a launched cluster did not start.
-    :param waiter_delay: seconds between two looks; at least 10 when deferred. (templated)
+    :param start_timeout: the longest time from RunJobFlow to RUNNING or WAITING.
+    :param idle_timeout: EMR terminates a launched cluster after it was idle for this time; ``None``, the default, for
+        no such limit.
+    :param on_failover: a notifier, called when the service has moved, with the content of the XCom ``failover``; and as
+        in ``EmrCreateWithStaticIpOperator`` when a launched cluster did not start.
+    :param waiter_delay: seconds between two polls; at least 10 when deferred. (templated)
     :param waiter_max_attempts: with ``waiter_delay``, how long a verdict on the old cluster may take, and the start of
         a new one. (templated)
     :param deferrable: wait in the triggerer.
@@ -200,7 +204,7 @@ class EmrFailoverOperator(
         self.deferrable = deferrable
 
     def begin(self, context: Context) -> FailoverState:
-        """Refuse what is wrong before anything is changed."""
+        """Check the parameters before anything is changed."""
         self._check_parameters()
         lock_deadline = clock.time() + self.lock_timeout.total_seconds()
         state = FailoverState(try_number=context["ti"].try_number, lock_deadline=lock_deadline)
@@ -209,10 +213,10 @@ class EmrFailoverOperator(
 
     def advance(self, context: Context, state: FailoverState, event: dict[str, Any] | None) -> WatchTrigger | Result:
         """
-        Decide → lease, old steps ended → other cluster started → address moved → registered, healthy → old one ended.
+        Decide → lease, old steps ended → new cluster started → address moved → registered, healthy → old one ended.
 
-        Each part finds out how far it has come, in earlier tries, too, and returns what to wait for; or the result,
-        when there is nothing to do.
+        Each part finds its own progress, also that of earlier tries, and returns what to wait for, or the result if
+        nothing is to be done.
         """
         self._check_not_timed_out(state, event)
         outcome = (
@@ -230,74 +234,69 @@ class EmrFailoverOperator(
     def _decide(
         self, context: Context, state: FailoverState, event: dict[str, Any] | None
     ) -> WatchTrigger | Result | None:
-        """Find out whether there is something to do: not for a healthy cluster, nor when another failover does it."""
+        """Decide whether to move the service: not from a healthy cluster, and not if another failover does it."""
         from airflow_eip_provider.triggers.verdict import Verdict
 
         if state.detected_at:
             return None
-        found = self.lease_client.successor(self.job_flow_id, attempt=attempt_of(context, state.nonce))
-        if found is not None:
-            return self._go_on(context, state, found, has_waited=event is not None and state.waiting_for == _OTHER)
+        successor = self.lease_client.successor(self.job_flow_id, attempt=attempt_of(context, state.nonce))
+        if successor is not None:
+            has_waited = event is not None and state.waiting_for == _OTHER
+            return self._continue_with(context, state, successor, has_waited=has_waited)
         if self.force:
             state.detected_at, state.why, state.was_healthy = clock.time(), "forced", True
             return None
-        looked = self._health_of(state, event, waited_for="verdict") or self._look_at_old(state)
-        if not isinstance(looked, Verdict):
-            return looked
-        if looked.status != "done":
-            raise health_error(looked)
-        if looked.data["status"] == "healthy":
+        verdict: Verdict | WatchTrigger | None = self._health_of(state, event, waited_for="verdict")
+        if verdict is None:
+            reported = self.health if isinstance(self.health, Mapping) else {}
+            confirms = reported.get("job_flow_id") == self.job_flow_id and reported.get("status") == "unhealthy"
+            state.waiting_for, deadline = "verdict", clock.time() + self.wait_seconds
+            verdict = self.judge_health(state, self.job_flow_id, until="decided", deadline=deadline, confirms=confirms)
+        if not isinstance(verdict, Verdict):
+            return verdict
+        if verdict.status != "done":
+            raise health_error(verdict)
+        if verdict.data["status"] == "healthy":
             self.log.info("Cluster %s is healthy: nothing is done", self.job_flow_id)
             return self._not_moved(context, self.job_flow_id, why="healthy")
         state.detected_at = clock.time()
-        state.why = "; ".join(f"{failure['check']}: {failure['problem']}" for failure in looked.data["failures"])
-        self.log.warning("Cluster %s is unhealthy, its service moves: %s", self.job_flow_id, state.why)
+        state.why = "; ".join(f"{failure['check']}: {failure['problem']}" for failure in verdict.data["failures"])
+        self.log.warning("Cluster %s is unhealthy, moving its service: %s", self.job_flow_id, state.why)
         return None
 
     @staticmethod
     def _health_of(state: FailoverState, event: dict[str, Any] | None, *, waited_for: str) -> Verdict | None:
-        """Return the judgement with which a wait for health has ended; ``None`` without such a wait."""
+        """Return the verdict of a wait for health; ``None`` if the last wait was another one."""
         from airflow_eip_provider.triggers.verdict import Verdict
 
         if event is None or state.waiting_for != waited_for or event["status"] == "timeout":
             return None
         return Verdict(event["status"], event["message"], event["data"])
 
-    def _look_at_old(self, state: FailoverState) -> Verdict | WatchTrigger:
-        """Return the verdict on the old cluster, or the wait for it."""
-        said = self.health if isinstance(self.health, Mapping) else {}
-        state.waiting_for = "verdict"
-        return self.judge_health(
-            state,
-            self.job_flow_id,
-            until="decided",
-            deadline=clock.time() + self.wait_seconds,
-            confirms=said.get("job_flow_id") == self.job_flow_id and said.get("status") == "unhealthy",
-        )
-
-    def _go_on(
-        self, context: Context, state: FailoverState, found: Successor, *, has_waited: bool
+    def _continue_with(
+        self, context: Context, state: FailoverState, successor: Successor, *, has_waited: bool
     ) -> WatchTrigger | Result | None:
         """
-        Go on with a failover that an earlier try began; wait for one of another task, and return its result.
+        Continue a failover that an earlier try began; wait for a failover of another task, and return its result.
 
-        :param has_waited: it has, and the other one will never come to its end.
+        :param has_waited: this task has waited for the other failover, which will never finish.
         """
         from airflow_eip_provider.operators.owner import Owner
 
-        if not found.is_own and found.in_charge:
-            self.log.info("Another failover has moved the service of %s to %s", self.job_flow_id, found.job_flow_id)
-            return self._not_moved(context, str(found.job_flow_id), why="moved by another failover")
-        if not found.is_own and not has_waited:
-            return self._wait_for_another(state, int(found.token or 0))
-        self.log.info("Going on with a failover of cluster %s that has begun: %s", self.job_flow_id, found)
-        state.detected_at, state.why = found.moved_at or clock.time(), "begun before"
-        cluster = self.emr.get_cluster(found.job_flow_id) if found.job_flow_id and found.is_own else None
+        job_flow_id = successor.job_flow_id
+        if not successor.is_own and successor.in_charge:
+            self.log.info("Another failover has moved the service of %s to %s", self.job_flow_id, job_flow_id)
+            return self._not_moved(context, str(job_flow_id), why="moved by another failover")
+        if not successor.is_own and not has_waited:
+            return self._wait_for_another(state, int(successor.token or 0))
+        self.log.info("Continuing a failover of cluster %s that has begun: %s", self.job_flow_id, successor)
+        state.detected_at, state.why = successor.moved_at or clock.time(), "begun before"
+        cluster = self.emr.get_cluster(job_flow_id) if job_flow_id and successor.is_own else None
         if cluster is None or cluster.is_ending:
-            state.lost = found.job_flow_id if cluster is not None and found.in_charge else None
+            state.lost = job_flow_id if cluster is not None and successor.in_charge else None
             return None
         state.job_flow_id, state.is_started = cluster.job_flow_id, cluster.has_started
-        state.keeps = found.has_address
+        state.keeps = successor.has_address
         state.launched = cluster.tags.get(OWNER_DIGEST_TAG) == Owner.of(context).digest
         if state.launched:
             self.tag(cluster.job_flow_id, {TRY_TAG: str(state.try_number)})
@@ -307,32 +306,25 @@ class EmrFailoverOperator(
     def _wait_for_another(self, state: FailoverState, token: int) -> WatchTrigger:
         from airflow_eip_provider.triggers.lock import EipLeaseMovedTrigger
 
-        self.log.info("Another failover moves the service of %s: waiting for it", self.job_flow_id)
+        self.log.info("Waiting for another failover, which moves the service of %s", self.job_flow_id)
         state.waiting_for = _OTHER
         shared = self.watch(state, deadline=state.lock_deadline)
         uri = str(self.lease_client.uri)
         return EipLeaseMovedTrigger(allocation_id=self.allocation_id, lock_store=uri, token=token, **shared)
 
     def _choose_standby(self, context: Context, state: FailoverState) -> WatchTrigger | None:
-        """Choose a standby, or check what would be launched, before anything is changed."""
-        from airflow_eip_provider.operators.failover.standby import (
-            check_address_is_given,
-            check_on_primary_node,
-            find_standby,
-            text_tags,
-        )
+        """Choose a standby, or make the preflight checks of a launch, before anything is changed."""
+        from airflow_eip_provider.operators.failover.standby import check_old_cluster, checked_tags, find_standby
 
         if state.leased or state.job_flow_id is not None:
             return None
-        # What was read is kept: where EMR answers one call in many seconds, each pass comes one further.
+        # Results are kept in the state: while EMR throttles, each retry of this method gets one step further.
         if not state.is_movable:
-            old = self.emr.get_cluster(self.job_flow_id)
-            check_on_primary_node(old)
-            check_address_is_given(old, self.allocation_id)
+            check_old_cluster(self.emr.get_cluster(self.job_flow_id), self.allocation_id)
             state.is_movable = True
         if state.standby is None:
             named = None if is_nothing(self.standby_job_flow_id) else str(self.standby_job_flow_id)
-            tags = text_tags(self.standby_tags)
+            tags = checked_tags(self.standby_tags)
             state.standby = find_standby(self.emr, old=self.job_flow_id, job_flow_id=named, tags=tags)
         if state.standby is not None:
             self.members_of(state.standby)
@@ -342,83 +334,77 @@ class EmrFailoverOperator(
             raise TransientError(
                 f"moving the service of cluster '{self.job_flow_id}'",
                 problem="no standby is RUNNING or WAITING",
-                remedy="start one, or give job_flow_overrides, from which a cluster is launched then",
+                remedy="start one, or give job_flow_overrides, so that a cluster is launched",
             )
         for warning in self.preflight_warnings():
             self.log.warning("%s", warning)
         return None
 
     def _take_lease(self, context: Context, state: FailoverState, event: dict[str, Any] | None) -> WatchTrigger | None:
-        """Take the lease over: from now on no step starts on the old cluster."""
+        """Take over the lease: from now on no step starts on the old cluster."""
         from airflow_eip_provider.lease.protocol import Acquired, MovedByAnother
 
         if state.leased:
             return None
-        entered = self._enter(context, state, event)
+        request, due_seconds = self.lease_request(context, state), observed_due_seconds(event)
+        entered = self.lease_client.move(request, moved_from=self.job_flow_id, due_seconds=due_seconds)
         if isinstance(entered, MovedByAnother):
             state.detected_at, state.job_flow_id, state.standby, state.is_started = 0.0, None, None, False
             return self._wait_for_another(state, entered.lease.token)
         if not isinstance(entered, Acquired):
-            return self.wait_for_turn(context, state, self.lease_request(context, state), entered)
+            return self.wait_for_turn(context, state, request, entered)
         self.note_acquired(context, state, entered)
         state.leased, state.steps_by = True, clock.time() + self.steps_timeout.total_seconds()
-        if state.job_flow_id is not None and not state.launched:
-            # An earlier try may have put it there, and not have handed over.
-            state.may_be_bound = self.lease_client.has_address(state.job_flow_id)
+        standby = None if state.launched else state.job_flow_id
+        # An earlier try may have associated the address without handing over the lease.
+        state.may_be_bound = standby is not None and self.lease_client.has_address(standby)
         self.note(context, state)
-        if state.job_flow_id is not None and not state.launched:
-            self.tag(state.job_flow_id, {SUCCESSOR_TAG: self.job_flow_id})
+        if standby is not None:
+            self.tag(standby, {SUCCESSOR_TAG: self.job_flow_id})
         return None
 
-    def _enter(
-        self, context: Context, state: FailoverState, event: dict[str, Any] | None
-    ) -> Acquired | Queued | AddressInUse | MovedByAnother:
-        request, due_seconds = self.lease_request(context, state), observed_due_seconds(event)
-        return self.lease_client.move(request, moved_from=self.job_flow_id, due_seconds=due_seconds)
-
     def lease_request(self, context: Context, state: FailoverState) -> LeaseRequest:
-        """Ask for the lease, for a cluster that is launched or for one that is there."""
+        """Return the request for the lease, for a cluster that is launched or for a standby."""
         from airflow_eip_provider.lease.observation import LeaseRequest
         from airflow_eip_provider.lease.record import LIMITS
 
         is_cold = state.job_flow_id is None or state.launched
-        # An earlier failover may have put it there.
-        is_there = not is_cold and self.lease_client.has_address(str(state.job_flow_id))
+        # An earlier failover may have moved the address to the standby.
+        has_address = not is_cold and self.lease_client.has_address(str(state.job_flow_id))
         return LeaseRequest(
             attempt_of(context, state.nonce),
             cluster_name=self.launcher(context).config["Name"] if is_cold else "",
             handover_seconds=LIMITS.surface + (self.handover_seconds if is_cold else 0.0),
-            wants=str(state.job_flow_id) if is_there else self.job_flow_id,
+            wants=str(state.job_flow_id) if has_address else self.job_flow_id,
         )
 
     def _end_steps(self, state: FailoverState) -> WatchTrigger | None:
         """
         Cancel the old cluster's fenced steps, and wait until they have ended.
 
-        One look is enough although ListSteps may lag: whoever submitted a step a moment ago looks at the lease again
-        right after, and cancels it.
+        One poll is enough although ListSteps may lag: a task that has just submitted a step checks the lease again, and
+        cancels the step itself.
         """
         from airflow_eip_provider.triggers.emr import EmrStepsEndedTrigger, judge_no_step_runs
 
         if state.is_quiet or state.handed_over:
             return None
-        left = self.look(lambda seen: judge_no_step_runs(seen, self.job_flow_id, name_contains=GUARD_MARK))
-        cluster = self.emr.get_cluster(self.job_flow_id) if left.status != "done" else None
-        if cluster is None or cluster.has_ended:
-            state.is_quiet = True
-            return None
-        if clock.time() >= state.steps_by:
-            self.log.warning("%s; going on without them, as they lose the address", left.message)
+        steps = self.look(lambda observed: judge_no_step_runs(observed, self.job_flow_id, name_contains=GUARD_MARK))
+        cluster = self.emr.get_cluster(self.job_flow_id) if steps.status != "done" else None
+        has_ended = cluster is None or cluster.has_ended
+        if has_ended or clock.time() >= state.steps_by:
+            if not has_ended:
+                self.log.warning("%s; continuing, and the steps lose the address", steps.message)
             state.is_quiet = True
             return None
         self.kill.check()
-        self.emr.cancel_steps(self.job_flow_id, step_ids=left.data["step_ids"])
+        self.emr.cancel_steps(self.job_flow_id, step_ids=steps.data["step_ids"])
         state.waiting_for = "steps"
         shared = self.watch(state, deadline=state.steps_by)
         return EmrStepsEndedTrigger(job_flow_id=self.job_flow_id, name_contains=GUARD_MARK, **shared)
 
     def _move_address(self, context: Context, state: FailoverState) -> WatchTrigger | None:
-        """Take the address off the old cluster, put it on the new one, and hand the lease over."""
+        """Move the address from the old cluster to the new one, and hand over the lease."""
         from airflow_eip_provider.operators.binder import bound_facts
         from airflow_eip_provider.operators.bindings.interface import Bound, ClusterWait
 
@@ -429,7 +415,7 @@ class EmrFailoverOperator(
         self.lease_client.check_current(attempt, token=state.token)
         site = self._site(context, state)
         if site.look("primary_running").status != "done":
-            # The old cluster, which may still serve, would lose the address for nothing.
+            # Otherwise the old cluster, which may still serve, would lose the address too early.
             return self.wait_for_cluster(state, "primary_running", deadline=state.lock_deadline)
         self.kill.check()
         self.lease_client.disassociate(self.job_flow_id)
@@ -438,7 +424,7 @@ class EmrFailoverOperator(
         if isinstance(bound, ClusterWait):
             return self.wait_for_cluster(state, bound.target, deadline=state.lock_deadline)
         if not isinstance(bound, Bound):
-            # EC2 may show only now that the old cluster has it: it is taken off then.
+            # EC2 may only now show that the old cluster has it; it is disassociated in the next pass.
             moved_from = {CLUSTER_TAG: self.job_flow_id}
             return self.wait_for_address(context, state, job_flow_id=job_flow_id, like=moved_from)
         self.lease_client.hand_over(attempt, token=state.token, resource_id=job_flow_id)
@@ -447,14 +433,14 @@ class EmrFailoverOperator(
         self.note(context, state)
         facts = bound_facts(bound.address, job_flow_id=job_flow_id, token=state.token)
         context["ti"].xcom_push(key="static_ip", value=facts)
-        self.log.info("Cluster %s takes the service of %s over: %s", job_flow_id, self.job_flow_id, facts)
+        self.log.info("Cluster %s takes over the service of %s: %s", job_flow_id, self.job_flow_id, facts)
         return None
 
     def _await_health(self, state: FailoverState, event: dict[str, Any] | None) -> WatchTrigger | None:
         """
-        Register the new primary node; wait until it is healthy, by its own checks and those of load balancers.
+        Register the new primary node, and wait until its own checks and those of the load balancers pass.
 
-        From the registration on the cluster is in charge, whatever becomes of this task: the reaper keeps it.
+        After the registration the cluster is in charge, also if this task fails; the reaper then keeps the cluster.
         """
         from airflow_eip_provider.triggers.elbv2 import NlbTargetsTrigger
         from airflow_eip_provider.triggers.verdict import Verdict
@@ -468,15 +454,15 @@ class EmrFailoverOperator(
             self.tag(str(state.job_flow_id), {IN_CHARGE_TAG: moment(state.bound_at)})
             state.members = [asdict(member) for member in members]
         if not state.serves:
-            found = self._health_of(state, event, waited_for="health")
+            verdict: Verdict | WatchTrigger | None = self._health_of(state, event, waited_for="health")
             state.waiting_for = "health"
-            looked = found or self.judge_health(
-                state, str(state.job_flow_id), until="healthy", deadline=state.healthy_by
-            )
-            if not isinstance(looked, Verdict):
-                return looked
-            if looked.status != "done":
-                raise health_error(looked)
+            if verdict is None:
+                job_flow_id, deadline = str(state.job_flow_id), state.healthy_by
+                verdict = self.judge_health(state, job_flow_id, until="healthy", deadline=deadline)
+            if not isinstance(verdict, Verdict):
+                return verdict
+            if verdict.status != "done":
+                raise health_error(verdict)
             state.serves = True
         if not self.is_met(state.members, "healthy"):
             state.waiting_for = "targets"
@@ -499,7 +485,7 @@ class EmrFailoverOperator(
             state.left = [asdict(member) for member in members]
             self.lease_client.end_other_successors(self.job_flow_id, keep=job_flow_id)
             state.healthy_by = clock.time() + self.healthy_timeout.total_seconds()
-        # The connections of a node that works come to their end before it does.
+        # The connections of a healthy node are drained before it is terminated.
         if state.was_healthy and clock.time() < state.healthy_by and not self.is_met(state.left, "deregistered"):
             state.waiting_for = "drained"
             shared = self.watch(state, deadline=state.healthy_by)
@@ -510,7 +496,7 @@ class EmrFailoverOperator(
         return None
 
     def _moved(self, context: Context, state: FailoverState) -> Result:
-        """Publish what was moved, and how long that took."""
+        """Publish what was moved, and how long it took."""
         facts = moved_facts(state, old=self.job_flow_id, old_cluster=self.old_cluster)
         if self.is_first_time(context, "counted"):
             self.count(metrics.FAILOVERS)
@@ -542,10 +528,13 @@ class EmrFailoverOperator(
         )
 
     def _check_parameters(self) -> None:
-        from airflow_eip_provider.operators.failover.standby import check_is_another
-
         check_job_flow_id(self.job_flow_id)
-        check_is_another(self.standby_job_flow_id, old=self.job_flow_id)
+        if self.standby_job_flow_id == self.job_flow_id:
+            raise InvalidInputError(
+                f"moving the service of cluster '{self.job_flow_id}' to '{self.standby_job_flow_id}'",
+                problem="this is the same cluster",
+                remedy="give another one as standby_job_flow_id",
+            )
         if not is_nothing(self.allocation_id):
             preflight.check_allocation_id(self.allocation_id)
         preflight.check_waits(self.waiter_delay, self.waiter_max_attempts)
@@ -554,27 +543,26 @@ class EmrFailoverOperator(
         if self.steps_timeout > _LONGEST_STEPS:
             raise InvalidInputError(
                 f"checking steps_timeout {self.steps_timeout!r}",
-                problem="others may end a lease that no cluster has got for 15 minutes",
-                remedy=f"give at most {_LONGEST_STEPS}; steps that run then lose the address with the old cluster",
+                problem="others may end a lease that has had no cluster for 15 minutes",
+                remedy=f"give at most {_LONGEST_STEPS}; steps that still run then lose the address",
             )
         preflight.check_idle_timeout(self.idle_timeout)
         self.check_start_timeout()
-        if self.old_cluster not in _OLD:
-            raise InvalidInputError(
-                f"checking old_cluster {self.old_cluster!r}", problem="unknown choice", remedy=f"use one of {_OLD}"
-            )
+        if self.old_cluster not in _OLD_CLUSTER:
+            doing = f"checking old_cluster {self.old_cluster!r}"
+            raise InvalidInputError(doing, problem="unknown choice", remedy=f"use one of {_OLD_CLUSTER}")
 
     def _check_not_timed_out(self, state: FailoverState, event: dict[str, Any] | None) -> None:
-        """Check that no wait has ended without a result; some are judged where they began."""
+        """Raise the error of a wait that has timed out, except for waits that are handled where they began."""
         if event is None or event["status"] != "timeout" or state.waiting_for in {"steps", "drained"}:
             return
         if self.has_fallbacks and state.launched and not state.is_started:
             return
         if state.waiting_for in {"lease", "address"}:
             raise self.address_timed_out(state, event)
-        of = self.job_flow_id if state.waiting_for in {"verdict", _OTHER} else state.job_flow_id
+        job_flow_id = self.job_flow_id if state.waiting_for in {"verdict", _OTHER} else state.job_flow_id
         raise WaitTimeoutError(
-            f"{state.waiting_for} of cluster '{of}'",
+            f"{state.waiting_for} of cluster '{job_flow_id}'",
             last_seen=event["message"],
             bound="waiter_max_attempts, healthy_timeout, start_timeout or lock_timeout",
         )

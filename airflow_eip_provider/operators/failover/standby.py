@@ -1,4 +1,4 @@
-"""Which cluster takes the service of another one over: a standby that runs."""
+"""Choosing the standby cluster that takes over a service, and the checks before a failover."""
 
 from __future__ import annotations
 
@@ -23,91 +23,68 @@ def find_standby(
     """
     Return the standby that takes over; ``None`` when none is RUNNING or WAITING.
 
-    Of those with the tags it is one that a failover of the same cluster has chosen before, else the oldest; never one
-    that another failover has chosen, or that is in charge.
+    Of the clusters with the tags it returns the one that an earlier failover of the same cluster has chosen, or else
+    the oldest one. It skips clusters that a failover of another cluster has chosen, and clusters that are in charge.
 
-    :param job_flow_id: that one, and no other.
-    :raises TransientError: when that one is not ready.
+    :param job_flow_id: the only standby that may be used.
+    :raises TransientError: when that standby is not ready.
     """
     if job_flow_id is not None:
-        return _named(emr, old, job_flow_id)
+        cluster = emr.get_cluster(job_flow_id)
+        if cluster is None or cluster.state not in READY_STATES:
+            state = "unknown to EMR" if cluster is None else cluster.state
+            doing = f"moving the service of cluster '{old}' to '{job_flow_id}'"
+            raise TransientError(doing, problem=f"the standby is {state}", remedy="name one that is RUNNING or WAITING")
+        return job_flow_id
     if not tags:
         return None
-    found = [cluster for cluster in read_tagged_clusters(emr.conn, tags=tags) if _may_follow(cluster, old)]
-    chosen = [cluster for cluster in found if SUCCESSOR_TAG in cluster.tags]
-    return next((cluster.job_flow_id for cluster in sorted(chosen or found, key=age_order)), None)
+    ready = [
+        cluster
+        for cluster in read_tagged_clusters(emr.conn, tags=tags)
+        if cluster.job_flow_id != old
+        and cluster.state in READY_STATES
+        and cluster.tags.get(SUCCESSOR_TAG, old) == old
+        and IN_CHARGE_TAG not in cluster.tags
+    ]
+    chosen = [cluster for cluster in ready if SUCCESSOR_TAG in cluster.tags]
+    return min(chosen or ready, key=age_order).job_flow_id if ready else None
 
 
-def _named(emr: EmrClusterHook, old: str, job_flow_id: str) -> str:
-    cluster = emr.get_cluster(job_flow_id)
-    if cluster is None or cluster.state not in READY_STATES:
-        state = "unknown to EMR" if cluster is None else cluster.state
-        doing = f"moving the service of cluster '{old}' to '{job_flow_id}'"
-        raise TransientError(doing, problem=f"the standby is {state}", remedy="name one that is RUNNING or WAITING")
-    return job_flow_id
-
-
-def _may_follow(cluster: Cluster, old: str) -> bool:
-    is_free = cluster.tags.get(SUCCESSOR_TAG, old) == old and IN_CHARGE_TAG not in cluster.tags
-    return is_free and cluster.job_flow_id != old and cluster.state in READY_STATES
-
-
-def check_is_another(job_flow_id: str | None, *, old: str) -> None:
+def check_old_cluster(old: Cluster | None, allocation_id: object) -> None:
     """
-    Check that the named standby is not the cluster that it is to replace.
+    Check that the address of the old cluster can move to another primary node, and that it is given.
 
-    :raises InvalidInputError: when it is.
-    """
-    if job_flow_id == old:
-        raise InvalidInputError(
-            f"moving the service of cluster '{old}' to '{job_flow_id}'",
-            problem="this is the same cluster",
-            remedy="give another one as standby_job_flow_id",
-        )
-
-
-def check_on_primary_node(old: Cluster | None) -> None:
-    """
-    Check that the address of a cluster can move to another one's primary node.
-
-    :raises InvalidInputError: when it is on a NAT gateway.
+    :raises InvalidInputError: when the address is on a NAT gateway, or the cluster was launched with an address and
+        none is given.
     """
     if old is not None and is_behind_own_gateway(old):
         raise InvalidInputError(
             f"moving the service of cluster '{old.job_flow_id}'",
-            problem="its address is on a NAT gateway that was made for it",
-            remedy="a failover moves addresses of primary nodes; end that cluster and launch another one, or put the "
-            "address on a NAT gateway that stays, and give allocation_id=None",
+            problem="its address is on a NAT gateway that was created for it",
+            remedy="a failover moves addresses of primary nodes; terminate the cluster and launch another one, or put "
+            "the address on a permanent NAT gateway, and give allocation_id=None",
         )
-
-
-def check_address_is_given(old: Cluster | None, allocation_id: object) -> None:
-    """
-    Check that a cluster that was launched for an address does not lose it to nobody.
-
-    :raises InvalidInputError: when no address is given, or a template rendered to nothing.
-    """
     if old is not None and is_nothing(allocation_id) and ALLOCATION_TAG in old.tags:
         raise InvalidInputError(
             f"moving the service of cluster '{old.job_flow_id}' without an address",
             problem=f"its tag says that it has Elastic IP '{old.tags[ALLOCATION_TAG]}', and allocation_id is "
             f"{allocation_id!r}",
-            remedy="give allocation_id; if it is a template, see what it renders to",
+            remedy="give allocation_id; if it is a template, check what it renders to",
         )
 
 
-def text_tags(value: Any) -> dict[str, str] | None:
+def checked_tags(value: Any) -> dict[str, str] | None:
     """
-    Return the tags that a standby has.
+    Validate ``standby_tags``.
 
-    :raises InvalidInputError: when they are no mapping of texts.
+    :raises InvalidInputError: when they are not a mapping of strings.
     """
-    if value is None or value in ("", "None", {}):
+    if value in (None, "", "None", {}):
         return None
     if not isinstance(value, dict) or not all(isinstance(part, str) for pair in value.items() for part in pair):
         raise InvalidInputError(
             f"checking standby_tags {value!r}",
-            problem="this is no mapping of texts",
-            remedy="give what the standby is tagged with, such as {'role': 'standby'}",
+            problem="this is not a mapping of strings",
+            remedy="give the tags of the standby, such as {'role': 'standby'}",
         )
     return value

@@ -1,4 +1,4 @@
-"""How far a failover has come."""
+"""The progress of a failover."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from airflow_eip_provider.operators.emr.next_candidate import CreateState
 @dataclass(slots=True)
 class FailoverState(CreateState):
     """
-    How far a failover has come; ``job_flow_id`` is the cluster that takes the service over.
+    The progress of a failover; ``job_flow_id`` is the new cluster, to which the service moves.
 
-    :param detected_at: when it was decided, in seconds since the epoch; ``bound_at`` and ``healthy_at`` likewise, 0 for
-        not yet.
-    :param why: what is wrong with the old cluster, in words.
-    :param was_healthy: the old cluster works, and is left on purpose.
+    :param detected_at: when the failover was decided, in seconds since the epoch; ``bound_at`` and ``healthy_at`` are
+        the times of the next stages, or 0.
+    :param why: what is wrong with the old cluster.
+    :param was_healthy: the old cluster is healthy; the failover is forced.
     :param is_movable: the old cluster's address is on its primary node, so it can be moved.
-    :param standby: the cluster that was found to stand by; it takes over when its targets can be registered.
+    :param standby: the standby that was found; it is used if its targets can be registered.
     :param lost: the cluster to which an earlier try moved the service, and which has ended since.
-    :param launched: this owner launched the cluster; else it was there.
-    :param leased: the lease is this try's.
-    :param keeps: the cluster has the address, so nothing is undone any more.
-    :param steps_by: until when the old cluster's fenced steps have to have ended; ``is_quiet``: they have, or it is
-        over.
-    :param is_started: the cluster is RUNNING or WAITING.
-    :param may_be_bound: this try may have associated the address with the cluster.
-    :param handed_over: the address is on the cluster, and the lease is active.
-    :param healthy_by: until when it has to be healthy.
-    :param serves: it is, by its own checks; its targets may not be yet.
-    :param members: its targets, once they are registered.
+    :param launched: this owner launched the new cluster; otherwise it is a standby.
+    :param leased: this try has the lease.
+    :param keeps: the new cluster has the address, so nothing is undone any more.
+    :param steps_by: the deadline for the end of the old cluster's fenced steps; ``is_quiet``: they have ended, or the
+        deadline has passed.
+    :param is_started: the new cluster is RUNNING or WAITING.
+    :param may_be_bound: this try may have associated the address with the new cluster.
+    :param handed_over: the address is on the new cluster, and the lease is active.
+    :param healthy_by: the deadline for the new cluster to be healthy.
+    :param serves: the new cluster's own checks pass; its targets may not be healthy yet.
+    :param members: the new cluster's targets, once they are registered.
     :param left: the old cluster's targets, once they are deregistered.
     """
 
@@ -58,7 +58,7 @@ class FailoverState(CreateState):
 
 
 def moved_facts(state: FailoverState, *, old: str, old_cluster: str) -> dict[str, Any]:
-    """Return what was moved, and how long that took, for the XCom."""
+    """Return the content of the XCom ``failover``: what was moved, and how long it took."""
     times = {"detected": state.detected_at, "bound": state.bound_at, "healthy": state.healthy_at}
     return {
         "moved": True,
@@ -68,12 +68,12 @@ def moved_facts(state: FailoverState, *, old: str, old_cluster: str) -> dict[str
         "kind": "cold" if state.launched else "warm",
         "token": state.token,
         "targets": state.members,
-        "old": {"terminate": "terminated"}.get(old_cluster, "kept"),
+        "old": "terminated" if old_cluster == "terminate" else "kept",
         "times": {name: moment(at) for name, at in times.items()},
         "seconds": {name: round(at - state.detected_at, 1) for name, at in times.items()},
     }
 
 
 def moment(seconds: float) -> str:
-    """Return a moment as people read it, in UTC."""
+    """Return seconds since the epoch as an ISO 8601 time, in UTC."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")

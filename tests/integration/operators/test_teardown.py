@@ -205,7 +205,7 @@ WRONG = ["daily", "{ task_instance.xcom_pull('create') }", "['j-1']", "J-1", "j-
 @pytest.mark.parametrize("wrong", WRONG, ids=str)
 def test_what_is_no_clusters_id_fails_and_is_named(clocked, terminate_operator, wrong):
     clocked.events.clear()
-    with pytest.raises(AirflowFailException, match="not the id of an EMR cluster") as failed:
+    with pytest.raises(AirflowFailException, match="not the ID of an EMR cluster") as failed:
         Task(terminate_operator(wrong)).run()
     assert repr(wrong) in str(failed.value)
     assert clocked.events.calls() == []

@@ -150,10 +150,10 @@ def messages() -> dict[str, list[str]]:
     )
     still_there = exceptions.InvalidInputError(
         said("ending the use of Elastic IP '{}' by this DAG run", EIP),
-        problem=said("{}, but {} of the same DAG run is still there", said("there is no job_flow_id"), CLUSTER),
+        problem=said("{}, but {} of the same DAG run still exists", said("there is no job_flow_id"), CLUSTER),
         remedy=said(
-            "pass the output of the creating task as job_flow_id, and check the region; what was found is left "
-            "as it is: clear this task once the id is right"
+            "pass the output of the creating task as job_flow_id, and check the region; nothing was changed, so "
+            "clear this task when the ID is correct"
         ),
     )
     from_a_node = exceptions.InvalidInputError(
