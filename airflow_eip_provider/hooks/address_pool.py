@@ -1,4 +1,4 @@
-"""Which addresses an ``allocation_id`` names: one, or several of which any will do."""
+"""The addresses that an ``allocation_id`` names: one address, or a pool of which any one can be used."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _TAG = "tag:"
 
 
 class AddressPool(tuple[str, ...]):
-    """The allocation IDs of several addresses, in an order that is the same for all that share some of them."""
+    """The sorted allocation IDs of several addresses, so that all tasks use them in the same order."""
 
     __slots__ = ()
 
@@ -32,44 +32,38 @@ class AddressPool(tuple[str, ...]):
 
 
 def names_pool(allocation_id: object) -> bool:
-    """Whether an ``allocation_id`` may name several addresses; a single one is a text."""
-    return _is_several(parse_literal(allocation_id))
+    """Return whether an ``allocation_id`` may name several addresses; a string is a single one."""
+    return _is_collection(parse_literal(allocation_id))
 
 
-def _is_several(parsed: object) -> bool:
-    # Also what Airflow makes of the outputs of a mapped task.
-    return isinstance(parsed, (Sequence, AbstractSet, Mapping)) and not isinstance(parsed, (str, bytes))
+def _is_collection(value: object) -> bool:
+    # Also the outputs of a mapped task.
+    return isinstance(value, (Sequence, AbstractSet, Mapping)) and not isinstance(value, (str, bytes))
 
 
 def read_pool(allocation_id: object, aws: AwsHooks) -> str | AddressPool:
     """
-    Return what an ``allocation_id`` names, after it was rendered.
+    Return the addresses that a rendered ``allocation_id`` names.
 
-    :param allocation_id: one id; a list of them; or a mapping such as ``{"tag:purpose": "azure-sql"}``, for all
-        addresses with this tag; also a text that spells a list or a mapping.
-    :return: a single id as it is given, and also for a list that has only one.
-    :raises InvalidInputError: when it is nothing of that, or no address has the tag.
+    :param allocation_id: one ID; a list of IDs; or a mapping such as ``{"tag:purpose": "azure-sql"}`` for all addresses
+        with this tag. A list or a mapping may also be written as text.
+    :return: a string for a single address, also if it is the only one of a list.
+    :raises InvalidInputError: when it has another form, or no address has the tag.
     """
-    parsed = parse_literal(allocation_id)
-    if isinstance(parsed, Mapping):
-        return _one_or_several(_read_tagged(parsed, aws) if parsed else [])
-    if _is_several(parsed):
-        return _one_or_several(parsed)
-    check_allocation_id(allocation_id)
-    return str(allocation_id)
-
-
-def _one_or_several(given: Any) -> str | AddressPool:
-    found = list(given)
-    if not found:
+    parsed: Any = parse_literal(allocation_id)
+    if not _is_collection(parsed):
+        check_allocation_id(allocation_id)
+        return str(allocation_id)
+    allocation_ids = _read_tagged(parsed, aws) if isinstance(parsed, Mapping) and parsed else list(parsed)
+    if not allocation_ids:
         raise InvalidInputError(
-            f"checking allocation_id {given!r}",
+            f"checking allocation_id {parsed!r}",
             problem="this names no Elastic IP",
             remedy="give at least one allocation ID (eipalloc-…)",
         )
-    for one in found:
-        check_allocation_id(one)
-    pool = AddressPool(sorted(set(found)))
+    for each in allocation_ids:
+        check_allocation_id(each)
+    pool = AddressPool(sorted(set(allocation_ids)))
     return pool if len(pool) > 1 else pool[0]
 
 
@@ -78,36 +72,36 @@ def _read_tagged(tags: Mapping[Any, Any], aws: AwsHooks) -> list[str]:
 
     filters: dict[str, list[str]] = {}
     for name, value in tags.items():
-        values = [value] if isinstance(value, str) else list(value) if isinstance(value, (list, tuple)) else []
+        values = [value] if isinstance(value, str) else value if isinstance(value, (list, tuple)) else []
         if not isinstance(name, str) or not name.startswith(_TAG) or len(name) == len(_TAG) or not values:
             raise InvalidInputError(
                 f"checking allocation_id {tags!r}",
-                problem=f"{name!r}: {value!r} is no tag with a value",
+                problem=f"{name!r}: {value!r} is not a tag with a value",
                 remedy='write {"tag:purpose": "azure-sql"}, or a list of allocation IDs',
             )
-        filters[name] = [str(one) for one in values]
-    found = read_allocation_ids(aws.eip.conn, filters)
-    if not found:
+        filters[name] = [str(text) for text in values]
+    allocation_ids = read_allocation_ids(aws.eip.conn, filters)
+    if not allocation_ids:
         raise InvalidInputError(
             f"looking up the Elastic IPs with {tags!r}",
-            problem=f"no address of region '{aws.eip.conn_region_name}' has this tag",
-            remedy="check the tag, which EC2 compares with upper and lower case, and the region",
+            problem=f"no address in region '{aws.eip.conn_region_name}' has this tag",
+            remedy="check the region and the tag, which is case-sensitive",
         )
-    return found
+    return allocation_ids
 
 
 def address_of(
     pool: AddressPool, resource_id: str, aws: AwsHooks, *, lock_store: str | None, gives_back: bool = False
 ) -> str | None:
     """
-    Return which address of a pool a cluster or an instance has, or had last.
+    Return the address of a pool that a cluster or an instance has, or had last.
 
-    The lease says so; else the cluster's own tag, which its creating task has given it; else where the addresses are.
+    It is found by the lease, by the cluster's tag from its creating task, or by the associations of the addresses.
 
-    :param gives_back: the task gives the address back. So it is also one that has left the pool since, or none. A lock
-        store that gives no answer keeps it from nothing.
-    :return: ``None`` only for such a task.
-    :raises InvalidInputError: when none of them leads to it.
+    :param gives_back: the task releases the address. Then the address may have been removed from the pool, there may be
+        none, and an error of the lock store is ignored.
+    :return: ``None`` only with ``gives_back``.
+    :raises InvalidInputError: when the address cannot be found.
     """
     from airflow_eip_provider.aws.clusters import read_cluster
     from airflow_eip_provider.lease_client.reads import is_cluster, read_location
@@ -141,7 +135,7 @@ def _leased_to(
         except Exception as error:
             if not gives_back or not is_transient(error):
                 raise
-            log.warning("The lock store gives no answer, looking for the Elastic IP of '%s': %s", resource_id, error)
+            log.warning("The lock store does not answer while searching the Elastic IP of '%s': %s", resource_id, error)
             return None
         if lease is not None and lease.resource_id == resource_id:
             return allocation_id
@@ -152,14 +146,14 @@ def followed_address(
     allocation_id: Any, *, resource_id: object, aws: AwsHooks, lock_store: str | None, gives_back: bool = False
 ) -> Any:
     """
-    Return the one address that a task is about; what names one, or cannot be resolved yet, is unchanged.
+    Return the single address of a task; a value that names one, or cannot be resolved yet, is returned unchanged.
 
-    :param resource_id: the cluster or the instance that has it.
-    :param gives_back: as of :func:`address_of`.
+    :param resource_id: the cluster or the instance that has the address.
+    :param gives_back: as in :func:`address_of`.
     """
     if not names_pool(allocation_id) or is_nothing(resource_id):
         return allocation_id
-    named = read_pool(allocation_id, aws)
-    if isinstance(named, str):
-        return named
-    return address_of(named, str(resource_id), aws, lock_store=lock_store, gives_back=gives_back)
+    pool = read_pool(allocation_id, aws)
+    if isinstance(pool, str):
+        return pool
+    return address_of(pool, str(resource_id), aws, lock_store=lock_store, gives_back=gives_back)

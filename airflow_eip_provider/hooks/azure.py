@@ -1,7 +1,7 @@
 """
-Firewall rules of Azure SQL servers, through Azure Resource Manager with Airflow's Azure connection.
+The hook for firewall rules of Azure SQL servers, through Azure Resource Manager with Airflow's Azure connection.
 
-Needs the extra ``azure``; without it this module can be imported, and says so when it is used.
+It needs the extra ``azure``. Without it this module can be imported, and raises an error when it is used.
 """
 
 from __future__ import annotations
@@ -34,40 +34,38 @@ _SERVER_ID = re.compile(
     r"/resourceGroups/(?P<resource_group>[\w.()-]{1,90})/providers/Microsoft\.Sql/servers/(?P<name>[a-z0-9-]{1,63})/?",
     re.IGNORECASE,
 )
-# Azure's clouds as AzureBaseHook's connections name them, and where their Resource Manager is.
+# Azure's clouds by their names in AzureBaseHook's connections, with the URLs of their Resource Manager.
 _CLOUDS = {
     "AzurePublicCloud": "https://management.azure.com",
     "AzureUSGovernment": "https://management.usgovcloudapi.net",
     "AzureChinaCloud": "https://management.chinacloudapi.cn",
 }
-_NOT_ROUTED = tuple(
-    map(
-        ipaddress.IPv4Network,
-        (
-            "0.0.0.0/8",  # among them the rule that means all of Azure
-            "10.0.0.0/8",
-            "100.64.0.0/10",
-            "127.0.0.0/8",
-            "169.254.0.0/16",
-            "172.16.0.0/12",
-            "192.168.0.0/16",
-            "224.0.0.0/3",
-        ),
+_NOT_ROUTED = [
+    ipaddress.IPv4Network(network)
+    for network in (
+        "0.0.0.0/8",  # includes the address of the rule that admits all of Azure
+        "10.0.0.0/8",
+        "100.64.0.0/10",
+        "127.0.0.0/8",
+        "169.254.0.0/16",
+        "172.16.0.0/12",
+        "192.168.0.0/16",
+        "224.0.0.0/3",
     )
-)
-_AZURE_SERVICES = "0.0.0.0"  # a rule from and to this admits Azure's own services, nobody else
+]
+_AZURE_SERVICES = "0.0.0.0"  # a rule from and to this address admits only Azure's own services
 _THROTTLED, _SERVER_ERROR = 429, 500
 _REMEDIES = {
-    "SubscriptionNotFound": "check the subscription in the server's resource id, and the tenant of azure_conn_id",
-    "InvalidSubscriptionId": "check the subscription in the server's resource id",
-    "AuthorizationFailed": "give the principal behind azure_conn_id a role with Microsoft.Sql/servers/firewallRules/* "
+    "SubscriptionNotFound": "check the subscription in the server's resource ID, and the tenant of azure_conn_id",
+    "InvalidSubscriptionId": "check the subscription in the server's resource ID",
+    "AuthorizationFailed": "give the principal of azure_conn_id a role with Microsoft.Sql/servers/firewallRules/* "
     "on the server, such as 'SQL Security Manager'",
-    "ResourceGroupNotFound": "check the resource group in the server's resource id",
-    "ResourceNotFound": "check the server's name in its resource id ('az sql server show --query id')",
-    "ParentResourceNotFound": "check the server's name in its resource id ('az sql server show --query id')",
-    "ScopeLocked": "remove the lock from the server, or have its keeper change the rule",
+    "ResourceGroupNotFound": "check the resource group in the server's resource ID",
+    "ResourceNotFound": "check the server's name in its resource ID ('az sql server show --query id')",
+    "ParentResourceNotFound": "check the server's name in its resource ID ('az sql server show --query id')",
+    "ScopeLocked": "remove the lock from the server, or ask its administrator to change the rule",
 }
-_OTHER_REMEDY = "fix what Azure names"
+_OTHER_REMEDY = "fix the problem that Azure reports"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,23 +79,23 @@ class SqlServer:
     @classmethod
     def parse(cls, resource_id: object) -> Self:
         """
-        Read ``/subscriptions/…/resourceGroups/…/providers/Microsoft.Sql/servers/…``.
+        Parse ``/subscriptions/…/resourceGroups/…/providers/Microsoft.Sql/servers/…``.
 
-        :raises InvalidInputError: when it is something else.
+        :raises InvalidInputError: for anything else.
         """
-        found = _SERVER_ID.fullmatch(resource_id.strip()) if isinstance(resource_id, str) else None
-        if found is None:
+        match = _SERVER_ID.fullmatch(resource_id.strip()) if isinstance(resource_id, str) else None
+        if match is None:
             raise InvalidInputError(
                 f"checking Azure SQL server {resource_id!r}",
-                problem="this is not the resource id of one",
+                problem="this is not the resource ID of one",
                 remedy="give /subscriptions/SUBSCRIPTION/resourceGroups/GROUP/providers/Microsoft.Sql/servers/NAME, as "
                 "'az sql server show --query id' prints it",
             )
-        return cls(**found.groupdict())
+        return cls(**match.groupdict())
 
     @property
     def resource_id(self) -> str:
-        """The resource id, as Azure writes it."""
+        """The resource ID, in Azure's format."""
         return (
             f"/subscriptions/{self.subscription_id}/resourceGroups/{self.resource_group}"
             f"/providers/Microsoft.Sql/servers/{self.name}"
@@ -113,7 +111,7 @@ class FirewallRule:
     end: str
 
     def admits(self, public_ip: str) -> bool:
-        """Whether the rule lets an address in."""
+        """Return whether the rule admits an address."""
         if self.start == _AZURE_SERVICES == self.end:
             return False
         address = ipaddress.IPv4Address(public_ip)
@@ -121,7 +119,7 @@ class FirewallRule:
 
     @property
     def range(self) -> str:
-        """What it admits, for people."""
+        """The admitted addresses, as a text."""
         if self.start == _AZURE_SERVICES == self.end:
             return "Azure's own services"
         return self.start if self.start == self.end else f"{self.start} to {self.end}"
@@ -132,26 +130,26 @@ class FirewallRule:
 
 def checked_servers(resource_ids: object) -> list[SqlServer]:
     """
-    Read the servers that an operator or a sensor is given: a list of resource ids, or one.
+    Validate the servers of an operator or a sensor: one resource ID, or a list of them.
 
-    :raises InvalidInputError: when there is none, or one that is malformed.
+    :raises InvalidInputError: when there is none, or one is malformed.
     """
-    given = [resource_ids] if isinstance(resource_ids, str) else resource_ids
-    if not isinstance(given, (list, tuple)) or not given:
+    listed = [resource_ids] if isinstance(resource_ids, str) else resource_ids
+    if not isinstance(listed, (list, tuple)) or not listed:
         raise InvalidInputError(
-            "checking servers", problem=f"{resource_ids!r} names none", remedy="give a list of resource ids"
+            "checking servers", problem=f"{resource_ids!r} names none", remedy="give a list of resource IDs"
         )
-    return list(dict.fromkeys(map(SqlServer.parse, given)))
+    return list(dict.fromkeys(map(SqlServer.parse, listed)))
 
 
 def checked_public_ips(aws: Callable[[], AwsHooks], *, allocation_id: Any, public_ip: str | None) -> list[str]:
     """
-    Return the addresses that are to be registered: the one given, or of the Elastic IPs (ec2:DescribeAddresses).
+    Return the public addresses: the given one, or those of the Elastic IPs (ec2:DescribeAddresses).
 
-    :param aws: makes the hooks; called only for an ``allocation_id``.
-    :param allocation_id: one, or several, as in ``EmrCreateWithStaticIpOperator``.
-    :raises InvalidInputError: when not exactly one of the two is given, or what is given is no public IPv4 address.
-    :raises AddressNotFoundError: when there is no such Elastic IP in this account and region.
+    :param aws: creates the hooks; called only for an ``allocation_id``.
+    :param allocation_id: one or several, as in ``EmrCreateWithStaticIpOperator``.
+    :raises InvalidInputError: unless exactly one of the two is given, and ``public_ip`` is a public IPv4 address.
+    :raises AddressNotFoundError: when an Elastic IP does not exist in this account and region.
     """
     from airflow_eip_provider.aws.addresses import read_addresses
 
@@ -163,42 +161,41 @@ def checked_public_ips(aws: Callable[[], AwsHooks], *, allocation_id: Any, publi
         )
     if allocation_id:
         hooks = aws()
-        named = read_pool(allocation_id, hooks)
-        several = [named] if isinstance(named, str) else list(named)
-        found = read_addresses(hooks.eip.conn, several)
-        for one in several:
-            if one not in found:
-                raise AddressNotFoundError(one, region=hooks.eip.conn_region_name)
-        return [found[one].public_ip for one in several]
+        pool = read_pool(allocation_id, hooks)
+        allocation_ids = [pool] if isinstance(pool, str) else list(pool)
+        addresses = read_addresses(hooks.eip.conn, allocation_ids)
+        for missing in (name for name in allocation_ids if name not in addresses):
+            raise AddressNotFoundError(missing, region=hooks.eip.conn_region_name)
+        return [addresses[name].public_ip for name in allocation_ids]
     try:
-        parsed = ipaddress.IPv4Address(str(public_ip).strip())
+        address = ipaddress.IPv4Address(str(public_ip).strip())
     except ValueError:
-        parsed = None
-    if parsed is None or any(parsed in network for network in _NOT_ROUTED):
+        address = None
+    if address is None or any(address in network for network in _NOT_ROUTED):
         raise InvalidInputError(
             f"checking public_ip {public_ip!r}",
-            problem="this is no single public IPv4 address",
+            problem="this is not a single public IPv4 address",
             remedy="give the Elastic IP itself, such as 52.31.7.20, or its allocation_id",
         )
-    return [str(parsed)]
+    return [str(address)]
 
 
 def admitting(rules: Iterable[FirewallRule], public_ip: str) -> list[FirewallRule]:
-    """Return the rules that let an address in."""
+    """Return the rules that admit an address."""
     return [rule for rule in rules if rule.admits(public_ip)]
 
 
 class AzureSqlFirewallHook(BaseHook):
     """
-    Read and make firewall rules of Azure SQL servers.
+    Lists, creates and deletes firewall rules of Azure SQL servers.
 
-    Microsoft.Sql/servers/firewallRules/read, …/write and …/delete are the permissions that it needs.
+    It needs the permissions Microsoft.Sql/servers/firewallRules/read, …/write and …/delete.
 
     :param azure_conn_id: an Airflow connection of the type Azure: a service principal (login, password, extra
-        ``tenantId``), or else azure-identity's default credentials with the extras ``managed_identity_client_id`` and
-        ``workload_identity_tenant_id``. The extra ``cloud_environment`` names another cloud than Azure's public one.
-        The extra ``arm_endpoint`` names another Resource Manager; one at ``http://`` is sent a token only if the extra
-        ``enforce_https`` is false, which is for one on this machine.
+        ``tenantId``), or azure-identity's default credentials with the extras ``managed_identity_client_id`` and
+        ``workload_identity_tenant_id``. The extra ``cloud_environment`` selects a cloud other than Azure's public one.
+        The extra ``arm_endpoint`` is the URL of another Resource Manager. With ``http://`` a token is sent only if the
+        extra ``enforce_https`` is false; use this only on the local machine.
     """
 
     def __init__(self, azure_conn_id: str = "azure_default") -> None:
@@ -210,21 +207,21 @@ class AzureSqlFirewallHook(BaseHook):
         """
         Return the rules of a server.
 
-        :raises AzureRefusedError: when a retry does not help: an unknown subscription, group or server, no permission.
-        :raises AzureUnavailableError: when Azure gives no answer, or throttles for long.
+        :raises AzureRefusedError: for permanent errors: an unknown subscription, group or server, no permission.
+        :raises AzureUnavailableError: when Azure does not answer, or throttles for long.
         """
-        found = self._call(
+        rules = self._call(
             f"reading the firewall rules of Azure SQL server '{server.name}'",
             server,
             lambda operations, options: list(operations.list_by_server(server.resource_group, server.name, **options)),
         )
-        return [FirewallRule(rule.name, rule.start_ip_address, rule.end_ip_address) for rule in found]
+        return [FirewallRule(rule.name, rule.start_ip_address, rule.end_ip_address) for rule in rules]
 
     def put_rule(self, server: SqlServer, rule: FirewallRule) -> None:
         """
-        Make a rule; it may take Azure up to five minutes to follow it.
+        Create a rule, which may take up to five minutes to be effective.
 
-        Azure replaces a rule of the same name without a word: look before, with :meth:`list_rules`.
+        Azure replaces a rule of the same name without an error, so call :meth:`list_rules` first.
 
         :raises AzureRefusedError: as :meth:`list_rules` does.
         :raises AzureUnavailableError: as :meth:`list_rules` does.
@@ -240,13 +237,13 @@ class AzureSqlFirewallHook(BaseHook):
 
     def delete_rule(self, server: SqlServer, name: str) -> None:
         """
-        Remove a rule; one that is gone already is removed.
+        Delete a rule; succeeds if it does not exist.
 
         :raises AzureRefusedError: as :meth:`list_rules` does.
         :raises AzureUnavailableError: as :meth:`list_rules` does.
         """
         self._call(
-            f"removing firewall rule '{name}' of Azure SQL server '{server.name}'",
+            f"deleting firewall rule '{name}' of Azure SQL server '{server.name}'",
             server,
             lambda operations, options: operations.delete(server.resource_group, server.name, name, **options),
         )
@@ -267,10 +264,10 @@ class AzureSqlFirewallHook(BaseHook):
 
     def client_of(self, subscription_id: str) -> tuple[Any, dict[str, Any]]:
         """
-        Return azure-mgmt-sql's client of a subscription, kept until :meth:`close`, and the options of its calls.
+        Return azure-mgmt-sql's client for a subscription, cached until :meth:`close`, and the options of its calls.
 
         :raises MissingExtraError: when the extra is not installed.
-        :raises MissingConnectionError: when there is no such Airflow connection.
+        :raises MissingConnectionError: when the Airflow connection does not exist.
         """
         if subscription_id not in self._clients:
             self._clients[subscription_id] = self._connect(subscription_id)
@@ -288,46 +285,42 @@ class AzureSqlFirewallHook(BaseHook):
             raise MissingConnectionError(self.azure_conn_id, otherwise=", of the type Azure") from error
         extra = connection.extra_dejson
         endpoint = self._endpoint(extra)
-        # azure-mgmt-sql takes azure-identity's credentials only, which AzureBaseHook hands out when it is asked to.
-        wish = {**extra, "use_azure_identity_object": True}
-        asking: Any = SimpleNamespace(login=connection.login, password=connection.password, extra_dejson=wish)
-        credential: Any = AzureBaseHook(conn_id=self.azure_conn_id).get_credential(conn=asking)
+        # azure-mgmt-sql accepts only azure-identity's credentials, which AzureBaseHook returns with this option.
+        options = {**extra, "use_azure_identity_object": True}
+        changed: Any = SimpleNamespace(login=connection.login, password=connection.password, extra_dejson=options)
+        credential: Any = AzureBaseHook(conn_id=self.azure_conn_id).get_credential(conn=changed)
         client = SqlManagementClient(
             credential, subscription_id, base_url=endpoint, credential_scopes=[f"{endpoint}/.default"]
         )
         return client, {"enforce_https": False} if extra.get("enforce_https") is False else {}
 
     def _endpoint(self, extra: dict[str, Any]) -> str:
-        if given := extra.get("arm_endpoint"):
-            return str(given).rstrip("/")
+        if endpoint := extra.get("arm_endpoint"):
+            return str(endpoint).rstrip("/")
+        doing = f"connecting to Azure with connection '{self.azure_conn_id}'"
         cloud = extra.get("cloud_environment") or "AzurePublicCloud"
         if cloud not in _CLOUDS:
-            raise InvalidInputError(
-                f"connecting to Azure with connection '{self.azure_conn_id}'",
-                problem=f"its cloud_environment is {cloud!r}",
-                remedy=f"use one of {', '.join(_CLOUDS)}",
-            )
+            remedy = f"use one of {', '.join(_CLOUDS)}"
+            raise InvalidInputError(doing, problem=f"its cloud_environment is {cloud!r}", remedy=remedy)
         if extra.get("key_path") or extra.get("key_json"):
-            raise InvalidInputError(
-                f"connecting to Azure with connection '{self.azure_conn_id}'",
-                problem="a key file (key_path, key_json) is of no use to azure-mgmt-sql",
-                remedy="put the service principal into login, password and the extra tenantId",
-            )
+            problem = "azure-mgmt-sql does not support a key file (key_path, key_json)"
+            remedy = "put the service principal into login, password and the extra tenantId"
+            raise InvalidInputError(doing, problem=problem, remedy=remedy)
         return _CLOUDS[cloud]
 
     def _call(self, doing: str, server: SqlServer, call: Callable[[Any, dict[str, Any]], Any]) -> Any:
-        """Make one call; azure-core has waited as Retry-After says, and tried again, before it gives up."""
+        """Make one call; azure-core retries it, and respects Retry-After."""
         client, options = self.client_of(server.subscription_id)
         from azure.core.exceptions import AzureError  # an extra, and installed: there is a client
 
         try:
             return call(client.firewall_rules, options)
         except AzureError as error:
-            _explain(doing, error)
+            _raise_error(doing, error)
 
 
-def _explain(doing: str, error: Any) -> NoReturn:
-    """Say what an error of Azure's client means."""
+def _raise_error(doing: str, error: Any) -> NoReturn:
+    """Raise our error for one of Azure's client."""
     from azure.core.exceptions import ClientAuthenticationError, HttpResponseError  # an extra
 
     status = getattr(error, "status_code", None)
@@ -340,5 +333,5 @@ def _explain(doing: str, error: Any) -> NoReturn:
         remedy = _REMEDIES.get(code, _OTHER_REMEDY)
     else:
         raise AzureUnavailableError(doing, problem=f"{type(error).__name__}: {error.message}") from error
-    said = getattr(getattr(error, "error", None), "message", None) or error.message
-    raise AzureRefusedError(doing, code=code, problem=str(said).strip().rstrip("."), remedy=remedy) from error
+    message = getattr(getattr(error, "error", None), "message", None) or error.message
+    raise AzureRefusedError(doing, code=code, problem=str(message).strip().rstrip("."), remedy=remedy) from error

@@ -1,4 +1,4 @@
-"""Targets of load balancers: the primary nodes of clusters behind a Network Load Balancer."""
+"""The hook for targets of load balancers: the primary nodes of clusters behind a Network Load Balancer."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ _INVALID_TARGET = "InvalidTarget"
 
 class ElasticLoadBalancingHook(StrictConnectionMixin, AwsBaseHook):
     """
-    Target groups, their targets and the health of these, typed.
+    Reads target groups and the health of their targets, and registers and deregisters targets.
 
-    To move a service from one node to another: ``prepare``, ``register`` and ``wait_until_healthy`` for the new one,
-    then ``find_members``, ``deregister`` and ``wait_until_deregistered`` for the old one; each may be repeated. Takes
-    the parameters of the Amazon provider's hooks.
+    To move a service from one node to another, call ``prepare``, ``register`` and ``wait_until_healthy`` for the new
+    node, then ``find_members``, ``deregister`` and ``wait_until_deregistered`` for the old one. Each call can be
+    repeated. Takes the parameters of the Amazon provider's hooks.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -42,31 +42,31 @@ class ElasticLoadBalancingHook(StrictConnectionMixin, AwsBaseHook):
         """
         Return a target group (elasticloadbalancing:DescribeTargetGroups).
 
-        :raises InvalidInputError: when there is none of that name or ARN in this account and region.
+        :raises InvalidInputError: when it does not exist in this account and region.
         """
-        found = load_balancers.read_target_group(self.conn, name_or_arn)
-        if found is None:
+        group = load_balancers.read_target_group(self.conn, name_or_arn)
+        if group is None:
             raise InvalidInputError(
                 f"looking up target group '{name_or_arn}'",
                 problem=f"there is none in region '{self.conn_region_name}'",
                 remedy="give the name or the ARN of one, and check the region",
             )
-        return found
+        return group
 
     def get_load_balancers(self, group: TargetGroup) -> list[LoadBalancer]:
         """Return the load balancers that send traffic to a group (elasticloadbalancing:DescribeLoadBalancers)."""
         return load_balancers.read_load_balancers(self.conn, group.load_balancers)
 
     def get_target_health(self, group: TargetGroup, targets: Sequence[Target] = ()) -> list[TargetHealth]:
-        """Return the health of these targets, or of all of a group (elasticloadbalancing:DescribeTargetHealth)."""
+        """Return the health of these targets of a group, by default all (elasticloadbalancing:DescribeTargetHealth)."""
         return load_balancers.read_target_health(self.conn, group.arn, targets)
 
     def find_problems(self, ec2: Any, group: TargetGroup, node: Instance, target: Target) -> list[TargetProblem]:
         """
-        Say what keeps the load balancers of a group from a node, before it is registered; nothing is changed.
+        Return what prevents the load balancers of a group from reaching a node, before it is registered.
 
-        Looks at the group's type and load balancers, and at their VPC, zones, security groups and the port of the
-        health checks. See :func:`~airflow_eip_provider.aws.target_checks.find_target_problems` for the IAM actions.
+        Checks the group's type and load balancers, and their VPC, zones, security groups and the port of the health
+        checks. See :func:`~airflow_eip_provider.aws.target_checks.find_target_problems` for the IAM actions.
 
         :param ec2: a boto3 client of EC2.
         """
@@ -77,26 +77,26 @@ class ElasticLoadBalancingHook(StrictConnectionMixin, AwsBaseHook):
 
     def prepare(self, ec2: Any, node: Instance, groups: Sequence[tuple[TargetGroup, int | None]]) -> list[Member]:
         """
-        Check that the load balancers of every group will reach a node, and return what is to be registered.
+        Check that the load balancers of every group can reach a node, and return the targets to register.
 
-        :param groups: each with the port that the node gets traffic on; ``None`` for the group's.
-        :raises InvalidInputError: naming everything that is wrong; nothing is changed.
+        :param groups: each with the port for the node's traffic; ``None`` for the group's port.
+        :raises InvalidInputError: with all errors.
         """
         members: list[Member] = []
-        wrong: list[str] = []
+        errors: list[str] = []
         for group, port in groups:
             target = Target(group.target_id_of(node) or node.instance_id, port or group.port)
             members.append(Member.of(group, target))
             for problem in self.find_problems(ec2, group, node, target):
                 if problem.is_error:
-                    wrong.append(str(problem))
+                    errors.append(str(problem))
                 else:
                     self.log.warning("%s", problem)
-        if wrong:
+        if errors:
             raise InvalidInputError(
                 f"checking {node.instance_id} as a target",
-                problem="; ".join(dict.fromkeys(wrong)),
-                remedy="correct that; nothing was registered",
+                problem="; ".join(dict.fromkeys(errors)),
+                remedy="correct this; nothing was registered",
             )
         return members
 
@@ -104,18 +104,18 @@ class ElasticLoadBalancingHook(StrictConnectionMixin, AwsBaseHook):
         self, ec2: Any, nodes: Mapping[str, str | None], groups: Sequence[tuple[TargetGroup, int | None]]
     ) -> list[Member]:
         """
-        Return what is to be deregistered, so that nodes get no traffic any more.
+        Return the targets to deregister, so that nodes get no traffic.
 
-        That is what is registered of them, and the port that they are meant to have: DescribeTargetHealth may not show
-        yet what was registered just before. Of a target that does not exist Elastic Load Balancing says that it is
-        deregistered (API Reference, DeregisterTargets). Needs ec2:DescribeInstances for groups of type "ip".
+        They are the registered targets of the nodes, and the targets with the given or default port, because
+        DescribeTargetHealth may not show the newest ones yet. Deregistering a target that does not exist succeeds
+        (Elastic Load Balancing API Reference, DeregisterTargets). Needs ec2:DescribeInstances for groups of type "ip".
 
-        :param nodes: the private address of each instance, by its id; a bare address has an empty id.
-        :param groups: each with the port that is to be deregistered; ``None`` for every port.
+        :param nodes: the private addresses of the instances by their IDs; a single address has an empty ID.
+        :param groups: each with the port to deregister; ``None`` for every port.
         """
         members: list[Member] = []
         for group, port in groups:
-            ids = self._ids_in(ec2, group, nodes)
+            ids = self._target_ids(ec2, group, nodes)
             registered = self.get_target_health(group)
             leaving = [
                 health.target
@@ -125,12 +125,12 @@ class ElasticLoadBalancingHook(StrictConnectionMixin, AwsBaseHook):
             stays_healthy = any(h.state == load_balancers.HEALTHY and h.target not in leaving for h in registered)
             if leaving and not stays_healthy:
                 self.log.warning("Target group '%s' is left without a healthy target", group.name)
-            meant = [Target(target_id, port or group.port) for target_id in ids]
-            members += [Member.of(group, target) for target in dict.fromkeys([*leaving, *meant])]
+            expected = [Target(target_id, port or group.port) for target_id in ids]
+            members += [Member.of(group, target) for target in dict.fromkeys([*leaving, *expected])]
         return members
 
-    def _ids_in(self, ec2: Any, group: TargetGroup, nodes: Mapping[str, str | None]) -> list[str]:
-        """Return what nodes are called in a group; an address that another instance has now is none of theirs."""
+    def _target_ids(self, ec2: Any, group: TargetGroup, nodes: Mapping[str, str | None]) -> list[str]:
+        """Return the target IDs of nodes in a group, without addresses that another instance has now."""
         if group.target_type == "instance":
             return [instance_id for instance_id in nodes if instance_id]
         own = {address for address in nodes.values() if address}
@@ -145,9 +145,9 @@ class ElasticLoadBalancingHook(StrictConnectionMixin, AwsBaseHook):
 
     def register(self, members: Sequence[Member]) -> None:
         """
-        Register targets; those that are registered already stay as they are (elasticloadbalancing:RegisterTargets).
+        Register targets; registered ones are not changed (elasticloadbalancing:RegisterTargets).
 
-        :raises TransientError: when a target is refused, e.g. an instance that does not run (yet).
+        :raises TransientError: when a target is refused, e.g. an instance that is not running.
         """
         for member in members:
             self.log.info("Registering %s", member)
@@ -159,12 +159,11 @@ class ElasticLoadBalancingHook(StrictConnectionMixin, AwsBaseHook):
                 raise TransientError(
                     f"registering {member}",
                     problem=f"it was refused: {error.response['Error'].get('Message', '')}",
-                    remedy="an instance must run, in the VPC of the group; an IP address must be in that VPC. A retry "
-                    "goes on from here",
+                    remedy="an instance must be running in the VPC of the group, and an IP address be in that VPC",
                 ) from error
 
     def deregister(self, members: Sequence[Member]) -> None:
-        """Deregister targets: they get no new connections (elasticloadbalancing:DeregisterTargets)."""
+        """Deregister targets, so that they get no new connections (elasticloadbalancing:DeregisterTargets)."""
         for member in members:
             self.log.info("Deregistering %s", member)
             try:
@@ -172,22 +171,22 @@ class ElasticLoadBalancingHook(StrictConnectionMixin, AwsBaseHook):
             except ClientError as error:
                 if error_code(error) != _INVALID_TARGET:
                     raise
-                self.log.info("%s is not registered any more: %s", member, error)
+                self.log.info("%s is not registered: %s", member, error)
 
     def wait_until_healthy(self, members: Sequence[Member], *, seconds: float, delay: float = 15.0) -> None:
         """
-        Wait in this thread until all of them are healthy (elasticloadbalancing:DescribeTargetHealth).
+        Wait in this thread until all targets are healthy (elasticloadbalancing:DescribeTargetHealth).
 
-        :param seconds: for how long at most.
-        :raises WaitTimeoutError: saying what each of them is instead.
+        :param seconds: the longest wait.
+        :raises WaitTimeoutError: with the state of each target.
         """
         self._wait(members, lambda health: health.state == load_balancers.HEALTHY, "healthy", seconds, delay)
 
     def wait_until_deregistered(self, members: Sequence[Member], *, seconds: float, delay: float = 15.0) -> None:
         """
-        Wait in this thread until none of them is registered any more, and their connections are drained.
+        Wait in this thread until all targets are deregistered, and their connections drained.
 
-        :raises WaitTimeoutError: saying what each of them is instead.
+        :raises WaitTimeoutError: with the state of each target.
         """
         self._wait(members, lambda health: not health.is_registered, "deregistered", seconds, delay)
 
@@ -201,12 +200,12 @@ class ElasticLoadBalancingHook(StrictConnectionMixin, AwsBaseHook):
     ) -> None:
         deadline = clock.time() + seconds
         while True:
-            health = [
-                found
+            waiting = [
+                str(health)
                 for member in members
-                for found in load_balancers.read_target_health(self.conn, member.target_group_arn, [member.as_target])
+                for health in load_balancers.read_target_health(self.conn, member.target_group_arn, [member.as_target])
+                if not is_done(health)
             ]
-            waiting = [str(found) for found in health if not is_done(found)]
             if not waiting:
                 return
             left = deadline - clock.time()

@@ -154,12 +154,12 @@ def test_an_azure_that_cannot_be_reached_is_left_to_airflows_retries(azure, monk
     ("parameters", "message"),
     [
         ({"servers": []}, "names none"),
-        ({"servers": ["sales.database.windows.net"]}, "not the resource id"),
+        ({"servers": ["sales.database.windows.net"]}, "not the resource ID"),
         ({"public_ip": None}, "exactly one"),
         ({"allocation_id": "eipalloc-0123456789abcdef0", "public_ip": IP}, "exactly one"),
-        ({"public_ip": "0.0.0.0"}, "no single public IPv4 address"),
-        ({"public_ip": "10.0.0.7"}, "no single public IPv4 address"),
-        ({"public_ip": "203.0.113.0/24"}, "no single public IPv4 address"),
+        ({"public_ip": "0.0.0.0"}, "not a single public IPv4 address"),
+        ({"public_ip": "10.0.0.7"}, "not a single public IPv4 address"),
+        ({"public_ip": "203.0.113.0/24"}, "not a single public IPv4 address"),
         ({"allocation_id": "eipalloc-0123456789abcdef0"}, "does not exist in region"),
         ({"rule_name": "a/b"}, "Azure takes no such name"),
         ({"rule_name": "ends."}, "Azure takes no such name"),
@@ -333,5 +333,5 @@ def test_servers_may_be_the_text_of_a_list_and_one_that_is_none_is_refused(azure
     allocation_id, public_ip = next(iter(pool.items()))
     azure.firewall.put(Rule("emr", public_ip, public_ip))
     assert create(allocation_id, servers=f"['{SERVER_ID}']").run()
-    with pytest.raises(AirflowFailException, match="not the resource id"):
+    with pytest.raises(AirflowFailException, match="not the resource ID"):
         create(allocation_id, servers=["sales.database.windows.net"]).run()
