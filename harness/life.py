@@ -117,7 +117,7 @@ class Task:
     def go_on(self) -> None:
         """Run triggers and resume phases until the task ends."""
         while not self.ended:
-            self.resume(asyncio.run(_first_event(self.trigger())))
+            self.resume(asyncio.run(first_event(self.trigger())))
 
     def _phase(self, call: Callable[[Any], Any]) -> None:
         operator = self.operator = copy.copy(self._pristine)
@@ -132,11 +132,27 @@ class Task:
             self.error = error
 
 
-async def _first_event(trigger: Any) -> dict[str, Any]:
+async def first_event(trigger: Any) -> dict[str, Any]:
+    """Run a trigger in the running event loop; return the payload of its event."""
     async for event in trigger.run():
         payload: dict[str, Any] = event.payload
         return payload
     raise AssertionError("the trigger ended without an event")
+
+
+def events_of(*triggers: Any, return_exceptions: bool = False, seconds: float = 60) -> list[Any]:
+    """
+    Run triggers together in an event loop; return the payloads of their events.
+
+    :param return_exceptions: as in ``asyncio.gather``.
+    :param seconds: the longest time that this may take.
+    """
+
+    async def run() -> list[Any]:
+        events = asyncio.gather(*map(first_event, triggers), return_exceptions=return_exceptions)
+        return await asyncio.wait_for(events, seconds)
+
+    return asyncio.run(run())
 
 
 def clock_of(local_aws: Any, sleep: Callable[[float], Any] | None = None) -> SimulatedClock:

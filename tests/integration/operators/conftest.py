@@ -14,8 +14,9 @@ from airflow_eip_provider.operators.emr import (
 from airflow_eip_provider.stores.uri import open_store
 from harness.leases import Queue
 from harness.life import Task
-from tests.integration.operators.failover_stage import STANDBY, ZONES, Stage
+from tests.integration.operators.failover_stage import STANDBY, Stage
 from tests.integration.operators.nat import Network
+from tests.load_balancer import ZONES
 
 if TYPE_CHECKING:
     from collections.abc import Callable

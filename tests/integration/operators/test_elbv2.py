@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from botocore.exceptions import ClientError
 
 from airflow_eip_provider.airflow_compat import AirflowFailException
 from airflow_eip_provider.aws.load_balancers import Member
@@ -13,13 +12,13 @@ from airflow_eip_provider.exceptions import KilledError, TransientError, WaitTim
 from airflow_eip_provider.hooks.elbv2 import ElasticLoadBalancingHook
 from airflow_eip_provider.operators.elbv2 import NlbTargetsOperator
 from harness.life import Task
+from tests.load_balancer import ZONES, allow_ports, create_load_balancer, listen
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 APPLICATIONS = [{"Name": "Spark"}, {"Name": "Livy"}]
 PORTS = {"yarn": 8088, "hdfs": 9870, "livy": 8998}
-ZONES = ("eu-west-1a", "eu-west-1b")
 CHANGES = ("RegisterTargets", "DeregisterTargets")
 
 
@@ -34,65 +33,31 @@ def subnets(ec2: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-def launch(emr: Any, clocked: Any, subnets: dict[str, Any]) -> Callable[..., str]:
+def launch(emr: Any, clocked: Any, overrides: dict[str, Any], subnets: dict[str, Any]) -> Callable[..., str]:
     def start(zone: str = ZONES[0], *, seconds: float = 600) -> str:
-        instances = {
-            "InstanceGroups": [{"InstanceRole": "MASTER", "InstanceType": "m5.xlarge", "InstanceCount": 1}],
-            "KeepJobFlowAliveWhenNoSteps": True,
-            "Ec2SubnetId": subnets[zone]["SubnetId"],
-        }
-        made = emr.run_job_flow(Name="livy", Applications=APPLICATIONS, Instances=instances)
+        instances = {**overrides["Instances"], "Ec2SubnetId": subnets[zone]["SubnetId"]}
+        cluster = emr.run_job_flow(Name="livy", Applications=APPLICATIONS, Instances=instances)
         clocked.clock.advance(seconds)
-        return str(made["JobFlowId"])
+        return str(cluster["JobFlowId"])
 
     return start
 
 
 @pytest.fixture
 def open_ports(ec2: Any, clocked: Any, subnets: dict[str, Any]) -> Callable[..., None]:
-    """Let the load balancer's subnets in at the security groups of a cluster's primary node."""
+    """Allow traffic from the load balancer's subnets to a cluster's primary node."""
 
     def allow(job_flow_id: str, *ports: int) -> None:
         instance_id = clocked.cluster(job_flow_id).primary.id
-        (group,) = ec2.describe_instances(InstanceIds=[instance_id])["Reservations"]
-        ranges = [{"CidrIp": subnets[zone]["CidrBlock"]} for zone in ZONES]
-        for port in ports or PORTS.values():
-            rule = {"IpProtocol": "tcp", "FromPort": port, "ToPort": port, "IpRanges": ranges}
-            for security_group in group["Instances"][0]["NetworkInterfaces"][0]["Groups"]:
-                try:
-                    ec2.authorize_security_group_ingress(GroupId=security_group["GroupId"], IpPermissions=[rule])
-                except ClientError as error:
-                    assert error.response["Error"]["Code"] == "InvalidPermission.Duplicate"  # noqa: PT017
+        allow_ports(ec2, instance_id, [subnets[zone] for zone in ZONES], ports or PORTS.values())
 
     return allow
 
 
 @pytest.fixture
 def groups(elb: Any, subnets: dict[str, Any]) -> dict[str, str]:
-    """Three target groups behind one load balancer, by the names of their services; of type "ip" but for YARN's."""
-    zones = [subnets[zone]["SubnetId"] for zone in ZONES]
-    (balancer,) = elb.create_load_balancer(Name="emr", Type="network", Scheme="internal", Subnets=zones)[
-        "LoadBalancers"
-    ]
-    found = {}
-    for name, port in PORTS.items():
-        (group,) = elb.create_target_group(
-            Name=name,
-            Protocol="TCP",
-            Port=port,
-            VpcId=subnets[ZONES[0]]["VpcId"],
-            TargetType="instance" if name == "yarn" else "ip",
-            HealthCheckIntervalSeconds=10,
-            HealthyThresholdCount=2,
-            UnhealthyThresholdCount=2,
-        )["TargetGroups"]
-        found[name] = str(group["TargetGroupArn"])
-        forward = [{"Type": "forward", "TargetGroupArn": found[name]}]
-        arn = balancer["LoadBalancerArn"]
-        elb.create_listener(LoadBalancerArn=arn, Protocol="TCP", Port=port, DefaultActions=forward)
-        delay = [{"Key": "deregistration_delay.timeout_seconds", "Value": "60"}]
-        elb.modify_target_group_attributes(TargetGroupArn=found[name], Attributes=delay)
-    return found
+    """Three target groups behind one load balancer, by the names of their services; of type "ip" except YARN's."""
+    return create_load_balancer(elb, [subnets[zone] for zone in ZONES], PORTS, by_instance=["yarn"])[1]
 
 
 def operator(**parameters: Any) -> NlbTargetsOperator:
@@ -100,8 +65,8 @@ def operator(**parameters: Any) -> NlbTargetsOperator:
 
 
 def registered(elb: Any, arn: str) -> list[tuple[str, int, str]]:
-    found = elb.describe_target_health(TargetGroupArn=arn)["TargetHealthDescriptions"]
-    return [(each["Target"]["Id"], each["Target"]["Port"], each["TargetHealth"]["State"]) for each in found]
+    targets = elb.describe_target_health(TargetGroupArn=arn)["TargetHealthDescriptions"]
+    return [(each["Target"]["Id"], each["Target"]["Port"], each["TargetHealth"]["State"]) for each in targets]
 
 
 def changes(clocked: Any) -> list[str]:
@@ -261,9 +226,7 @@ def test_another_vpc_is_refused(clocked, launch, groups, elb, ec2):
         "TargetGroups"
     ]
     (balancer,) = elb.create_load_balancer(Name="far", Type="network", Subnets=[subnet])["LoadBalancers"]
-    forward = [{"Type": "forward", "TargetGroupArn": group["TargetGroupArn"]}]
-    arn = balancer["LoadBalancerArn"]
-    elb.create_listener(LoadBalancerArn=arn, Protocol="TCP", Port=8998, DefaultActions=forward)
+    listen(elb, balancer["LoadBalancerArn"], group["TargetGroupArn"], port=8998)
     with pytest.raises(AirflowFailException, match=f"target group 'far' is in VPC '{vpc}'"):
         Task(operator(job_flow_id=cluster, target_groups=["far"])).run()
     assert changes(clocked) == []

@@ -8,9 +8,9 @@ from datetime import datetime
 import pytest
 
 from airflow_eip_provider import metrics
-from harness.life import Task
-from harness.life import _first_event as first_event
-from tests.integration.operators.failover_stage import DRAIN_SECONDS, STANDBY
+from harness.life import Task, first_event
+from tests.integration.operators.failover_stage import STANDBY
+from tests.load_balancer import DRAIN_SECONDS
 
 pytestmark = pytest.mark.usefixtures("no_pause")
 

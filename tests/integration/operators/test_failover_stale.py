@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
-from botocore.client import BaseClient
 
 from airflow_eip_provider import metrics
 from airflow_eip_provider.airflow_compat import AirflowFailException
@@ -18,30 +17,12 @@ from airflow_eip_provider.stores.uri import open_store
 from airflow_eip_provider.triggers import emr as emr_triggers
 from airflow_eip_provider.triggers.undo import undo_stored
 from airflow_eip_provider.triggers.verdict import Verdict
-from harness.life import Task
-from harness.life import _first_event as first_event
-from tests.integration.operators.failover_stage import vanish_after
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from harness.life import Task, first_event
+from tests.integration.operators.failover_stage import after_call, vanish_after
 
 pytestmark = pytest.mark.usefixtures("no_pause")
 
 CONNECTION = {"aws_conn_id": None, "region_name": None, "verify": None, "config": None}
-
-
-def while_called(monkeypatch: pytest.MonkeyPatch, operation: str, act: Callable[[], Any]) -> None:
-    """Do something else once, right after a request of this operation took effect, before its caller goes on."""
-    real, seen = BaseClient._make_api_call, []
-
-    def called(self: Any, name: str, parameters: Any) -> Any:
-        answer = real(self, name, parameters)
-        if name == operation and not parameters.get("DryRun") and not seen:
-            seen.append(name)
-            act()
-        return answer
-
-    monkeypatch.setattr(BaseClient, "_make_api_call", called)
 
 
 def test_a_stalled_failover_does_not_take_the_address_off_the_standby_that_another_one_put_in_charge(
@@ -49,7 +30,7 @@ def test_a_stalled_failover_does_not_take_the_address_off_the_standby_that_anoth
 ):
     stage = staged()
     stalled, other = stage.failover(dag_id="stalled", force=True), stage.failover(dag_id="other", force=True)
-    while_called(monkeypatch, "AssociateAddress", other.run)
+    after_call(monkeypatch, "AssociateAddress", other.run)
     stalled.start()
     stalled.go_on()
     assert other.result == stage.standby
@@ -185,7 +166,7 @@ def test_a_standby_that_ends_before_it_has_the_address_leaves_it_to_the_old_clus
         stage.boto("emr").terminate_job_flows(JobFlowIds=[stage.standby])
         clocked.clock.advance(300)
 
-    while_called(monkeypatch, "AddTags", end_standby)
+    after_call(monkeypatch, "AddTags", end_standby)
     task = stage.failover(force=True)
     task.start()
     task.go_on()
@@ -229,7 +210,7 @@ def test_the_teardown_of_the_old_cluster_leaves_the_new_one_its_address(clocked,
         task_id="terminate", job_flow_id=stage.old, deferrable=True, **parameters
     )
     down, task = Task(teardown, dag_id="service"), stage.failover(force=True)
-    while_called(monkeypatch, operation, down.run)
+    after_call(monkeypatch, operation, down.run)
     assert task.run() == stage.standby
     assert down.error is None
     clocked.clock.advance(300)

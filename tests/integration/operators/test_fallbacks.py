@@ -24,7 +24,7 @@ from airflow_eip_provider.lease_client.client import StoreLeaseClient
 from airflow_eip_provider.lease_client.physical import PhysicalLeaseClient
 from airflow_eip_provider.stores.uri import open_store
 from harness.judge import two_clusters_of_a_lease
-from harness.life import Task, _first_event
+from harness.life import Task, first_event
 from tests.integration.operators.nat import Network
 
 if TYPE_CHECKING:
@@ -289,7 +289,7 @@ def test_a_zone_that_goes_down_before_the_start_is_left_within_create(clocked, c
 
 
 def step_on(task: Task) -> None:
-    task.resume(asyncio.run(_first_event(task.trigger())))
+    task.resume(asyncio.run(first_event(task.trigger())))
 
 
 def test_an_outage_while_the_step_runs_fails_the_step_and_a_clear_of_the_group_lands_in_the_next_zone(

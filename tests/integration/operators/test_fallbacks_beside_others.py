@@ -12,7 +12,7 @@ from airflow_eip_provider.airflow_compat import AirflowFailException
 from airflow_eip_provider.exceptions import ClusterEndedError
 from airflow_eip_provider.stores.uri import open_store
 from harness.judge import two_clusters_of_a_lease
-from harness.life import Task, _first_event
+from harness.life import Task, first_event
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -99,7 +99,7 @@ def test_a_lease_is_not_taken_over_when_airflow_resumes_its_owner_late(clocked, 
     waiter = Task(create(lock_store=STORE, fallbacks=(), prewarm=False), dag_id="waiter")
     waiter.start()
     while "cluster_ended" not in str(owner.deferral.trigger.serialize()):
-        owner.resume(asyncio.run(_first_event(owner.trigger())))
+        owner.resume(asyncio.run(first_event(owner.trigger())))
     assert record_of().lease.to_be_terminated
     queue.pass_time(960, waiter)
     assert [ended.why for ended in record_of().history] == []
@@ -116,7 +116,7 @@ def test_the_wait_for_the_end_of_a_second_cluster_has_its_own_deadline(clocked, 
     task.start()
     clocked.fail_next_cluster(state="STARTING", hangs=True)
     while len(runs(clocked)) < 2:
-        task.resume(asyncio.run(_first_event(task.trigger())))
+        task.resume(asyncio.run(first_event(task.trigger())))
     queue.pass_time(2400, task)
     clocked.take_zone_down(B)
     task.go_on()
@@ -133,7 +133,7 @@ def test_a_cluster_that_a_person_ends_shortly_before_the_deadline_is_not_replace
     task.start()
     queue.pass_time(555, task)
     emr.terminate_job_flows(JobFlowIds=[task.ti.xcoms["job_flow_id"]])
-    task.resume(asyncio.run(_first_event(task.trigger())))
+    task.resume(asyncio.run(first_event(task.trigger())))
     task.go_on()
     assert len(runs(clocked)) == 1
     assert isinstance(task.error, ClusterEndedError)
@@ -210,7 +210,7 @@ def test_a_cluster_that_was_started_early_waits_for_its_nat_gateway_in_few_defer
     before = len(waiter.deferrals)
     for _ in range(20):
         if not waiter.ended:
-            waiter.resume(asyncio.run(_first_event(waiter.trigger())))
+            waiter.resume(asyncio.run(first_event(waiter.trigger())))
     assert waiter.ended
     assert waiter.error is None
     assert len(waiter.deferrals) - before <= 2
@@ -225,7 +225,7 @@ def test_the_address_stays_while_a_step_runs_that_emr_shows_late(clocked, create
     steps.start()
     for operation in ("DescribeCluster", "ListClusters", "ListSteps"):
         clocked.faults.add(operation=operation, kind="stale", seconds=60, times=None)
-    steps.resume(asyncio.run(_first_event(steps.trigger())))
+    steps.resume(asyncio.run(first_event(steps.trigger())))
     clocked.faults.clear()
     ended = [event for event in clocked.events.calls("TerminateJobFlows") if not event["error_code"]]
     assert [event["request"] for event in ended] == []

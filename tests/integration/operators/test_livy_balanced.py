@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,45 +13,30 @@ from airflow_eip_provider.exceptions import BatchLostError
 from airflow_eip_provider.hooks.livy import LivyBatchHook
 from airflow_eip_provider.operators.livy import LivyBatchWithStaticIpOperator
 from harness.life import Task
+from tests.load_balancer import create_load_balancer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-_GROUP = {
-    "Name": "livy",
-    "Protocol": "TCP",
-    "Port": 8998,
-    "TargetType": "ip",
-    "HealthCheckIntervalSeconds": 10,
-    "HealthCheckTimeoutSeconds": 6,
-    "HealthyThresholdCount": 2,
-    "UnhealthyThresholdCount": 2,
-}
 
 
 @pytest.fixture
 def clusters(clocked: Any, overrides: dict[str, Any], emr: Any, ec2: Any, boto: Any, monkeypatch: Any) -> list[str]:
     """Two clusters in two zones behind one load balancer, which is the host of the Livy connection."""
     subnets = sorted(ec2.describe_subnets()["Subnets"], key=lambda subnet: subnet["AvailabilityZone"])[:2]
-    started = []
+    job_flow_ids = []
     for subnet in subnets:
-        given = {**overrides["Instances"], "Ec2SubnetId": subnet["SubnetId"]}
-        wanted = {**overrides, "Instances": given, "Applications": [{"Name": "Livy"}]}
-        started.append(str(emr.run_job_flow(**wanted)["JobFlowId"]))
+        instances = {**overrides["Instances"], "Ec2SubnetId": subnet["SubnetId"]}
+        request = {**overrides, "Instances": instances, "Applications": [{"Name": "Livy"}]}
+        job_flow_ids.append(str(emr.run_job_flow(**request)["JobFlowId"]))
     clocked.clock.advance(600)
     elb = boto("elbv2")
-    (group,) = elb.create_target_group(**_GROUP, VpcId=subnets[0]["VpcId"])["TargetGroups"]
-    places = {"Subnets": [subnet["SubnetId"] for subnet in subnets], "Type": "network", "Scheme": "internal"}
-    (balancer,) = elb.create_load_balancer(Name="emr", **places)["LoadBalancers"]
-    forward = [{"Type": "forward", "TargetGroupArn": group["TargetGroupArn"]}]
-    listener = {"LoadBalancerArn": balancer["LoadBalancerArn"], "Protocol": "TCP", "Port": 8998}
-    elb.create_listener(**listener, DefaultActions=forward)
-    targets = [{"Id": clocked.cluster(each).primary.private_ip_address} for each in started]
-    elb.register_targets(TargetGroupArn=group["TargetGroupArn"], Targets=targets)
+    host, groups = create_load_balancer(elb, subnets, {"livy": 8998})
+    targets = [{"Id": clocked.cluster(each).primary.private_ip_address} for each in job_flow_ids]
+    elb.register_targets(TargetGroupArn=groups["livy"], Targets=targets)
     clocked.clock.advance(60)
-    host = f'{{"conn_type": "livy", "host": "{balancer["DNSName"]}", "port": 8998}}'
-    monkeypatch.setenv("AIRFLOW_CONN_LIVY_DEFAULT", host)
-    return started
+    connection = {"conn_type": "livy", "host": host, "port": 8998}
+    monkeypatch.setenv("AIRFLOW_CONN_LIVY_DEFAULT", json.dumps(connection))
+    return job_flow_ids
 
 
 @pytest.fixture

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from botocore.config import Config
 
 from airflow_eip_provider.triggers.backoff import Backoff
 from airflow_eip_provider.triggers.emr import EmrClusterTrigger
+from harness.life import events_of
 
 
 def test_looks_that_are_answered_follow_each_other_evenly():
@@ -42,11 +41,8 @@ def test_a_watch_asks_a_throttled_account_less_often(clocked, boto, deferrable):
         botocore_config={"retries": {"total_max_attempts": 1}},
     )
 
-    async def run():
-        return [event.payload async for event in watch.run()]
-
     once = Config(retries={"total_max_attempts": 1})
-    event = asyncio.run(run())[0] if deferrable else watch.block(lambda service, _: boto(service, config=once))
+    event = events_of(watch)[0] if deferrable else watch.block(lambda service, _: boto(service, config=once))
     assert event["status"] == "timeout"
     assert "ThrottlingException" in event["message"]
     looks = len(clocked.events.calls("DescribeCluster"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import json
 from dataclasses import asdict
@@ -19,8 +18,7 @@ from airflow_eip_provider.triggers.connection import ServiceModels
 from airflow_eip_provider.triggers.eip import EipAssociationTrigger
 from airflow_eip_provider.triggers.lock import EipLeaseTrigger
 from harness import service_models
-
-GENEROUS_SECONDS = 60
+from harness.life import events_of
 
 
 @pytest.mark.parametrize("name", ["endpoints", "no-such-file", "emr/2009-03-31/service-2"])
@@ -36,7 +34,7 @@ def test_what_the_triggerer_loads_of_botocore_is_what_botocore_loads(name, monke
 
 @pytest.fixture
 def role(clocked: Any, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """What a watch needs to assume a role, with the time that it has."""
+    """The parameters of a wait that assumes a role."""
     extra = {
         "role_arn": "arn:aws:iam::123456789012:role/airflow",
         "region_name": clocked.region,
@@ -44,18 +42,6 @@ def role(clocked: Any, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     }
     monkeypatch.setenv("AIRFLOW_CONN_AWS_ROLE", json.dumps({"conn_type": "aws", "extra": extra}))
     return {"aws_conn_id": "aws_role", "waiter_delay": 15, "deadline": clocked.clock.now().timestamp() + 3600}
-
-
-def events_of(*waits: Any) -> list[dict[str, Any]]:
-    async def event_of(wait: Any) -> dict[str, Any]:
-        async for event in wait.run():
-            return event.payload
-        raise AssertionError("no event")
-
-    async def story() -> Any:
-        return await asyncio.wait_for(asyncio.gather(*map(event_of, waits)), GENEROUS_SECONDS)
-
-    return asyncio.run(story())
 
 
 def test_a_watch_goes_on_when_sts_answers_again(clocked, role, ec2):

@@ -24,6 +24,7 @@ from airflow_eip_provider.triggers.connection import AwsConnection
 from airflow_eip_provider.triggers.lock import EipLeaseTrigger
 from airflow_eip_provider.triggers.observed import Observed
 from airflow_eip_provider.triggers.poller import Poller
+from harness.life import events_of, first_event
 from harness.polling import passing
 from harness.simulated_clock import SimulatedClock
 
@@ -108,12 +109,8 @@ def test_a_dead_lease_is_for_the_first_at_once_and_for_the_others_a_grace_later_
     assert third.judge_observation(dead).status == "pending"
     later = observation(holder=lease(), waiting=3, state="ended", now=NOW + 2 * grace - 1)
     assert third.judge_observation(later).status == "pending"
-    due = observation(holder=lease(), waiting=3, state="ended", now=NOW + 2 * grace)
-    assert third.judge_observation(due).data == {
-        **third.judge_observation(due).data,
-        "action": "evict",
-        "dead_seconds": 2 * grace,
-    }
+    due = third.judge_observation(observation(holder=lease(), waiting=3, state="ended", now=NOW + 2 * grace))
+    assert (due.data["action"], due.data["dead_seconds"]) == ("evict", 2 * grace)
 
 
 def test_a_lease_that_lives_again_is_waited_for_from_the_start():
@@ -180,12 +177,6 @@ def ticks(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         yield made
 
 
-async def event_of(wait: EipLeaseTrigger) -> dict[str, Any]:
-    async for event in wait.run():
-        return event.payload
-    raise AssertionError("no event")
-
-
 async def looked(ticks: Any, times: int) -> None:
     while ticks.looks < times:  # noqa: ASYNC110 - what is waited for is what other tasks do
         await asyncio.sleep(0.001)
@@ -198,25 +189,19 @@ def expired() -> ClientError:
 def test_expired_credentials_are_read_anew_once_for_all(ticks):
     ticks.found = [expired(), observation(holder=None, waiting=2, free_since=NOW - 600)]
 
-    async def story() -> list[dict[str, Any]]:
-        return await asyncio.gather(event_of(trigger(0)), event_of(trigger(1)))
-
-    assert {event["status"] for event in asyncio.run(story())} == {"done"}
+    assert {event["status"] for event in events_of(trigger(0), trigger(1))} == {"done"}
     assert ticks.connections == 6, "EC2, EMR and the store, twice"
 
 
 def test_credentials_that_stay_expired_end_every_wait(ticks):
     ticks.found = [expired(), expired()]
-
-    async def story() -> list[Any]:
-        return await asyncio.gather(event_of(trigger(0)), event_of(trigger(1)), return_exceptions=True)
-
-    assert [type(error) for error in asyncio.run(story())] == [CredentialsExpiredError] * 2
+    errors = events_of(trigger(0), trigger(1), return_exceptions=True)
+    assert [type(error) for error in errors] == [CredentialsExpiredError] * 2
 
 
 def test_two_hundred_waits_cost_one_look_a_tick(ticks):
     async def story() -> list[dict[str, Any]]:
-        waits = [asyncio.ensure_future(event_of(trigger(number))) for number in range(WAITERS)]
+        waits = [asyncio.ensure_future(first_event(trigger(number))) for number in range(WAITERS)]
         await looked(ticks, 10)
         ticks.seen = lambda: observation(holder=None, waiting=WAITERS, free_since=NOW - 60 * WAITERS)
         return await asyncio.gather(*waits)
@@ -230,7 +215,7 @@ def test_two_hundred_waits_cost_one_look_a_tick(ticks):
 
 def test_a_cancelled_wait_disturbs_no_other_and_the_poller_ends_with_the_last(ticks):
     async def story() -> None:
-        waits = [asyncio.ensure_future(event_of(trigger(number))) for number in range(3)]
+        waits = [asyncio.ensure_future(first_event(trigger(number))) for number in range(3)]
         await looked(ticks, 3)
         waits[0].cancel()
         await looked(ticks, ticks.looks + 3)
@@ -251,21 +236,14 @@ def test_a_cancelled_wait_disturbs_no_other_and_the_poller_ends_with_the_last(ti
 def test_a_store_without_answer_costs_every_wait_one_look_only(ticks):
     ticks.found = [LockStoreUnavailableError("dynamodb://leases", problem="503")]
     ticks.seen = lambda: observation(holder=None, waiting=2, free_since=NOW - 600)
-
-    async def story() -> Any:
-        return await asyncio.gather(*(event_of(trigger(number)) for number in range(2)))
-
-    assert [event["status"] for event in asyncio.run(story())] == ["done", "done"]
+    assert [event["status"] for event in events_of(trigger(0), trigger(1))] == ["done", "done"]
     assert ticks.looks == 2
 
 
 def test_a_broken_record_fails_every_wait(ticks):
     ticks.found = [ValueError("no record")] * 3
-
-    async def story() -> Any:
-        return await asyncio.gather(*(event_of(trigger(number)) for number in range(2)), return_exceptions=True)
-
-    assert [str(error) for error in asyncio.run(story())] == ["no record", "no record"]
+    errors = events_of(trigger(0), trigger(1), return_exceptions=True)
+    assert [str(error) for error in errors] == ["no record", "no record"]
 
 
 NO_DNS = EndpointConnectionError(endpoint_url="https://sts.amazonaws.com")
@@ -277,7 +255,7 @@ def test_a_connection_that_fails_for_once_costs_every_wait_one_look_only(ticks):
     waits = [trigger(number) for number in range(2)]
 
     async def story() -> Any:
-        events = await asyncio.wait_for(asyncio.gather(*map(event_of, waits)), GENEROUS_SECONDS)
+        events = await asyncio.wait_for(asyncio.gather(*map(first_event, waits)), GENEROUS_SECONDS)
         await asyncio.sleep(0.05)
         return events
 
@@ -289,7 +267,7 @@ def test_a_connection_that_fails_for_once_costs_every_wait_one_look_only(ticks):
 
 def test_a_connection_that_never_comes_ends_with_the_deadline(ticks):
     ticks.unconnected = [NO_DNS] * 100
-    event = asyncio.run(asyncio.wait_for(event_of(trigger(1, deadline=NOW + 600)), GENEROUS_SECONDS))
+    (event,) = events_of(trigger(1, deadline=NOW + 600))
     assert event["status"] == "timeout"
     assert "sts.amazonaws.com" in event["message"]
 
@@ -298,7 +276,7 @@ def test_a_connection_that_cannot_be_made_fails_every_wait_and_ends_the_poller(t
     ticks.unconnected = [NO_DNS] + [ValueError("no such connection")] * 3
 
     async def story() -> Any:
-        waits = asyncio.gather(*(event_of(trigger(number)) for number in range(3)), return_exceptions=True)
+        waits = asyncio.gather(*(first_event(trigger(number)) for number in range(3)), return_exceptions=True)
         errors = await asyncio.wait_for(waits, GENEROUS_SECONDS)
         assert poller._pollers == {}
         await asyncio.sleep(0.05)
@@ -325,8 +303,8 @@ def test_an_aws_that_hangs_keeps_no_wait_beyond_its_deadline_and_goes_on_for_the
     monkeypatch.setattr(watch, "_LAST_ANSWER_SECONDS", 0.2)
 
     async def story() -> None:
-        patient = asyncio.ensure_future(event_of(trigger(0, deadline=NOW + 36_000)))
-        event = await asyncio.wait_for(event_of(trigger(1, deadline=NOW + 0.1)), GENEROUS_SECONDS)
+        patient = asyncio.ensure_future(first_event(trigger(0, deadline=NOW + 36_000)))
+        event = await asyncio.wait_for(first_event(trigger(1, deadline=NOW + 0.1)), GENEROUS_SECONDS)
         assert event["status"] == "timeout"
         assert not patient.done()
         ticks.seen = lambda: observation(holder=None, waiting=2, free_since=NOW - 600)
@@ -338,7 +316,7 @@ def test_an_aws_that_hangs_keeps_no_wait_beyond_its_deadline_and_goes_on_for_the
 
 def test_waits_with_other_connections_have_pollers_of_their_own(ticks):
     async def story() -> None:
-        waits = [asyncio.ensure_future(event_of(trigger(1, region_name=region))) for region in ("eu-west-1", None)]
+        waits = [asyncio.ensure_future(first_event(trigger(1, region_name=region))) for region in ("eu-west-1", None)]
         await looked(ticks, 4)
         assert len(poller._pollers) == 2
         for wait in waits:
@@ -349,7 +327,7 @@ def test_waits_with_other_connections_have_pollers_of_their_own(ticks):
 
 
 def test_a_deadline_is_reported_with_the_place_and_the_holder(ticks):
-    event = asyncio.run(event_of(trigger(1, deadline=NOW + 100)))
+    (event,) = events_of(trigger(1, deadline=NOW + 100))
     assert event["status"] == "timeout"
     assert event["data"]["queue"]["place"] == 2
 
@@ -362,11 +340,7 @@ def test_the_poller_reads_the_real_store_with_its_own_connection(clocked, boto, 
     store.write(allocation_id, Record(issued=1), expected_version=None)
     now = clocked.clock.now().timestamp()
     waits = [trigger(n, allocation_id=allocation_id, deadline=now + 600) for n in range(20)]
-
-    async def story() -> Any:
-        return await asyncio.gather(*(event_of(wait) for wait in waits))
-
-    events = asyncio.run(story())
+    events = events_of(*waits)
     assert {event["data"]["action"] for event in events} == {"take"}
     assert len(clocked.events.calls("GetItem")) == 1
     assert store.read(allocation_id).record.issued == 1

@@ -15,27 +15,16 @@ from airflow_eip_provider.triggers.connection import AwsConnection
 from airflow_eip_provider.triggers.eip import EipAssociationTrigger
 from airflow_eip_provider.triggers.emr import EmrClusterTrigger, EmrFencedStepsTrigger
 from airflow_eip_provider.triggers.watch import WatchTrigger
+from harness.life import events_of, first_event
+from tests.integration.operators.conftest import overrides, subnet_id
 
 if TYPE_CHECKING:
     from airflow_eip_provider.triggers.observed import Observed
     from airflow_eip_provider.triggers.verdict import Verdict
 
+__all__ = ["overrides", "subnet_id"]
 WAITS = 12
 GENEROUS_SECONDS = 60
-
-
-async def event_of(wait: WatchTrigger) -> dict[str, Any]:
-    async for event in wait.run():
-        return event.payload
-    raise AssertionError("no event")
-
-
-def events_of(*waits: WatchTrigger) -> list[Any]:
-    async def story() -> list[Any]:
-        events = asyncio.gather(*map(event_of, waits), return_exceptions=True)
-        return await asyncio.wait_for(events, GENEROUS_SECONDS)
-
-    return asyncio.run(story())
 
 
 @pytest.fixture
@@ -46,27 +35,11 @@ def shared(clocked: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-def clusters(clocked: Any, emr: Any, job_flow: dict[str, Any]) -> list[str]:
+def clusters(clocked: Any, emr: Any, overrides: dict[str, Any]) -> list[str]:
     """Clusters that wait for steps."""
-    names = [emr.run_job_flow(**job_flow)["JobFlowId"] for _ in range(WAITS)]
+    names = [emr.run_job_flow(**overrides)["JobFlowId"] for _ in range(WAITS)]
     clocked.clock.advance(3600)
     return names
-
-
-@pytest.fixture
-def job_flow(ec2: Any) -> dict[str, Any]:
-    """What RunJobFlow is sent."""
-    return {
-        "Name": "daily",
-        "ReleaseLabel": "emr-7.5.0",
-        "JobFlowRole": "EMR_EC2_DefaultRole",
-        "ServiceRole": "EMR_DefaultRole",
-        "Instances": {
-            "InstanceGroups": [{"InstanceRole": "MASTER", "InstanceType": "m5.xlarge", "InstanceCount": 1}],
-            "KeepJobFlowAliveWhenNoSteps": True,
-            "Ec2SubnetId": ec2.describe_subnets()["Subnets"][0]["SubnetId"],
-        },
-    }
 
 
 @pytest.fixture
@@ -75,7 +48,7 @@ def calls(clocked: Any) -> Any:
 
     def counted(*waits: WatchTrigger) -> tuple[list[Any], Counter[str]]:
         clocked.events.clear()
-        events = events_of(*waits)
+        events = events_of(*waits, return_exceptions=True)
         return events, Counter(event["operation"] for event in clocked.events.calls())
 
     return counted
@@ -203,7 +176,7 @@ class Failing(WatchTrigger):
 
 
 def test_an_error_of_one_judgement_ends_that_wait_alone(clusters, shared):
-    events = events_of(*ends(clusters, shared), Failing(**shared))
+    events = events_of(*ends(clusters, shared), Failing(**shared), return_exceptions=True)
     assert str(events.pop()) == "a mistake"
     assert {event["status"] for event in events} == {"timeout"}
 
@@ -213,7 +186,7 @@ def test_what_aws_refuses_to_one_ends_that_wait_alone_and_makes_new_clients(clus
     refused.error = ClientError({"Error": {"Code": "UnrecognizedClientException"}}, "DescribeCluster")
     made = counted_clients(monkeypatch)
     shared["deadline"] += 30
-    events = events_of(*ends(clusters, shared), refused)
+    events = events_of(*ends(clusters, shared), refused, return_exceptions=True)
     assert isinstance(events.pop(), ClientError)
     assert {event["status"] for event in events} == {"timeout"}
     assert made == {"emr": 2}
@@ -250,13 +223,13 @@ def test_a_new_wait_looks_through_what_the_connection_says_now(clocked, clusters
     (first, second, third) = ends(clusters[:3], shared)
 
     async def story() -> None:
-        waits = [asyncio.ensure_future(event_of(first))]
+        waits = [asyncio.ensure_future(first_event(first))]
         await until_called(clocked, 1)
-        waits.append(asyncio.ensure_future(event_of(second)))
+        waits.append(asyncio.ensure_future(first_event(second)))
         await until_called(clocked, 3)
         assert made == {"emr": 1}
         say(6)
-        waits.append(asyncio.ensure_future(event_of(third)))
+        waits.append(asyncio.ensure_future(first_event(third)))
         await asyncio.gather(*waits)
 
     asyncio.run(asyncio.wait_for(story(), GENEROUS_SECONDS))
@@ -273,7 +246,7 @@ def test_a_cancelled_wait_disturbs_no_other_and_the_poller_ends_with_the_last(cl
     shared["deadline"] += 36_000
 
     async def story() -> None:
-        waits = [asyncio.ensure_future(event_of(wait)) for wait in ends(clusters[:3], shared)]
+        waits = [asyncio.ensure_future(first_event(wait)) for wait in ends(clusters[:3], shared)]
         await until_called(clocked, 2)
         waits[0].cancel()
         clocked.end_cluster(clusters[1])
@@ -302,7 +275,7 @@ def test_waits_that_begin_at_different_times_come_to_be_judged_together(clocked,
     async def story() -> None:
         waits = []
         for wait in ends(clusters[:3], shared):
-            waits.append(asyncio.ensure_future(event_of(wait)))
+            waits.append(asyncio.ensure_future(first_event(wait)))
             await asyncio.sleep(0.01)
             await asyncio.to_thread(clocked.clock.advance, 7)
         await asyncio.gather(*waits)

@@ -14,6 +14,7 @@ from airflow_eip_provider.exceptions import CredentialsExpiredError
 from airflow_eip_provider.triggers.poller import Poller
 from airflow_eip_provider.triggers.verdict import Verdict
 from airflow_eip_provider.triggers.watch import WatchTrigger
+from harness.life import first_event
 from harness.simulated_clock import SimulatedClock
 
 if TYPE_CHECKING:
@@ -63,13 +64,9 @@ def payload(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(Poller, "poll", poll_at_once)
 
-    async def first(trigger: Scripted) -> Any:
-        async for event in trigger.run():
-            return event.payload
-        raise AssertionError("the trigger ended without an event")
-
     def run(trigger: Scripted) -> tuple[Any, list[float]]:
-        return (trigger.block(trigger.client) if request.param == "blocking" else asyncio.run(first(trigger))), slept
+        blocks = request.param == "blocking"
+        return (trigger.block(trigger.client) if blocks else asyncio.run(first_event(trigger))), slept
 
     with clock.used(SimulatedClock(lambda: START + sum(slept), slept.append)):
         yield run
