@@ -399,7 +399,6 @@ class LivyBatchWithStaticIpOperator(PhasedOperator, LivyOperator):  # type: igno
         except PermanentError:
             self._is_unclear = False
             raise
-        self._is_unclear = False
         self.log.info("Submitted Livy batch %s (id %s) to %s", batch.name, batch.batch_id, livy.server)
         return batch
 
@@ -451,10 +450,8 @@ class LivyBatchWithStaticIpOperator(PhasedOperator, LivyOperator):  # type: igno
 
     def _warn_address_left(self, context: Context, state: BatchState, *, place: str) -> None:
         """Warn that the batch may have ended without the address, unless its lease was released."""
-        from airflow_eip_provider.aws.egress import Egress
-
         address = self.eip.get_address(str(self.allocation_id))
-        if address is not None and state.egress and address.association_id == Egress(**state.egress).association_id:  # type: ignore[arg-type]
+        if address is not None and state.egress and address.association_id == state.egress["association_id"]:
             return  # the answer was stale
         fence = self._fence()
         if fence is not None and fence.lease_refusal() is not None:
@@ -468,13 +465,8 @@ class LivyBatchWithStaticIpOperator(PhasedOperator, LivyOperator):  # type: igno
             state.job_flow_id,
             state.name,
         )
-        left = {
-            "allocation_id": self.allocation_id,
-            "job_flow_id": state.job_flow_id,
-            "place": place,
-            "batch_name": state.name,
-        }
-        context["ti"].xcom_push(key="address_left", value=left)
+        left = {"allocation_id": self.allocation_id, "job_flow_id": state.job_flow_id}
+        context["ti"].xcom_push(key="address_left", value={**left, "place": place, "batch_name": state.name})
 
     def _show_log(self, state: BatchState, batch: Batch) -> None:
         """Copy Livy's log of the batch to the task log; a log that cannot be read is only a warning."""

@@ -378,39 +378,33 @@ class EmrPrimaryHealthTrigger(WatchTrigger):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._watch: PrimaryWatch | None = None
         self._turn: Turn | None = None
-
-    @property
-    def _health(self) -> PrimaryWatch:
-        if self._watch is None:
-            self._watch = PrimaryWatch(
-                job_flow_id=self.job_flow_id,
-                checks=self.checks,
-                until=self.until,
-                unhealthy_after=self.unhealthy_after,
-                healthy_after=self.healthy_after,
-                host=self.host,
-                known=Known(**self.known),
-            )
-        return self._watch
+        self._watch = PrimaryWatch(
+            job_flow_id=self.job_flow_id,
+            checks=self.checks,
+            until=self.until,
+            unhealthy_after=self.unhealthy_after,
+            healthy_after=self.healthy_after,
+            host=self.host,
+            known=Known(**self.known),
+        )
 
     def announce(self, wants: Wants) -> None:
         """Add the one thing that this round reads."""
-        self._turn = self._health.turn(clock.time())
+        self._turn = self._watch.turn(clock.time())
         if self._turn == "cluster":
             wants.clusters.add(self.job_flow_id)
         elif self._turn == "primary":
             wants.primaries.add(self.job_flow_id)
-        elif self._turn == "instance" and (instance_id := self._health.instance_id) is not None:
+        elif self._turn == "instance" and (instance_id := self._watch.instance_id) is not None:
             wants.instance_statuses.add(instance_id)
 
     def judge(self, observed: Observed) -> Verdict:
         """Read from AWS; ``complete`` makes the HTTP checks and returns the verdict."""
-        self._health.read(observed, self._turn, now=clock.time())
+        self._watch.read(observed, self._turn, now=clock.time())
         return Verdict("pending", "read from AWS")
 
     async def complete(self, verdict: Verdict) -> Verdict:
         """Make the HTTP checks, and judge the round."""
-        answers = await self._health.ask()
-        return self._health.judge(answers, now=clock.time())
+        answers = await self._watch.ask()
+        return self._watch.judge(answers, now=clock.time())

@@ -73,7 +73,7 @@ def changes(clocked: Any) -> list[str]:
     return [event["operation"] for event in clocked.events.calls() if event["operation"] in CHANGES]
 
 
-def test_the_primary_node_is_registered_by_instance_or_address_and_waited_for(
+def test_the_primary_node_is_registered_by_instance_or_address_until_it_is_healthy(
     clocked, launch, open_ports, groups, elb, deferrable
 ):
     cluster = launch()
@@ -107,7 +107,7 @@ def test_a_service_moves_to_another_node_and_the_first_is_drained(clocked, launc
     assert again.deferrals == []
 
 
-def test_a_node_that_starts_is_waited_for(clocked, launch, open_ports, groups, deferrable):
+def test_it_waits_for_a_starting_node(clocked, launch, open_ports, groups, deferrable):
     other = launch()
     open_ports(other)
     cluster = launch(seconds=1)
@@ -115,7 +115,7 @@ def test_a_node_that_starts_is_waited_for(clocked, launch, open_ports, groups, d
     assert {each["state"] for each in found} == {"healthy"}
 
 
-def test_a_target_that_does_not_become_healthy_ends_the_wait_and_says_why(
+def test_an_unhealthy_target_ends_with_a_timeout_that_names_the_reason(
     clocked, launch, open_ports, groups, elb, deferrable
 ):
     cluster = launch()
@@ -154,7 +154,7 @@ def test_an_address_that_another_instance_has_now_stays_registered(
     assert registered(elb, groups["livy"]) == [(address, 8998, "healthy")]
 
 
-def test_an_instance_or_an_address_will_do(clocked, launch, open_ports, groups, elb):
+def test_an_instance_or_an_address_can_be_given(clocked, launch, open_ports, groups, elb):
     cluster = launch()
     open_ports(cluster)
     primary = clocked.cluster(cluster).primary
@@ -165,7 +165,7 @@ def test_an_instance_or_an_address_will_do(clocked, launch, open_ports, groups, 
     assert registered(elb, groups["livy"]) == []
 
 
-def test_another_port_than_the_groups_is_used_where_it_is_given(clocked, launch, open_ports, groups, elb):
+def test_a_port_can_be_given(clocked, launch, open_ports, groups, elb):
     cluster = launch()
     open_ports(cluster, 8088)
     given = [{"target_group": "livy", "port": 8088}]
@@ -177,7 +177,7 @@ def test_another_port_than_the_groups_is_used_where_it_is_given(clocked, launch,
     assert [port for _, port, _ in registered(elb, groups["livy"])] == [8998]
 
 
-def test_without_waiting_it_says_so(clocked, launch, open_ports, groups):
+def test_without_waiting_the_state_is_registered_or_deregistering(clocked, launch, open_ports, groups):
     cluster = launch()
     open_ports(cluster)
     shared = {"job_flow_id": cluster, "wait_for_completion": False, "target_groups": ["livy"]}
@@ -186,7 +186,7 @@ def test_without_waiting_it_says_so(clocked, launch, open_ports, groups):
 
 
 @pytest.mark.parametrize("trouble", ["lost answer", "kill"])
-def test_a_retry_goes_on_where_a_try_stopped(clocked, launch, open_ports, groups, elb, trouble, deferrable):
+def test_a_retry_continues_where_a_try_stopped(clocked, launch, open_ports, groups, elb, trouble, deferrable):
     cluster = launch()
     open_ports(cluster)
     if trouble == "lost answer":
@@ -203,7 +203,7 @@ def test_a_retry_goes_on_where_a_try_stopped(clocked, launch, open_ports, groups
     assert [state for _, _, state in registered(elb, groups["livy"])] == ["healthy"]
 
 
-def test_what_can_never_become_healthy_is_refused_before_anything_is_changed(
+def test_a_target_that_can_never_be_healthy_is_refused_before_anything_is_changed(
     clocked, launch, open_ports, groups, elb, ec2, subnets
 ):
     cluster = launch("eu-west-1c")
@@ -257,7 +257,7 @@ def test_wrong_parameters_are_refused(clocked, groups, wrong, why):
     assert changes(clocked) == []
 
 
-def test_the_hooks_steps_are_plain_functions(clocked, launch, groups, elb):
+def test_the_methods_of_the_hook_can_be_called_separately(clocked, launch, groups, elb):
     cluster = launch()
     hook = ElasticLoadBalancingHook(aws_conn_id=None)
     address = clocked.cluster(cluster).primary.private_ip_address
@@ -278,7 +278,7 @@ def test_the_hooks_steps_are_plain_functions(clocked, launch, groups, elb):
         hook.wait_until_healthy(members, seconds=1)
 
 
-def test_a_target_that_is_refused_is_an_error_that_a_retry_may_mend(clocked, groups):
+def test_a_refused_target_is_a_transient_error(clocked, groups):
     hook = ElasticLoadBalancingHook(aws_conn_id=None)
     group = hook.get_target_group("yarn")
     with pytest.raises(TransientError, match="it was refused"):

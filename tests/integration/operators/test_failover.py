@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("no_pause")
 ORDER = ["DisassociateAddress", "AssociateAddress", "RegisterTargets", "DeregisterTargets", "TerminateJobFlows"]
 
 
-def test_a_warm_standby_takes_address_and_targets_over_in_this_order(clocked, staged, deferrable):
+def test_a_warm_standby_takes_over_address_and_targets_in_this_order(clocked, staged, deferrable):
     stage = staged(balanced=True)
     stage.break_livy()
     seen, start = clocked.events.last, clocked.clock.now()
@@ -36,7 +36,7 @@ def test_a_warm_standby_takes_address_and_targets_over_in_this_order(clocked, st
 
 
 @pytest.mark.parametrize("store", [True, False], ids=["store", "no store"])
-def test_a_cluster_is_launched_where_there_is_no_standby(clocked, staged, store):
+def test_a_cluster_is_launched_without_a_standby(clocked, staged, store):
     stage = staged(warm=False, store=store)
     stage.break_livy()
     seen = clocked.events.last
@@ -54,7 +54,7 @@ def test_a_cluster_is_launched_where_there_is_no_standby(clocked, staged, store)
 
 
 @pytest.mark.parametrize("warm", [True, False], ids=["warm", "cold"])
-def test_without_an_address_the_load_balancer_alone_is_led_to_the_new_cluster(clocked, staged, warm):
+def test_without_an_address_only_the_targets_are_moved(clocked, staged, warm):
     stage = staged(address=False, warm=warm, balanced=True, store=False)
     stage.break_livy()
     seen = clocked.events.last
@@ -66,7 +66,7 @@ def test_without_an_address_the_load_balancer_alone_is_led_to_the_new_cluster(cl
 
 
 @pytest.mark.parametrize("address", [True, False], ids=["address", "no address"])
-def test_a_service_that_has_moved_is_counted_and_told_once(clocked, staged, monkeypatch, address):
+def test_a_failover_is_counted_and_notified_once(clocked, staged, monkeypatch, address):
     stage = staged(address=address, balanced=True, store=address)
     stage.break_livy()
     told, sent = [], []
@@ -100,7 +100,7 @@ def test_a_drill_moves_the_service_of_a_healthy_primary_whose_connections_are_dr
     assert gone.total_seconds() >= DRAIN_SECONDS
 
 
-def test_what_a_sensor_has_found_needs_one_more_look(clocked, staged):
+def test_the_result_of_a_sensor_is_confirmed_with_one_poll(clocked, staged):
     stage = staged()
     stage.break_livy()
     start = clocked.clock.now()
@@ -110,7 +110,7 @@ def test_what_a_sensor_has_found_needs_one_more_look(clocked, staged):
     assert (clocked.clock.now() - start).total_seconds() == 0
 
 
-def test_a_primary_that_recovered_since_a_sensor_looked_keeps_its_service(clocked, staged):
+def test_a_primary_that_has_recovered_after_the_sensor_keeps_its_service(clocked, staged):
     stage = staged()
     task = stage.failover(health={"job_flow_id": stage.old, "status": "unhealthy"})
     assert task.run() == stage.old
@@ -118,7 +118,7 @@ def test_a_primary_that_recovered_since_a_sensor_looked_keeps_its_service(clocke
 
 @pytest.mark.parametrize("warm", [True, False], ids=["warm", "cold"])
 @pytest.mark.parametrize("store", [True, False], ids=["store", "no store"])
-def test_two_watchers_make_one_failover(clocked, staged, queue, store, warm):
+def test_two_tasks_make_one_failover(clocked, staged, queue, store, warm):
     stage = staged(store=store, warm=warm)
     stage.break_livy()
     seen = clocked.events.last
@@ -149,7 +149,7 @@ def step_of(task: Task) -> None:
 
 
 @pytest.mark.parametrize("store", [True, False], ids=["store", "no store"])
-def test_a_service_comes_back_to_a_cluster_that_was_kept(clocked, staged, store):
+def test_a_service_can_move_back_to_a_kept_cluster(clocked, staged, store):
     stage = staged(store=store)
     there = stage.failover(force=True, old_cluster="keep")
     assert there.run() == stage.standby
@@ -165,7 +165,7 @@ def test_a_service_comes_back_to_a_cluster_that_was_kept(clocked, staged, store)
 
 
 @pytest.mark.parametrize("store", [True, False], ids=["store", "no store"])
-def test_an_address_that_ec2_does_not_show_on_the_old_cluster_yet_is_moved_all_the_same(clocked, staged, store):
+def test_an_address_that_ec2_does_not_show_on_the_old_cluster_yet_is_moved_nevertheless(clocked, staged, store):
     stage = staged(store=store)
     ec2, primary = stage.boto("ec2"), clocked.cluster(stage.old).primary
     (address,) = ec2.describe_addresses(AllocationIds=[stage.allocation_id])["Addresses"]
@@ -182,7 +182,7 @@ def test_an_address_that_ec2_does_not_show_on_the_old_cluster_yet_is_moved_all_t
 
 @pytest.mark.parametrize("store", [True, False], ids=["store", "no store"])
 @pytest.mark.parametrize("tagged", [False, True], ids=["named", "by tags"])
-def test_a_failover_comes_to_its_end_where_emr_describes_one_cluster_in_twenty_seconds(clocked, staged, store, tagged):
+def test_a_failover_finishes_when_emr_describes_one_cluster_in_twenty_seconds(clocked, staged, store, tagged):
     stage = staged(balanced=True, store=store)
     clocked.faults.add(operation="DescribeCluster", kind="rate", per_second=0.05, burst=1)
     by_tags = {"standby_job_flow_id": None, "standby_tags": STANDBY} if tagged else {}

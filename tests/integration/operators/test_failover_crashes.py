@@ -24,7 +24,7 @@ COLD = [("RunJobFlow", 1), *WARM[1:3], WARM[-1]]
 
 
 @pytest.mark.parametrize(("operation", "nth"), [*WARM, MOVED, HANDED_OVER], ids=str)
-def test_a_retry_of_a_warm_failover_goes_on(clocked, staged, monkeypatch, operation, nth):
+def test_a_retry_of_a_warm_failover_continues(clocked, staged, monkeypatch, operation, nth):
     stage = staged(balanced=operation.endswith("Targets"))
     stage.break_livy()
     vanish_after(monkeypatch, stage.failover(), operation, nth)
@@ -37,7 +37,7 @@ def test_a_retry_of_a_warm_failover_goes_on(clocked, staged, monkeypatch, operat
 
 
 @pytest.mark.parametrize(("operation", "nth"), [*WARM[:3], *WARM[-3:]], ids=str)
-def test_a_retry_without_a_lock_store_goes_on(clocked, staged, monkeypatch, operation, nth):
+def test_a_retry_without_a_lock_store_continues(clocked, staged, monkeypatch, operation, nth):
     stage = staged(store=False, balanced=operation.endswith("Targets"))
     stage.break_livy()
     vanish_after(monkeypatch, stage.failover(), operation, nth)
@@ -70,7 +70,7 @@ def test_a_retry_without_an_address_adopts_what_was_launched(clocked, staged, mo
 
 
 @pytest.mark.parametrize(("operation", "nth"), [MOVED, ("AssociateAddress", 1)], ids=str)
-def test_another_watcher_takes_over_when_the_first_one_never_comes_back(clocked, staged, monkeypatch, operation, nth):
+def test_another_task_takes_over_when_the_first_one_never_returns(clocked, staged, monkeypatch, operation, nth):
     stage = staged()
     stage.break_livy()
     vanish_after(monkeypatch, stage.failover(dag_id="gone"), operation, nth)
@@ -83,9 +83,7 @@ def test_another_watcher_takes_over_when_the_first_one_never_comes_back(clocked,
     stage.check_moved_to(stage.standby)
 
 
-def test_another_watcher_ends_the_cluster_that_a_first_one_launched_before_it_launches_its_own(
-    clocked, staged, monkeypatch
-):
+def test_another_task_terminates_the_cluster_of_the_first_one_before_it_launches_its_own(clocked, staged, monkeypatch):
     stage = staged(warm=False)
     stage.break_livy()
     short = {**stage.cold(), "start_timeout": timedelta(minutes=10)}

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("no_pause")
 CONNECTION = {"aws_conn_id": None, "region_name": None, "verify": None, "config": None}
 
 
-def test_a_stalled_failover_does_not_take_the_address_off_the_standby_that_another_one_put_in_charge(
+def test_a_stalled_failover_leaves_the_address_on_the_standby_that_another_one_put_in_charge(
     clocked, staged, monkeypatch
 ):
     stage = staged()
@@ -51,7 +51,7 @@ def test_the_kill_of_one_of_two_failovers_spares_the_cluster_that_the_other_one_
     stage.check_moved_to(new)
 
 
-def test_a_cluster_that_a_service_came_back_from_is_no_successor_any_more(clocked, staged):
+def test_a_cluster_that_a_service_has_left_is_not_its_successor(clocked, staged):
     stage = staged(store=False)
     stage.failover(force=True, old_cluster="keep").run()
     clocked.clock.advance(60)
@@ -67,7 +67,7 @@ def test_a_cluster_that_a_service_came_back_from_is_no_successor_any_more(clocke
     assert stage.holder() == clocked.cluster(new).primary.id
 
 
-def test_two_failovers_make_one_although_the_lease_was_free(clocked, staged):
+def test_two_failovers_make_one_also_when_the_lease_was_free(clocked, staged):
     stage = staged(warm=False)
     first = stage.failover(force=True, **stage.cold())
     first.start()
@@ -116,7 +116,7 @@ def test_a_launch_whose_hint_is_lost_leaves_no_cluster(clocked, staged, store):
     assert stage.live() == {stage.old}
 
 
-def test_a_retry_that_fails_early_takes_the_address_off_the_standby_where_the_try_before_put_it(
+def test_a_retry_that_fails_early_disassociates_the_address_from_the_standby_of_the_try_before(
     clocked, staged, monkeypatch
 ):
     stage = staged()
@@ -135,7 +135,7 @@ def test_a_retry_that_fails_early_takes_the_address_off_the_standby_where_the_tr
 
 
 @pytest.mark.parametrize("nothing", ["None", ""])
-def test_a_rendered_nothing_is_no_address_of_a_cluster_that_has_one(clocked, staged, nothing):
+def test_an_empty_allocation_id_is_refused_for_a_cluster_with_an_address(clocked, staged, nothing):
     stage = staged()
     task = stage.failover(force=True, allocation_id=nothing)
     task.start()
@@ -175,7 +175,7 @@ def test_a_standby_that_ends_before_it_has_the_address_leaves_it_to_the_old_clus
 
 
 @pytest.mark.parametrize("lasts", [True, False], ids=["this try has moved it", "an earlier try has"])
-def test_the_last_try_ends_the_lease_of_a_standby_that_has_ended_since(clocked, staged, monkeypatch, lasts):
+def test_the_last_try_releases_the_lease_of_a_standby_that_has_ended(clocked, staged, monkeypatch, lasts):
     stage = staged()
     awaited = EmrFailoverOperator._await_health
 
@@ -232,7 +232,7 @@ def test_a_failover_that_is_cleared_after_its_end_is_not_counted_again(staged, m
         (lambda stage: {"standby_job_flow_id": stage.old}, "the same cluster"),
     ],
 )
-def test_what_would_fail_later_is_refused_before_anything_is_changed(clocked, staged, given, said):
+def test_wrong_parameters_are_refused_before_anything_is_changed(clocked, staged, given, said):
     stage = staged()
     seen = clocked.events.last
     with pytest.raises(AirflowFailException, match=said):

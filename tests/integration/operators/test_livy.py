@@ -116,7 +116,7 @@ def test_a_fenced_batch_runs_on_the_livy_of_its_cluster(clocked, leased_id, lock
     assert task.ti.xcoms["app_id"].startswith("application_")
 
 
-def test_a_cluster_that_is_starting_is_waited_for(clocked, create_operator, livy_overrides, operator, deferrable):
+def test_it_waits_for_a_starting_cluster(clocked, create_operator, livy_overrides, operator, deferrable):
     """The creating task returns when the address is bound, minutes before Livy answers."""
     created = Task(create_operator(job_flow_overrides=livy_overrides)).run()
     assert clocked.cluster(created).state in {"STARTING", "BOOTSTRAPPING"}
@@ -126,7 +126,7 @@ def test_a_cluster_that_is_starting_is_waited_for(clocked, create_operator, livy
     assert task.deferrals == (["EmrClusterTrigger", "LivyBatchTrigger"] if deferrable else [])
 
 
-def test_a_cluster_that_ends_while_it_starts_ends_the_task(clocked, create_operator, livy_overrides, operator, emr):
+def test_a_cluster_that_ends_during_its_start_fails_the_task(clocked, create_operator, livy_overrides, operator, emr):
     created = Task(create_operator(job_flow_overrides=livy_overrides)).run()
     task = Task(operator(created, deferrable=True))
     task.start()
@@ -143,7 +143,7 @@ def test_without_the_address_on_the_cluster_nothing_is_posted(clocked, job_flow_
     assert ends(clocked) == []
 
 
-def test_a_release_while_the_batch_is_posted_has_it_deleted_at_once(
+def test_a_release_during_the_post_deletes_the_batch_at_once(
     clocked, leased_id, lock_store, operator, release, while_posting, deferrable
 ):
     while_posting(lambda: release(leased_id, lock_store=lock_store))
@@ -154,7 +154,7 @@ def test_a_release_while_the_batch_is_posted_has_it_deleted_at_once(
     assert task.deferrals == []
 
 
-def test_a_second_check_without_an_answer_is_made_again_and_nothing_is_posted_again(
+def test_a_second_check_without_an_answer_is_repeated_without_another_post(
     clocked, job_flow_id, operator, release, while_posting, monkeypatch
 ):
     check, left = Fence.lost_since, [LockStoreUnavailableError("s3://leases", problem="503")]
@@ -183,7 +183,7 @@ def test_without_a_lock_store_the_address_decides_after_the_post(
     assert ends(clocked) == ["starting", "running", "killed", "forgotten"]
 
 
-def test_an_address_that_leaves_while_the_batch_runs_has_it_deleted(clocked, job_flow_id, operator, ec2, allocation_id):
+def test_a_running_batch_is_deleted_when_the_address_leaves(clocked, job_flow_id, operator, ec2, allocation_id):
     task = Task(operator(job_flow_id, "--sleep", "9000", deferrable=True))
     task.start()
     clocked.clock.advance(300)
@@ -207,7 +207,7 @@ def told(clocked: Any) -> Callable[..., None]:
     return tell
 
 
-def test_a_lost_address_is_told_once_when_the_batch_is_deleted(
+def test_a_lost_address_is_notified_once_after_the_batch_is_deleted(
     clocked, create_operator, livy_overrides, store, operator, told, allocation_id, deferrable
 ):
     cluster = Task(create_operator(job_flow_overrides=livy_overrides, lock_store=store)).run()
@@ -222,7 +222,9 @@ def test_a_lost_address_is_told_once_when_the_batch_is_deleted(
     assert states[-2:] == ["killed", "forgotten"]
 
 
-def test_a_lost_lease_is_told_once(clocked, leased_id, lock_store, operator, release, while_posting, told, deferrable):
+def test_a_lost_lease_is_notified_once(
+    clocked, leased_id, lock_store, operator, release, while_posting, told, deferrable
+):
     while_posting(lambda: release(leased_id, lock_store=lock_store))
     given = {"lock_store": lock_store, "deferrable": deferrable, "on_lost": told}
     with pytest.raises(AirflowFailException):
@@ -232,7 +234,7 @@ def test_a_lost_lease_is_told_once(clocked, leased_id, lock_store, operator, rel
     assert states == ["starting", "killed", "forgotten"]
 
 
-def test_an_address_that_was_away_before_the_post_is_told_once(clocked, job_flow_id, operator, ec2, told, deferrable):
+def test_a_missing_address_before_the_post_is_notified_once(clocked, job_flow_id, operator, ec2, told, deferrable):
     free_address(ec2)
     with pytest.raises(AirflowFailException):
         Task(operator(job_flow_id, deferrable=deferrable, on_lost=told)).run()
@@ -240,7 +242,7 @@ def test_an_address_that_was_away_before_the_post_is_told_once(clocked, job_flow
 
 
 @pytest.mark.parametrize(("remembered", "calls"), [({}, 1), (None, 2)], ids=["Airflow 3.3", "before"])
-def test_a_retry_tells_of_a_loss_again_only_where_it_cannot_know(
+def test_a_retry_notifies_of_a_loss_again_only_before_airflow_3_3(
     clocked, job_flow_id, operator, ec2, while_posting, allocation_id, told, remembered, calls
 ):
     interface = ec2.describe_addresses()["Addresses"][0]["NetworkInterfaceId"]
@@ -254,19 +256,19 @@ def test_a_retry_tells_of_a_loss_again_only_where_it_cannot_know(
     assert len(told.facts) == calls
 
 
-def test_a_batch_that_fails_for_another_reason_is_no_loss(clocked, job_flow_id, operator, emr, told, deferrable):
+def test_a_batch_that_fails_for_another_reason_is_not_notified(clocked, job_flow_id, operator, emr, told, deferrable):
     clocked.clock.call_later(300, lambda: emr.terminate_job_flows(JobFlowIds=[job_flow_id]), name="the cluster ends")
     with pytest.raises(AirflowFailException):
         Task(operator(job_flow_id, "--sleep", "9000", deferrable=deferrable, on_lost=told)).run()
     assert told.facts == []
 
 
-def test_what_is_no_notifier_is_refused(operator):
+def test_a_wrong_notifier_is_refused(operator):
     with pytest.raises(InvalidInputError, match="on_lost 'mail'"):
         operator("j-1", on_lost="mail")
 
 
-def test_an_address_that_leaves_a_batch_that_has_ended_is_told(clocked, job_flow_id, operator, ec2):
+def test_an_address_that_left_before_the_end_of_the_batch_is_reported(clocked, job_flow_id, operator, ec2):
     task = Task(operator(job_flow_id, deferrable=True))
     task.start()
     clocked.clock.advance(120)
@@ -276,7 +278,7 @@ def test_an_address_that_leaves_a_batch_that_has_ended_is_told(clocked, job_flow
     assert task.ti.xcoms["address_left"]["place"] == "not associated"
 
 
-def test_a_cluster_that_ends_ends_the_task(clocked, job_flow_id, operator, emr):
+def test_a_cluster_that_ends_fails_the_task(clocked, job_flow_id, operator, emr):
     task = Task(operator(job_flow_id, "--sleep", "9000", deferrable=True))
     task.start()
     emr.terminate_job_flows(JobFlowIds=[job_flow_id])
@@ -296,7 +298,7 @@ def test_a_kill_deletes_the_batch(clocked, job_flow_id, operator):
 
 
 @pytest.mark.parametrize("trouble", ["errors", "refuses"])
-def test_a_livy_that_is_away_for_a_while_costs_nothing(clocked, job_flow_id, operator, trouble):
+def test_a_temporary_outage_of_livy_does_not_fail_the_task(clocked, job_flow_id, operator, trouble):
     task = Task(operator(job_flow_id, "--sleep", "900", deferrable=True))
     task.start()
     clocked.trouble_service(job_flow_id, "livy", trouble)
@@ -306,7 +308,7 @@ def test_a_livy_that_is_away_for_a_while_costs_nothing(clocked, job_flow_id, ope
     assert ends(clocked) == ["starting", "running", "success"]
 
 
-def test_a_cluster_alone_is_enough_without_an_address(clocked, job_flow_id, operator, ec2, emr):
+def test_a_cluster_can_be_given_without_an_address(clocked, job_flow_id, operator, ec2, emr):
     free_address(ec2)
     assert Task(operator(job_flow_id, allocation_id=None)).run() == 0
     task = Task(operator(job_flow_id, "--sleep", "9000", allocation_id=None, deferrable=True))
@@ -316,7 +318,7 @@ def test_a_cluster_alone_is_enough_without_an_address(clocked, job_flow_id, oper
     assert isinstance(task.error, AirflowFailException)
 
 
-def test_no_request_of_a_fenced_poll_changes_anything_in_aws(clocked, leased_id, lock_store, operator):
+def test_polls_of_a_fenced_batch_change_nothing_in_aws(clocked, leased_id, lock_store, operator):
     before = len(clocked.events.calls())
     Task(operator(leased_id, lock_store=lock_store, deferrable=True)).run()
     made = {event["operation"] for event in clocked.events.calls()[before:]}

@@ -52,7 +52,7 @@ def ran(aws: Any) -> list[tuple[str, str]]:
     return [(event["job_flow_id"], event["state"]) for event in aws.events.read(kind="batch")]
 
 
-def test_batches_land_on_both_clusters_and_each_task_reports_its_own(clocked, clusters, operator):
+def test_batches_run_on_both_clusters_and_each_task_returns_its_own(clocked, clusters, operator):
     tasks = [Task(operator(f"batch_{number}", "--sleep", "120", deferrable=True)) for number in range(4)]
     for task in tasks:
         task.start()

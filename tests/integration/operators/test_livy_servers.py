@@ -105,7 +105,7 @@ def test_the_stock_operator_reports_the_success_of_another_servers_batch(fail_ov
     assert b.posted() == []
 
 
-def test_another_servers_batch_of_the_same_number_is_never_taken_for_ours(fail_over, operator, deferrable, b, clocked):
+def test_a_batch_of_another_server_with_the_same_number_is_ignored(fail_over, operator, deferrable, b, clocked):
     with pytest.raises(BatchLostError, match=r"for \d+ s no server had a batch of that name"):
         Task(operator(deferrable=deferrable)).run()
     assert [batch["name"] for batch in b.batches.values()] == ["another's"], "nothing of theirs was deleted"
@@ -126,7 +126,7 @@ def test_a_batch_succeeds(operator, deferrable, a, clocked, capsys):
     assert a.asked("DELETE") == []
 
 
-def test_behind_a_load_balancer_of_two_servers_the_right_one_is_heard(operator, deferrable, endpoint, a, b, clocked):
+def test_behind_a_load_balancer_of_two_servers_the_batch_is_found(operator, deferrable, endpoint, a, b, clocked):
     endpoint.servers = [a, b]
     a.takes = b.takes = 300
     for server in (a, b):
@@ -138,9 +138,7 @@ def test_behind_a_load_balancer_of_two_servers_the_right_one_is_heard(operator, 
     assert len(b.asked("GET")) > 5
 
 
-def test_with_a_server_of_its_own_no_request_goes_through_the_load_balancer(
-    operator, deferrable, endpoint, a, b, clocked
-):
+def test_with_server_url_no_request_goes_through_the_load_balancer(operator, deferrable, endpoint, a, b, clocked):
     endpoint.servers = [b]
     direct = Endpoint(a)
     assert Task(operator(deferrable=deferrable, server_url=direct.url)).run() == 0
@@ -156,7 +154,7 @@ def test_with_a_server_of_its_own_no_request_goes_through_the_load_balancer(
         ("error", "it ended error: Livy itself failed to run it"),
     ],
 )
-def test_each_end_is_told_apart(operator, deferrable, a, clocked, capsys, state, said):
+def test_each_failed_state_has_its_own_message(operator, deferrable, a, clocked, capsys, state, said):
     a.ends = state
     with pytest.raises(BatchFailedError) as failed:
         Task(operator(deferrable=deferrable)).run()
@@ -168,7 +166,7 @@ def test_each_end_is_told_apart(operator, deferrable, a, clocked, capsys, state,
     assert a.asked("DELETE") == [], "what has ended can still be looked at"
 
 
-def test_a_state_that_this_version_does_not_know_is_no_end(operator, deferrable, a, clocked):
+def test_an_unknown_state_does_not_count_as_ended(operator, deferrable, a, clocked):
     a.ends = "recovering"
     with pytest.raises(WaitTimeoutError):
         Task(operator(deferrable=deferrable, batch_timeout=timedelta(minutes=5))).run()
@@ -181,7 +179,7 @@ def test_when_the_answer_is_lost_the_batch_is_found_and_not_posted_again(operato
     assert len(a.posted()) == 1
 
 
-def test_when_the_answer_is_lost_and_the_look_too_a_second_post_is_refused_by_name(operator, deferrable, a, clocked):
+def test_a_second_post_after_a_lost_answer_is_refused_by_its_name(operator, deferrable, a, clocked):
     """The list is behind for longer than a minute; the server knows the name all the same."""
     a.after["POST"] = [0]
     hidden = a._view
@@ -196,14 +194,14 @@ def test_when_the_answer_is_lost_and_the_look_too_a_second_post_is_refused_by_na
     assert len(a.posted()) == 1
 
 
-def test_a_server_that_is_not_there_yet_is_asked_again(operator, deferrable, a, endpoint, clocked):
+def test_a_server_that_does_not_answer_yet_gets_the_request_again(operator, deferrable, a, endpoint, clocked):
     a.after["POST"] = [503]
     a.after["GET"] = [500]
     assert Task(operator(deferrable=deferrable)).run() == 0
     assert len(a.posted()) == 1
 
 
-def test_too_many_sessions_is_no_reason_to_give_up(operator, a, clocked):
+def test_too_many_sessions_is_retried(operator, a, clocked):
     answer = a.answer
     left = ["Rejected, too many sessions are being created!"]
 
@@ -214,7 +212,7 @@ def test_too_many_sessions_is_no_reason_to_give_up(operator, a, clocked):
     assert Task(operator(deferrable=False)).run() == 0
 
 
-def test_what_livy_refuses_is_not_retried(operator, a, clocked):
+def test_a_request_that_livy_refuses_is_not_retried(operator, a, clocked):
     a.after["POST"] = [400]
     with pytest.raises(AirflowFailException, match="Livy returned 400"):
         Task(operator(deferrable=False)).run()
@@ -234,7 +232,7 @@ def test_a_server_that_is_restarted_has_lost_the_batch(operator, a, clocked):
     assert len(a.batches) == 1
 
 
-def test_a_batch_that_is_away_for_less_than_lost_after_is_not_lost(operator, a, b, endpoint, clocked):
+def test_a_batch_that_is_missing_for_less_than_lost_after_is_not_lost(operator, a, b, endpoint, clocked):
     a.takes = 600
     task = started(Task(operator(deferrable=True, lost_after=timedelta(minutes=5))), clocked)
     find, away = a._find, clock_of(clocked).time() + 240
@@ -247,7 +245,7 @@ def test_a_batch_that_is_away_for_less_than_lost_after_is_not_lost(operator, a, 
     assert task.result == 0
 
 
-def test_a_retry_goes_on_with_the_batch_that_runs(operator, deferrable, a, clocked):
+def test_a_retry_adopts_a_running_batch(operator, deferrable, a, clocked):
     a.takes = 600
     first = started(Task(operator(deferrable=True, retries=2), try_number=1), clocked)
     assert first.deferral is not None  # and its process is lost
@@ -256,7 +254,7 @@ def test_a_retry_goes_on_with_the_batch_that_runs(operator, deferrable, a, clock
     assert len(a.asked("POST")) == 1
 
 
-def test_a_retry_goes_on_with_the_batch_wherever_it_is(operator, endpoint, a, b, clocked):
+def test_a_retry_adopts_a_batch_on_any_server(operator, endpoint, a, b, clocked):
     a.takes = 600
     started(Task(operator(deferrable=True, retries=2), try_number=1), clocked)
     endpoint.servers = [b, a]
@@ -264,7 +262,7 @@ def test_a_retry_goes_on_with_the_batch_wherever_it_is(operator, endpoint, a, b,
     assert b.posted() == []
 
 
-def test_a_retry_takes_the_success_of_the_try_before_it(operator, a, clocked):
+def test_a_retry_returns_the_success_of_the_earlier_try(operator, a, clocked):
     started(Task(operator(deferrable=True, retries=2), try_number=1), clocked)
     clocked.clock.advance(300)
     assert Task(operator(deferrable=False, retries=2), try_number=2).run() == 0
@@ -286,7 +284,7 @@ def test_a_retry_after_a_failure_submits_another(operator, a, clocked):
     assert Task(operator(deferrable=False, retries=1), try_number=2).run() == 1
 
 
-def test_a_kill_deletes_the_batch_by_its_name_on_whichever_server_it_is(operator, endpoint, a, b, clocked):
+def test_a_kill_deletes_the_batch_by_its_name_on_any_server(operator, endpoint, a, b, clocked):
     a.takes = 600
     task = started(Task(operator(deferrable=True)), clocked)
     b.add(name="somebody else's")
@@ -306,7 +304,7 @@ def test_a_deferral_that_times_out_deletes_the_batch(operator, a, clocked):
     assert a.batches == {}
 
 
-def test_the_triggers_kill_deletes_what_runs_and_leaves_what_has_ended(operator, a, clocked):
+def test_killing_the_trigger_deletes_only_a_running_batch(operator, a, clocked):
     a.takes = 600
     trigger = started(Task(operator(deferrable=True)), clocked).trigger()
     name = trigger.batch_name
@@ -326,7 +324,7 @@ def test_a_batch_that_takes_too_long_is_deleted(operator, a, clocked, bound):
     assert a.batches == {}
 
 
-def test_a_password_that_changes_while_a_batch_runs_ends_nothing(operator, a, endpoint, clocked, monkeypatch):
+def test_a_password_change_does_not_fail_the_task(operator, a, endpoint, clocked, monkeypatch):
     a.takes = 600
     task = started(Task(operator(deferrable=True)), clocked)
     looked = a.answer
@@ -365,7 +363,7 @@ def test_no_secret_is_in_logs_errors_or_xcoms(operator, deferrable, a, endpoint,
     assert a.requests[-1][2]["X-Token"] == "t0ken-of-livy"
 
 
-def test_authentication_prefix_and_headers_hold_in_the_trigger_too(operator, a, clocked):
+def test_authentication_prefix_and_headers_are_used_in_the_trigger_too(operator, a, clocked):
     a.user = "Custom airflow"
     task = Task(
         operator(
@@ -397,21 +395,21 @@ def test_authentication_prefix_and_headers_hold_in_the_trigger_too(operator, a, 
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
-def test_what_has_no_meaning_here_is_refused_before_anything_is_posted(operator, a, clocked, given, said):
+def test_wrong_parameters_are_refused_before_anything_is_posted(operator, a, clocked, given, said):
     with pytest.raises(AirflowFailException, match=said) as refused:
         Task(operator(**given)).run()
     assert a.requests == []
     assert "pass@" not in str(refused.value)
 
 
-def test_a_server_that_does_not_name_its_batches_is_refused(operator, a, clocked):
+def test_a_server_that_does_not_return_names_is_refused(operator, a, clocked):
     a.names = False
     with pytest.raises(AirflowFailException, match=r"Livy 0\.7 or later"):
         Task(operator(deferrable=False)).run()
     assert a.batches == {}, "it does not run on unseen"
 
 
-def test_every_parameter_of_the_stock_operator_is_taken(operator):
+def test_every_parameter_of_the_stock_operator_is_accepted(operator):
     stock = inspect.signature(LivyOperator.__init__).parameters
     given = {
         name: parameter.default
@@ -422,7 +420,7 @@ def test_every_parameter_of_the_stock_operator_is_taken(operator):
     operator(**given)
 
 
-def test_without_the_extra_the_import_says_what_to_install():
+def test_without_the_extra_the_import_error_names_it():
     """And what does not need it is imported."""
     code = """
 import sys

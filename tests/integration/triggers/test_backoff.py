@@ -9,12 +9,12 @@ from airflow_eip_provider.triggers.emr import EmrClusterTrigger
 from harness.life import events_of
 
 
-def test_looks_that_are_answered_follow_each_other_evenly():
+def test_answered_polls_have_equal_pauses():
     pause = Backoff(15)
     assert {pause.seconds() for _ in range(10)} == {15}
 
 
-def test_the_pause_grows_while_there_is_no_answer_within_bounds_and_differs():
+def test_the_pause_grows_randomly_within_bounds_while_there_is_no_answer():
     pause = Backoff(15)
     widest = []
     for _ in range(8):
@@ -29,7 +29,7 @@ def test_the_pause_grows_while_there_is_no_answer_within_bounds_and_differs():
     assert pause.seconds() == 15
 
 
-def test_a_watch_asks_a_throttled_account_less_often(clocked, boto, deferrable):
+def test_a_wait_polls_a_throttled_account_less_often(clocked, boto, deferrable):
     clocked.faults.add(operation="DescribeCluster", kind="throttle", times=10_000)
     begin = clocked.clock.now()
     watch = EmrClusterTrigger(

@@ -22,7 +22,7 @@ from harness.life import events_of
 
 
 @pytest.mark.parametrize("name", ["endpoints", "no-such-file", "emr/2009-03-31/service-2"])
-def test_what_the_triggerer_loads_of_botocore_is_what_botocore_loads(name, monkeypatch):
+def test_the_triggerer_loads_the_same_service_models_as_botocore(name, monkeypatch):
     monkeypatch.setattr(ServiceModels, "_loaded", {})  # botocore itself adds to what it has loaded
     path = str(Path(botocore.__file__).parent / "data" / name)
     collects = gc.isenabled()
@@ -44,7 +44,7 @@ def role(clocked: Any, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     return {"aws_conn_id": "aws_role", "waiter_delay": 15, "deadline": clocked.clock.now().timestamp() + 3600}
 
 
-def test_a_watch_goes_on_when_sts_answers_again(clocked, role, ec2):
+def test_a_wait_continues_when_sts_answers_again(clocked, role, ec2):
     allocation_id = ec2.allocate_address(Domain="vpc")["AllocationId"]
     clocked.faults.add(operation="AssumeRole", kind="throttle", times=2)
     (event,) = events_of(EipAssociationTrigger(allocation_id=allocation_id, expect="free", **role))
@@ -53,7 +53,7 @@ def test_a_watch_goes_on_when_sts_answers_again(clocked, role, ec2):
     assert len(clocked.events.calls("AssumeRole")) == refused + clients
 
 
-def test_waits_in_a_queue_go_on_when_sts_answers_again(clocked, role, ec2, boto):
+def test_waits_in_a_queue_continue_when_sts_answers_again(clocked, role, ec2, boto):
     client = boto("dynamodb")
     store = open_store("dynamodb://leases?create=true", lambda *_: client)
     store.check()
@@ -75,7 +75,7 @@ def test_waits_in_a_queue_go_on_when_sts_answers_again(clocked, role, ec2, boto)
     assert len(clocked.events.calls("GetItem")) == 1, "one look for all"
 
 
-def test_a_role_that_may_not_be_assumed_fails_the_watch(clocked, role, ec2):
+def test_a_role_that_may_not_be_assumed_fails_the_wait(clocked, role, ec2):
     allocation_id = ec2.allocate_address(Domain="vpc")["AllocationId"]
     clocked.faults.deny("AssumeRole")
     with pytest.raises(ClientError, match="AccessDenied"):

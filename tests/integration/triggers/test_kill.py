@@ -56,7 +56,7 @@ def live(emr: Any) -> list[str]:
 
 @only_dynamodb
 @pytest.mark.parametrize("state", ["failed", "success", "skipped", "removed"])
-def test_a_cluster_that_was_launched_is_ended_and_its_lease_too(leased, kill, record, emr, state):
+def test_a_launched_cluster_is_terminated_and_its_lease_released(leased, kill, record, emr, state):
     task = leased("daily")
     task.start()
     assert task.deferrals == ["EmrClusterTrigger"]
@@ -77,7 +77,7 @@ def test_a_trigger_that_moves_or_whose_task_runs_again_undoes_nothing(leased, ki
 
 
 @only_dynamodb
-def test_what_a_newer_try_has_adopted_stays_even_if_the_task_seems_to_be_over(leased, kill, record, queue, emr):
+def test_a_cluster_that_a_newer_try_has_adopted_is_kept(leased, kill, record, queue, emr):
     old, new = leased("daily"), leased("daily", try_number=2)
     old.start()
     new.start()
@@ -89,7 +89,7 @@ def test_what_a_newer_try_has_adopted_stays_even_if_the_task_seems_to_be_over(le
 
 
 @only_dynamodb
-def test_a_place_in_the_queue_is_given_up(leased, kill, record, emr):
+def test_the_place_in_the_queue_is_released(leased, kill, record, emr):
     holder, waiting = leased("holder"), leased("waiting")
     holder.start()
     waiting.start()
@@ -99,7 +99,7 @@ def test_a_place_in_the_queue_is_given_up(leased, kill, record, emr):
     assert len(live(emr)) == 1, "the holder's"
 
 
-def test_without_a_lock_store_the_cluster_is_ended(clocked, create_operator, kill, emr):
+def test_without_a_lock_store_the_cluster_is_terminated(clocked, create_operator, kill, emr):
     task = Task(create_operator(deferrable=True))
     task.start()
     assert len(live(emr)) == 1

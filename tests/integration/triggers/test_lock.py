@@ -80,7 +80,7 @@ def observation(
     return Observation(Snapshot(record, "v", now), location=AddressLocation(), resources=resources)
 
 
-def test_it_survives_the_database(monkeypatch):
+def test_a_trigger_is_serialized_and_rebuilt(monkeypatch):
     path, kwargs = trigger(1).serialize()
     again = EipLeaseTrigger(**json.loads(json.dumps(kwargs)))
     assert path == "airflow_eip_provider.triggers.lock.EipLeaseTrigger"
@@ -92,7 +92,7 @@ def test_the_poll_interval_is_never_below_fifteen_seconds():
     assert trigger(1, waiter_delay=40).waiter_delay == 40
 
 
-def test_while_the_holder_lives_everyone_waits_and_is_told_place_and_holder():
+def test_while_the_lease_is_active_all_wait_and_see_their_place_and_the_holder():
     verdict = trigger(3).judge_observation(observation(holder=lease(), waiting=5))
     assert verdict.status == "pending"
     assert (
@@ -101,7 +101,7 @@ def test_while_the_holder_lives_everyone_waits_and_is_told_place_and_holder():
     )
 
 
-def test_a_dead_lease_is_for_the_first_at_once_and_for_the_others_a_grace_later_each():
+def test_a_finished_lease_is_ended_by_the_first_waiter_and_one_grace_later_by_each_next():
     grace = 60
     first, third = trigger(0), trigger(2)
     dead = observation(holder=lease(), waiting=3, state="ended")
@@ -113,7 +113,7 @@ def test_a_dead_lease_is_for_the_first_at_once_and_for_the_others_a_grace_later_
     assert (due.data["action"], due.data["dead_seconds"]) == ("evict", 2 * grace)
 
 
-def test_a_lease_that_lives_again_is_waited_for_from_the_start():
+def test_a_new_lease_restarts_the_grace():
     third = trigger(2)
     third.judge_observation(observation(holder=lease(), waiting=3, state="ended"))
     third.judge_observation(observation(holder=lease(token=9), waiting=3, state="ended", now=NOW + 500))
@@ -123,7 +123,7 @@ def test_a_lease_that_lives_again_is_waited_for_from_the_start():
     )
 
 
-def test_a_free_address_is_the_turn_of_one_after_the_other():
+def test_a_free_address_is_acquired_in_the_order_of_the_queue():
     waits = [trigger(number) for number in range(3)]
     free = observation(holder=None, waiting=3, free_since=NOW)
     assert [wait.judge_observation(free).status for wait in waits] == ["done", "pending", "pending"]
@@ -131,7 +131,7 @@ def test_a_free_address_is_the_turn_of_one_after_the_other():
     assert [wait.judge_observation(later).status for wait in waits] == ["done", "done", "pending"]
 
 
-def test_who_is_not_in_the_queue_any_more_is_woken():
+def test_an_owner_that_is_no_longer_in_the_queue_is_woken():
     assert trigger(7).judge_observation(observation(holder=lease(), waiting=3)).data["action"] == "queue"
 
 
@@ -186,7 +186,7 @@ def expired() -> ClientError:
     return ClientError({"Error": {"Code": "ExpiredTokenException", "Message": "is expired"}}, "GetItem")
 
 
-def test_expired_credentials_are_read_anew_once_for_all(ticks):
+def test_expired_credentials_are_read_again_once_for_all_waits(ticks):
     ticks.found = [expired(), observation(holder=None, waiting=2, free_since=NOW - 600)]
 
     assert {event["status"] for event in events_of(trigger(0), trigger(1))} == {"done"}
@@ -199,7 +199,7 @@ def test_credentials_that_stay_expired_end_every_wait(ticks):
     assert [type(error) for error in errors] == [CredentialsExpiredError] * 2
 
 
-def test_two_hundred_waits_cost_one_look_a_tick(ticks):
+def test_two_hundred_waits_read_the_lease_once_a_tick(ticks):
     async def story() -> list[dict[str, Any]]:
         waits = [asyncio.ensure_future(first_event(trigger(number))) for number in range(WAITERS)]
         await looked(ticks, 10)
@@ -213,7 +213,7 @@ def test_two_hundred_waits_cost_one_look_a_tick(ticks):
     assert ticks.connections == 3, "EC2, EMR and the store, once for all"
 
 
-def test_a_cancelled_wait_disturbs_no_other_and_the_poller_ends_with_the_last(ticks):
+def test_cancelling_a_wait_affects_no_other_and_the_poller_ends_with_the_last(ticks):
     async def story() -> None:
         waits = [asyncio.ensure_future(first_event(trigger(number))) for number in range(3)]
         await looked(ticks, 3)
@@ -233,7 +233,7 @@ def test_a_cancelled_wait_disturbs_no_other_and_the_poller_ends_with_the_last(ti
     asyncio.run(story())
 
 
-def test_a_store_without_answer_costs_every_wait_one_look_only(ticks):
+def test_a_store_that_does_not_answer_delays_every_wait_by_one_poll(ticks):
     ticks.found = [LockStoreUnavailableError("dynamodb://leases", problem="503")]
     ticks.seen = lambda: observation(holder=None, waiting=2, free_since=NOW - 600)
     assert [event["status"] for event in events_of(trigger(0), trigger(1))] == ["done", "done"]
@@ -249,7 +249,7 @@ def test_a_broken_record_fails_every_wait(ticks):
 NO_DNS = EndpointConnectionError(endpoint_url="https://sts.amazonaws.com")
 
 
-def test_a_connection_that_fails_for_once_costs_every_wait_one_look_only(ticks):
+def test_a_connection_that_fails_once_delays_every_wait_by_one_poll(ticks):
     ticks.unconnected = [NO_DNS, NO_DNS]
     ticks.seen = lambda: observation(holder=None, waiting=2, free_since=NOW - 600)
     waits = [trigger(number) for number in range(2)]
@@ -265,14 +265,14 @@ def test_a_connection_that_fails_for_once_costs_every_wait_one_look_only(ticks):
     assert (ticks.connections, ticks.open) == (3, 0), "each once, and closed at the end"
 
 
-def test_a_connection_that_never_comes_ends_with_the_deadline(ticks):
+def test_a_connection_that_always_fails_ends_with_a_timeout(ticks):
     ticks.unconnected = [NO_DNS] * 100
     (event,) = events_of(trigger(1, deadline=NOW + 600))
     assert event["status"] == "timeout"
     assert "sts.amazonaws.com" in event["message"]
 
 
-def test_a_connection_that_cannot_be_made_fails_every_wait_and_ends_the_poller(ticks):
+def test_a_permanent_connection_error_fails_every_wait_and_ends_the_poller(ticks):
     ticks.unconnected = [NO_DNS] + [ValueError("no such connection")] * 3
 
     async def story() -> Any:
@@ -286,7 +286,7 @@ def test_a_connection_that_cannot_be_made_fails_every_wait_and_ends_the_poller(t
     assert ticks.open == 0
 
 
-def test_an_aws_that_hangs_keeps_no_wait_beyond_its_deadline_and_goes_on_for_the_others(ticks, monkeypatch):
+def test_a_call_that_hangs_delays_no_wait_beyond_its_deadline(ticks, monkeypatch):
     answer = threading.Event()
     client = AwsConnection.client
 
@@ -314,7 +314,7 @@ def test_an_aws_that_hangs_keeps_no_wait_beyond_its_deadline_and_goes_on_for_the
     asyncio.run(story())
 
 
-def test_waits_with_other_connections_have_pollers_of_their_own(ticks):
+def test_waits_on_different_connections_have_separate_pollers(ticks):
     async def story() -> None:
         waits = [asyncio.ensure_future(first_event(trigger(1, region_name=region))) for region in ("eu-west-1", None)]
         await looked(ticks, 4)
@@ -326,7 +326,7 @@ def test_waits_with_other_connections_have_pollers_of_their_own(ticks):
     asyncio.run(story())
 
 
-def test_a_deadline_is_reported_with_the_place_and_the_holder(ticks):
+def test_a_timeout_has_the_place_and_the_holder(ticks):
     (event,) = events_of(trigger(1, deadline=NOW + 100))
     assert event["status"] == "timeout"
     assert event["data"]["queue"]["place"] == 2

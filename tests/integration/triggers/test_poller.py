@@ -78,7 +78,7 @@ def test_a_role_that_may_not_list_clusters_describes_them(clocked, clusters, sha
     assert called == {"ListClusters": 1, "DescribeCluster": 2 * WAITS}, "it is tried once"
 
 
-def test_why_a_cluster_has_ended_is_said_as_fully_as_for_one_alone(clocked, clusters, shared):
+def test_the_reason_of_an_ended_cluster_is_the_same_for_one_wait_and_for_many(clocked, clusters, shared):
     clocked.end_cluster(clusters[0], state="TERMINATED_WITH_ERRORS", message="it broke")
     wanted = {"target": "cluster_waiting", **shared}
     alone = events_of(EmrClusterTrigger(job_flow_id=clusters[0], **wanted))
@@ -89,7 +89,7 @@ def test_why_a_cluster_has_ended_is_said_as_fully_as_for_one_alone(clocked, clus
     assert {event["status"] for event in events[1:]} == {"done"}
 
 
-def test_primary_instances_are_found_by_one_call(clusters, shared, calls):
+def test_primary_instances_are_read_with_one_call(clusters, shared, calls):
     waits = [EmrClusterTrigger(job_flow_id=name, target="primary_running", **shared) for name in clusters]
     events, called = calls(*waits)
     assert [event["data"]["job_flow_id"] for event in events] == clusters
@@ -97,7 +97,7 @@ def test_primary_instances_are_found_by_one_call(clusters, shared, calls):
     assert called == {"DescribeInstances": 1}, "EMR is asked when one of them does not run"
 
 
-def test_a_primary_instance_without_tags_is_asked_of_emr(clocked, clusters, shared, calls, ec2, monkeypatch):
+def test_a_primary_instance_without_tags_is_read_from_emr(clocked, clusters, shared, calls, ec2, monkeypatch):
     monkeypatch.setattr("airflow_eip_provider.aws.addresses.read_primaries", lambda *_: {})
     waits = [EmrClusterTrigger(job_flow_id=name, target="primary_running", **shared) for name in clusters[:2]]
     events, called = calls(*waits)
@@ -105,7 +105,7 @@ def test_a_primary_instance_without_tags_is_asked_of_emr(clocked, clusters, shar
     assert called["ListInstances"] == 2
 
 
-def test_addresses_and_what_carries_them_are_found_by_one_call_each(clusters, shared, calls, ec2):
+def test_addresses_and_their_instances_are_read_with_one_call_each(clusters, shared, calls, ec2):
     described = ec2.describe_instances()["Reservations"]
     instances = {
         tag["Value"]: item["InstanceId"]
@@ -126,7 +126,7 @@ def test_addresses_and_what_carries_them_are_found_by_one_call_each(clusters, sh
     assert called == {"DescribeAddresses": 1, "DescribeInstances": 1}
 
 
-def test_the_steps_of_a_cluster_are_read_once_for_all_who_watch_them(clusters, shared, calls, ec2, emr):
+def test_the_steps_of_a_cluster_are_read_once_for_all_waits(clusters, shared, calls, ec2, emr):
     allocation_id = ec2.allocate_address(Domain="vpc")["AllocationId"]
     step = {"Name": "a", "HadoopJarStep": {"Jar": "command-runner.jar", "Args": ["sleep", "1"]}}
     ids = emr.add_job_flow_steps(JobFlowId=clusters[0], Steps=[step] * 6)["StepIds"]
@@ -147,7 +147,7 @@ def test_the_steps_of_a_cluster_are_read_once_for_all_who_watch_them(clusters, s
     assert called["DescribeAddresses"] == 1
 
 
-def test_other_connections_share_nothing(clusters, shared, calls):
+def test_waits_on_different_connections_share_no_calls(clusters, shared, calls):
     waits = ends(clusters, shared)
     for wait in waits[: WAITS // 2]:
         wait.botocore_config = {"retries": {"total_max_attempts": 3}}
@@ -155,7 +155,7 @@ def test_other_connections_share_nothing(clusters, shared, calls):
     assert called == {"ListClusters": 2}
 
 
-def test_a_call_without_an_answer_costs_those_that_it_concerns_one_look(clocked, clusters, shared, calls, ec2):
+def test_a_call_without_an_answer_delays_only_the_waits_that_use_it(clocked, clusters, shared, calls, ec2):
     shared["deadline"] += 3600
     allocation_id = ec2.allocate_address(Domain="vpc")["AllocationId"]
     clocked.faults.add(operation="DescribeInstances", kind="error", status=503, times=5)
@@ -175,13 +175,13 @@ class Failing(WatchTrigger):
         raise self.error
 
 
-def test_an_error_of_one_judgement_ends_that_wait_alone(clusters, shared):
+def test_an_error_in_one_wait_ends_only_that_wait(clusters, shared):
     events = events_of(*ends(clusters, shared), Failing(**shared), return_exceptions=True)
     assert str(events.pop()) == "a mistake"
     assert {event["status"] for event in events} == {"timeout"}
 
 
-def test_what_aws_refuses_to_one_ends_that_wait_alone_and_makes_new_clients(clusters, shared, monkeypatch):
+def test_a_refused_request_ends_only_that_wait_and_leads_to_new_clients(clusters, shared, monkeypatch):
     refused = Failing(**shared)
     refused.error = ClientError({"Error": {"Code": "UnrecognizedClientException"}}, "DescribeCluster")
     made = counted_clients(monkeypatch)
@@ -204,7 +204,7 @@ def counted_clients(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     return made
 
 
-def test_credentials_that_have_expired_are_read_anew_once_for_all(clocked, clusters, shared, monkeypatch):
+def test_expired_credentials_are_read_again_once_for_all(clocked, clusters, shared, monkeypatch):
     made = counted_clients(monkeypatch)
     clocked.faults.add(operation="ListClusters", kind="error", code="ExpiredTokenException", status=400, times=1)
     shared["deadline"] += 60
@@ -212,7 +212,7 @@ def test_credentials_that_have_expired_are_read_anew_once_for_all(clocked, clust
     assert made == {"emr": 2}
 
 
-def test_a_new_wait_looks_through_what_the_connection_says_now(clocked, clusters, shared, monkeypatch):
+def test_a_new_wait_uses_the_current_content_of_the_connection(clocked, clusters, shared, monkeypatch):
     def say(timeout: int) -> None:
         extra = {"region_name": clocked.region, "config_kwargs": {"connect_timeout": timeout}}
         monkeypatch.setenv("AIRFLOW_CONN_AWS_EDITED", json.dumps({"conn_type": "aws", "extra": extra}))
@@ -242,7 +242,7 @@ async def until_called(aws: Any, times: int) -> None:
         await asyncio.sleep(0.001)
 
 
-def test_a_cancelled_wait_disturbs_no_other_and_the_poller_ends_with_the_last(clocked, clusters, shared):
+def test_cancelling_a_wait_affects_no_other_and_the_poller_ends_with_the_last(clocked, clusters, shared):
     shared["deadline"] += 36_000
 
     async def story() -> None:
@@ -259,7 +259,7 @@ def test_a_cancelled_wait_disturbs_no_other_and_the_poller_ends_with_the_last(cl
     asyncio.run(asyncio.wait_for(story(), GENEROUS_SECONDS))
 
 
-def test_waits_that_begin_at_different_times_come_to_be_judged_together(clocked, clusters, shared, monkeypatch):
+def test_waits_that_begin_at_different_times_are_polled_together_later(clocked, clusters, shared, monkeypatch):
     """Seven seconds apart, with fifteen between two looks; nobody looks early at first."""
     first_polls: dict[str, float] = {}
     answered = watch._Polls.answered

@@ -15,7 +15,7 @@ def said(check: HttpCheck, answer: Any, status: int = 200) -> str | None:
     return check.problem_with(status, json.dumps(answer).encode())
 
 
-def test_the_defaults_are_those_of_a_primary_node():
+def test_the_default_checks_are_those_of_a_primary_node():
     assert [(check.name, check.port) for check in DEFAULT_CHECKS] == [("yarn", 8088), ("hdfs", 9870), ("livy", 8998)]
 
 
@@ -33,29 +33,29 @@ def test_the_defaults_are_those_of_a_primary_node():
         (LIVY, {"sessions": []}, None),
     ],
 )
-def test_an_answer_is_that_of_a_healthy_service_or_it_is_said_why_not(check, answer, problem):
+def test_the_problem_with_an_answer_is_named(check, answer, problem):
     assert said(check, answer) == problem
 
 
-def test_another_status_is_a_problem_unless_it_is_expected():
+def test_an_unexpected_status_is_a_problem():
     assert said(LIVY, {}, 500) == "HTTP status 500 (expected 200)"
     assert said(HttpCheck(name="x", port=1, statuses=(401,)), {}, 401) is None
     assert LIVY.refuses_credentials(401)
     assert not HttpCheck(name="x", port=1, statuses=(401,)).refuses_credentials(401)
 
 
-def test_what_is_no_json_is_a_problem_only_where_values_are_expected():
+def test_an_answer_that_is_not_json_is_a_problem_only_if_values_are_expected():
     assert LIVY.problem_with(200, b"<html>") is None
     assert "not JSON: '<html>" in str(YARN.problem_with(200, b"<html>"))
 
 
-def test_a_list_is_entered_by_position_too():
+def test_a_number_in_a_path_is_a_position_in_a_list():
     check = HttpCheck(name="x", port=1, expect={"items.1.up": True})
     assert said(check, {"items": [{"up": False}, {"up": True}]}) is None
     assert said(check, {"items": []}) == "the answer has no items.1.up"
 
 
-def test_checks_are_given_as_such_or_as_mappings_and_a_default_needs_only_what_differs():
+def test_checks_may_be_mappings_and_a_default_check_needs_only_what_differs():
     checks = checked_checks([YARN, {"name": "livy", "port": "8999", "scheme": "https"}, {"name": "ui", "port": 80}])
     assert [check.url("10.0.0.5") for check in checks] == [
         "http://10.0.0.5:8088/ws/v1/cluster/info",
@@ -92,6 +92,6 @@ def test_checks_are_given_as_such_or_as_mappings_and_a_default_needs_only_what_d
         ([{"name": "livy", "auth_conn_id": 3}], "not the name of a connection"),
     ],
 )
-def test_a_wrong_check_is_refused_with_what_is_wrong(wrong, why):
+def test_a_wrong_check_is_refused_with_a_reason(wrong, why):
     with pytest.raises(InvalidInputError, match=why):
         checked_checks(wrong)

@@ -46,14 +46,14 @@ def test_a_healthy_node_passes_every_default_check(services):
     assert "/jmx?qry=Hadoop:service=NameNode,name=FSNamesystemState" in {path for path, _ in services.asked}
 
 
-def test_a_failure_says_what_was_asked_and_what_came(services):
+def test_a_failure_names_the_request_and_the_answer(services):
     services.answers["/batches"] = (500, "broken")
     found = checked(replace(LIVY, port=services.port))
     asked = f"GET http://127.0.0.1:{services.port}/batches?from=0&size=1"
     assert (found.ok, found.problem) == (False, f"{asked}: HTTP status 500 (expected 200)")
 
 
-def test_what_fails_once_and_passes_then_is_no_failure(services, monkeypatch):
+def test_a_check_that_passes_when_repeated_is_not_a_failure(services, monkeypatch):
     services.answers["/batches"] = (500, "broken")
 
     async def repaired(_seconds: float) -> None:
@@ -64,7 +64,7 @@ def test_what_fails_once_and_passes_then_is_no_failure(services, monkeypatch):
     assert len(services.asked) == 2
 
 
-def test_nobody_who_listens_is_a_failure_at_once():
+def test_a_closed_port_is_a_failure():
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         found = checked(replace(LIVY, port=unused.getsockname()[1]))
@@ -72,7 +72,7 @@ def test_nobody_who_listens_is_a_failure_at_once():
     assert "connect" in found.problem.lower()
 
 
-def test_checks_run_at_the_same_time_and_each_within_its_own(services):
+def test_checks_run_at_the_same_time_each_with_its_own_timeout(services):
     services.answers["/batches"] = (0, None)
     hanging = replace(LIVY, port=services.port, timeout_seconds=0.4)
     start = time.monotonic()
@@ -82,13 +82,13 @@ def test_checks_run_at_the_same_time_and_each_within_its_own(services):
     assert "no complete answer within 0.4 s" in found[0].problem or "no answer within 0.4 s" in found[0].problem
 
 
-def test_a_server_that_never_finishes_its_answer_is_not_waited_for():
+def test_an_answer_that_never_ends_times_out():
     with socket.create_server(("127.0.0.1", 0)) as server:
         found = checked(replace(LIVY, port=server.getsockname()[1], timeout_seconds=0.3))
     assert found.failed
 
 
-def test_an_answer_without_end_is_not_read_to_its_end(services, monkeypatch):
+def test_a_very_long_answer_is_not_read_completely(services, monkeypatch):
     monkeypatch.setattr(http, "_MOST_BYTES", 1000)
     services.answers["/batches"] = (200, b"x" * 5000)
     assert "longer than 1000 bytes" in checked(replace(LIVY, port=services.port)).problem
@@ -99,7 +99,7 @@ def test_a_redirect_is_not_followed(services):
     assert "HTTP status 302" in checked(replace(LIVY, port=services.port, path="/old")).problem
 
 
-def test_credentials_are_sent_and_shown_nowhere(services, caplog):
+def test_credentials_are_sent_but_never_shown(services, caplog):
     caplog.set_level("DEBUG")
     services.answers["/batches"] = (500, "broken")
     check = replace(LIVY, port=services.port, auth_conn_id="livy_login")
@@ -110,7 +110,7 @@ def test_credentials_are_sent_and_shown_nowhere(services, caplog):
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_refused_credentials_are_of_a_kind_of_their_own(services, status):
+def test_refused_credentials_have_their_own_kind(services, status):
     services.answers["/batches"] = (status, "who are you")
     found = checked(replace(LIVY, port=services.port))
     assert (found.ok, found.kind) == (False, "refused")
@@ -124,13 +124,13 @@ def test_neither_the_environments_proxy_nor_its_netrc_is_used(services, monkeypa
     assert services.asked[0][1] is None
 
 
-def test_a_file_of_certificates_that_is_not_there_is_refused(tmp_path):
+def test_a_missing_file_of_certificates_is_refused(tmp_path):
     check = HttpCheck(name="livy", port=8998, scheme="https", verify=str(tmp_path / "ca.pem"))
     with pytest.raises(InvalidInputError, match=r"ca\.pem"):
         HttpChecker([check]).prepare()
 
 
-def test_tls_on_a_port_that_does_not_speak_it_is_a_failure_not_a_wrong_setup(services):
+def test_tls_on_a_port_without_tls_is_a_failure_not_a_refusal(services):
     found = checked(replace(LIVY, port=services.port, scheme="https", verify=False))
     assert (found.failed, found.kind) == (True, "")
 
@@ -168,7 +168,7 @@ def with_tls(services: Any, certificate: tuple[str, str]) -> str:
     return certificate[0]
 
 
-def test_with_tls_a_certificate_of_the_given_ca_is_trusted_and_another_is_not(services, with_tls):
+def test_only_certificates_of_the_given_ca_are_trusted(services, with_tls):
     check = replace(LIVY, port=services.port, scheme="https")
     assert checked(replace(check, verify=with_tls)).ok
     assert checked(replace(check, verify=False)).ok

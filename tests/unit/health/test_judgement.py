@@ -44,7 +44,7 @@ class Node:
         return Result(EMR_STATE, self.now + ROUND_SECONDS, ok=False, problem=problem, kind=kind)
 
 
-def test_three_failures_in_a_row_make_a_verdict_that_names_the_check_and_the_time():
+def test_three_failures_in_a_row_are_unhealthy_with_the_check_and_the_time():
     node = Node()
     assert [node.round().status, node.round("livy").status, node.round("livy").status] == [
         "healthy",
@@ -58,13 +58,13 @@ def test_three_failures_in_a_row_make_a_verdict_that_names_the_check_and_the_tim
     assert (failure.since, failure.at) == (node.now - 2 * ROUND_SECONDS, node.now)
 
 
-def test_one_miss_makes_none():
+def test_one_failure_is_not_unhealthy():
     node = Node()
     rounds = [node.round(), node.round("livy"), *(node.round() for _ in range(10))]
     assert {judgement.status for judgement in rounds} == {"healthy", "undecided"}
 
 
-def test_failures_of_several_checks_that_take_turns_make_none():
+def test_alternating_failures_of_several_checks_are_not_unhealthy():
     node = Node()
     assert "unhealthy" not in {node.round(HTTP[k % 3]).status for k in range(100)}
 
@@ -75,7 +75,7 @@ def test_three_of_five_need_not_be_in_a_row_but_the_last_two_do():
     assert node.round("livy").status == "unhealthy"
 
 
-def test_a_threshold_of_one_is_one_miss():
+def test_with_a_threshold_of_one_the_first_failure_is_unhealthy():
     assert Node("1/1").round("hdfs").status == "unhealthy"
 
 
@@ -86,7 +86,7 @@ def test_all_checks_that_fail_are_named():
     assert found.message == "; ".join(f"{name} failed in 3 of 3 rounds: timed out" for name in HTTP)
 
 
-def test_what_cannot_be_asked_in_a_round_neither_counts_nor_heals():
+def test_rounds_without_a_result_of_a_check_are_ignored():
     node = Node()
     node.round("livy")
     node.round("livy")
@@ -96,7 +96,7 @@ def test_what_cannot_be_asked_in_a_round_neither_counts_nor_heals():
     assert node.round("livy").status == "unhealthy"
 
 
-def test_a_cluster_that_has_ended_makes_one_after_two_looks():
+def test_an_ended_cluster_is_unhealthy_after_two_polls():
     node = Node()
     node.round()
     assert node.round(emr=node.said("final", "TERMINATING: x")).status == "undecided"
@@ -106,7 +106,7 @@ def test_a_cluster_that_has_ended_makes_one_after_two_looks():
     assert "USER_REQUEST" in found.failures[0].problem
 
 
-def test_two_looks_at_the_same_moment_are_one():
+def test_two_results_of_the_same_moment_count_once():
     node = Node()
     for _ in range(3):
         assert (
@@ -115,14 +115,14 @@ def test_two_looks_at_the_same_moment_are_one():
     assert node.history.add([Result(EC2_STATE, START + 10, ok=False, problem="x", kind="final")]).ended
 
 
-def test_one_stale_answer_that_all_is_over_makes_none():
+def test_one_stale_answer_that_the_cluster_has_ended_is_not_unhealthy():
     node = Node()
     node.round(emr=node.said("final"))
     assert node.round().status == "healthy"
     assert node.round(emr=node.said("final")).status == "undecided"
 
 
-def test_a_cluster_that_starts_is_neither_and_what_failed_then_does_not_count():
+def test_failures_while_the_cluster_starts_do_not_count():
     node = Node()
     for _ in range(90):
         starting = node.said("starting", "cluster j-1 is BOOTSTRAPPING")
@@ -132,26 +132,26 @@ def test_a_cluster_that_starts_is_neither_and_what_failed_then_does_not_count():
     assert node.round().status == "healthy"
 
 
-def test_an_instance_that_is_lost_while_the_cluster_starts_is_emrs_business():
+def test_an_instance_that_is_lost_while_the_cluster_starts_does_not_count():
     node = Node()
     node.round(emr=node.said("starting"))
     lost = Result(EC2_STATE, node.now + 20, ok=False, problem="terminated", kind="final")
     assert [node.history.add([lost, node.said("starting")]).status for _ in range(5)] == ["starting"] * 5
 
 
-def test_a_cluster_that_emr_does_not_know_is_unknown_only_when_that_is_no_stale_answer():
+def test_a_cluster_is_unknown_only_when_the_answer_cannot_be_stale():
     node = Node()
     unknown = [node.history.add([Result(EMR_STATE, START + at, ok=None, kind="unknown")]).status for at in (0, 20, 40)]
     assert unknown == ["undecided"] * 3
     assert node.history.add([Result(EMR_STATE, START + 60, ok=None, kind="unknown")]).status == "unknown"
 
 
-def test_refused_credentials_make_a_verdict_of_their_own():
+def test_refused_credentials_have_their_own_verdict():
     node = Node()
     assert [node.round("livy", kind="refused").status for _ in range(3)] == ["undecided", "undecided", "refused"]
 
 
-def test_a_sick_check_beside_a_refused_one_is_unhealthy():
+def test_a_failed_check_beside_a_refused_one_is_unhealthy():
     node = Node()
     for _ in range(3):
         node.now += ROUND_SECONDS
@@ -164,7 +164,7 @@ def test_a_sick_check_beside_a_refused_one_is_unhealthy():
     assert (found.status, [failure.check for failure in found.failures]) == ("unhealthy", ["yarn"])
 
 
-def test_healthy_needs_every_check_to_have_passed_and_lately():
+def test_healthy_needs_a_recent_success_of_every_check():
     node = Node()
     assert node.history.add([Result(name, START, ok=True) for name in HTTP]).status == "undecided"
     assert node.round().status == "healthy"
@@ -178,12 +178,12 @@ def test_healthy_may_need_several_rounds():
 
 
 @pytest.mark.parametrize("wrong", ["3", "5/3", "0/3", "-1/3", "3/1000", "a/b", None, 3, "3/5/7", ""])
-def test_a_threshold_that_is_none_is_refused(wrong):
+def test_a_malformed_threshold_is_refused(wrong):
     with pytest.raises(InvalidInputError, match="unhealthy_after"):
         Threshold.parse(wrong, parameter="unhealthy_after")
 
 
-def test_a_threshold_is_written_as_it_is_read():
+def test_a_threshold_is_written_in_the_format_that_it_is_parsed_from():
     assert str(Threshold.parse(" 3 / 5 ", parameter="x")) == "3/5"
 
 
@@ -191,7 +191,7 @@ thresholds = st.integers(2, 8).flatmap(lambda count: st.tuples(st.just(count), s
 
 
 @given(thresholds, st.lists(st.booleans(), max_size=200))
-def test_a_check_that_never_misses_twice_in_a_row_never_makes_a_verdict(threshold, misses):
+def test_a_check_that_never_fails_twice_in_a_row_is_never_unhealthy(threshold, misses):
     node = Node("{}/{}".format(*threshold))
     missed = False
     for wanted in misses:
@@ -200,7 +200,7 @@ def test_a_check_that_never_misses_twice_in_a_row_never_makes_a_verdict(threshol
 
 
 @given(thresholds, st.lists(st.sets(st.sampled_from(HTTP)), max_size=60))
-def test_a_verdict_comes_exactly_when_one_check_failed_so_often_and_twice_at_last(threshold, rounds):
+def test_unhealthy_exactly_when_a_check_failed_often_enough_and_in_the_last_two_rounds(threshold, rounds):
     count, length = threshold
     node = Node(f"{count}/{length}")
     for k, failing in enumerate(rounds):
@@ -212,7 +212,7 @@ def test_a_verdict_comes_exactly_when_one_check_failed_so_often_and_twice_at_las
 
 
 @given(st.lists(st.sampled_from(["final", "fine", "none"]), max_size=60))
-def test_an_end_is_believed_exactly_when_no_look_between_denied_it(looks):
+def test_an_end_is_confirmed_exactly_when_no_poll_between_denied_it(looks):
     node, open_claim = Node(), False
     for look in looks:
         if look == "none":  # AWS gave no answer
@@ -227,7 +227,7 @@ def test_an_end_is_believed_exactly_when_no_look_between_denied_it(looks):
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_ten_thousand_rounds_with_one_flapping_check_make_no_false_verdict(seed):
+def test_ten_thousand_rounds_with_one_flapping_check_have_no_false_verdict(seed):
     """It flaps at random, never two rounds in a row; another check misses one round in a hundred."""
     chance, node, missed, verdicts = random.Random(seed), Node(), False, 0
     for _ in range(10_000):
@@ -239,7 +239,7 @@ def test_ten_thousand_rounds_with_one_flapping_check_make_no_false_verdict(seed)
 
 
 @pytest.mark.parametrize("down_at", [0, 1, 7, 501])
-def test_among_flapping_a_real_outage_is_found_within_three_rounds(down_at):
+def test_a_real_outage_of_a_flapping_check_is_found_within_three_rounds(down_at):
     chance, node, missed = random.Random(down_at), Node(), False
     for _ in range(down_at):
         missed = not missed and chance.random() < 0.5

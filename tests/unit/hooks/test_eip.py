@@ -22,7 +22,7 @@ def hook(monkeypatch, stubbed):
     return make
 
 
-def test_the_address_is_never_taken_from_anyone(hook):
+def test_associate_never_reassociates_an_address(hook):
     made = hook(("associate_address", {"AssociationId": "eipassoc-1"}, SENT))
     assert made.associate(allocation_id="eipalloc-1", network_interface_id="eni-1") == "eipassoc-1"
 
@@ -36,7 +36,7 @@ def test_the_address_is_never_taken_from_anyone(hook):
         ("RequestLimitExceeded", ClientError),
     ],
 )
-def test_each_refusal_is_told_apart(hook, code, error):
+def test_each_refusal_of_ec2_has_its_own_error(hook, code, error):
     place = [("describe_addresses", FREE)] if error is AddressBusyError else []
     with pytest.raises(error):
         hook(("associate_address", code, SENT), *place).associate(
@@ -44,13 +44,13 @@ def test_each_refusal_is_told_apart(hook, code, error):
         )
 
 
-def test_only_iams_refusal_of_the_dry_run_is_one(hook):
+def test_only_a_dry_run_that_iam_refuses_means_no_permission(hook):
     hook(("associate_address", "DryRunOperation")).check_permission("eipalloc-1")
     hook(("associate_address", "InvalidNetworkInterfaceID.NotFound")).check_permission("eipalloc-1")
     with pytest.raises(NotPermittedError, match="ec2:AssociateAddress"):
         hook(("associate_address", "UnauthorizedOperation")).check_permission("eipalloc-1")
 
 
-def test_the_place_of_an_address_is_told_in_words(hook):
+def test_describe_place_returns_a_text(hook):
     made = hook(("describe_addresses", "InvalidAllocationID.NotFound"), ("describe_addresses", FREE))
     assert [made.describe_place("eipalloc-1") for _ in range(2)] == ["released", "not associated"]

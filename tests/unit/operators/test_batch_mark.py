@@ -30,7 +30,7 @@ def adopted(*batches: Batch, try_number: int = 3, first_try: int = 1, has_submit
         ("x" * 200, f"{'x' * 100}-eip-{OWNER}-3"),
     ],
 )
-def test_a_name_is_a_part_of_a_url_and_no_number(title, name):
+def test_a_batch_name_is_valid_in_urls_and_not_a_number(title, name):
     assert BatchMark(OWNER, 3).on(title) == name
     assert BatchMark(OWNER, 3).try_of(name) == 3
 
@@ -43,7 +43,7 @@ def test_batches_of_others_and_of_later_tries_are_not_own():
     assert mark.is_own(BatchMark(OWNER, 1).on("renamed meanwhile"))
 
 
-def test_a_batch_that_runs_is_gone_on_with_whichever_try_submitted_it():
+def test_a_running_batch_of_any_try_is_adopted():
     assert adopted(batch(1, "running"), batch(2, "dead")) == 1
     assert adopted(batch(1, "running"), batch(2, "starting")) == 2
 
@@ -55,14 +55,14 @@ def test_a_success_counts_for_the_newest_try_since_the_last_clear():
 
 
 @pytest.mark.parametrize("state", ["dead", "killed", "error", "shutting_down"])
-def test_what_failed_or_is_being_ended_is_submitted_again(state):
+def test_a_failed_or_ending_batch_is_submitted_again(state):
     assert adopted(batch(2, state)) is None
 
 
-def test_its_own_submission_is_gone_on_with_whatever_became_of_it():
+def test_a_batch_of_this_try_is_adopted_in_any_state():
     assert adopted(batch(3, "dead"), has_submitted=True) == 3
     assert adopted(batch(3, "dead")) is None
 
 
-def test_another_owners_batches_are_left_alone():
+def test_batches_of_another_owner_are_not_adopted():
     assert adopted(batch(2, "running", owner="f" * 12)) is None

@@ -132,7 +132,7 @@ def busiest_minute(at: list[float]) -> int:
 
 
 @pytest.mark.parametrize("delay", [1, 7, 20, 45])
-def test_aws_is_called_three_times_a_minute_at_most_however_often_the_node_is_checked(delay):
+def test_at_most_three_calls_to_aws_a_minute_at_any_polling_interval(delay):
     rounds = Rounds(Aws(), delay=delay)
     for _ in range(int(3600 / delay)):
         rounds.round()
@@ -144,7 +144,7 @@ def test_aws_is_called_three_times_a_minute_at_most_however_often_the_node_is_ch
 
 
 @pytest.mark.parametrize("trouble", ["throttled", "ends", "unknown", "impaired", "gone", "no primary"])
-def test_nor_is_it_when_something_is_wrong(trouble):
+def test_at_most_three_calls_to_aws_a_minute_during_failures(trouble):
     aws = Aws()
     rounds = Rounds(aws, until="healthy")
     rounds.round()
@@ -164,7 +164,7 @@ def test_nor_is_it_when_something_is_wrong(trouble):
     assert busiest_minute(aws.at) <= 3
 
 
-def test_ten_thousand_minutes_with_a_flapping_check_and_reads_that_lag_make_no_false_verdict():
+def test_ten_thousand_minutes_with_a_flapping_check_and_stale_reads_have_no_false_verdict():
     """Livy misses at random, never twice in a row; now and then AWS throttles, or says once that all is over."""
     chance, aws, missed = random.Random(7), Aws(), False
     rounds, verdicts, since_stale = Rounds(aws), 0, 0
@@ -217,7 +217,7 @@ def test_a_primary_node_that_ec2_does_not_show_at_first_is_not_a_failure():
     assert {rounds.round().status for _ in range(20)} == {"pending"}
 
 
-def test_http_checks_go_on_while_aws_gives_no_answer():
+def test_http_checks_continue_while_aws_does_not_answer():
     aws = Aws()
     rounds = Rounds(aws)
     rounds.round()
@@ -225,7 +225,7 @@ def test_http_checks_go_on_while_aws_gives_no_answer():
     assert rounds.until("done", "yarn")[1] <= 60
 
 
-def test_a_cluster_that_ends_is_a_verdict_as_soon_as_emr_has_said_so_twice():
+def test_an_ending_cluster_is_unhealthy_after_two_polls():
     aws = Aws()
     rounds = Rounds(aws)
     for _ in range(10):
@@ -236,7 +236,7 @@ def test_a_cluster_that_ends_is_a_verdict_as_soon_as_emr_has_said_so_twice():
     assert (found.data["check"], found.data["ended"]) == ("emr_state", True)
 
 
-def test_an_instance_that_is_gone_is_a_verdict_after_two_looks():
+def test_a_terminated_instance_is_unhealthy_after_two_polls():
     aws = Aws()
     rounds = Rounds(aws)
     rounds.round()
@@ -245,7 +245,7 @@ def test_an_instance_that_is_gone_is_a_verdict_after_two_looks():
     assert (found.data["check"], found.data["problem"]) == ("ec2_state", "instance 'i-1' is shutting-down")
 
 
-def test_an_instance_that_was_replaced_is_followed():
+def test_a_replaced_instance_is_monitored_instead_of_the_old_one():
     aws = Aws()
     rounds = Rounds(aws)
     rounds.round()
@@ -255,7 +255,7 @@ def test_an_instance_that_was_replaced_is_followed():
 
 
 @pytest.mark.parametrize("check", ["instance_check", "system_check"])
-def test_ec2s_status_checks_count(check):
+def test_an_impaired_status_check_of_ec2_is_unhealthy(check):
     aws = Aws()
     rounds = Rounds(aws)
     rounds.round()
@@ -266,13 +266,13 @@ def test_ec2s_status_checks_count(check):
 
 
 @pytest.mark.parametrize("said", ["initializing", "insufficient-data", "not-applicable"])
-def test_status_checks_that_say_nothing_neither_count_nor_hold_up(said):
+def test_status_checks_without_a_result_are_ignored(said):
     aws = Aws(instance_check=said, system_check=said)
     assert {Rounds(aws).round().status for _ in range(3)} == {"pending"}
     assert Rounds(aws, until="healthy").round().status == "done"
 
 
-def test_a_starting_cluster_is_neither_until_its_deadline():
+def test_a_starting_cluster_is_neither_healthy_nor_unhealthy_until_its_deadline():
     aws = Aws(state="BOOTSTRAPPING", age=timedelta(minutes=10))
     found, seconds = (rounds := Rounds(aws)).until("done", *HTTP, most=1000)
     assert 20 * 60 <= seconds <= 20 * 60 + 240, "30 minutes after its launch, which was 10 minutes before"
@@ -281,7 +281,7 @@ def test_a_starting_cluster_is_neither_until_its_deadline():
     assert rounds.watch.known.start_by == START + 20 * 60
 
 
-def test_what_fails_right_after_the_start_does_not_count():
+def test_failures_right_after_the_start_do_not_count():
     aws = Aws(state="STARTING", age=timedelta(0), node=None)
     rounds = Rounds(aws)
     for _ in range(20):
@@ -292,11 +292,11 @@ def test_what_fails_right_after_the_start_does_not_count():
     assert verdict.data["check"] == "livy"
 
 
-def test_a_cluster_that_was_ready_long_before_needs_no_such_time():
+def test_failures_of_a_cluster_that_has_been_ready_count_at_once():
     assert Rounds(Aws()).until("done", "livy")[1] == 40
 
 
-def test_until_healthy_is_done_at_the_first_look_at_a_healthy_node():
+def test_until_healthy_is_done_at_the_first_poll_of_a_healthy_node():
     found = Rounds(Aws(), until="healthy").round()
     assert (found.status, found.data["status"], found.data["failures"]) == ("done", "healthy", [])
 
@@ -310,13 +310,13 @@ def test_until_healthy_waits_for_a_start_and_fails_when_the_cluster_has_ended():
     assert (found.data["gone"], found.data["state"], found.data["reason"]) == ("cluster", aws.state, "why")
 
 
-def test_a_cluster_that_emr_does_not_know_is_no_unhealthy_one():
+def test_a_cluster_that_emr_does_not_know_is_not_unhealthy():
     found, seconds = Rounds(Aws(known=False)).until("failed")
     assert found.data["gone"] == "unknown"
     assert seconds >= 60
 
 
-def test_a_refusal_by_iam_is_no_missing_answer():
+def test_a_missing_permission_is_an_error():
     denied = ClientError({"Error": {"Code": "UnauthorizedOperation"}}, "DescribeInstanceStatus")
     with pytest.raises(ClientError):
         Rounds(Aws(error=denied)).round()
@@ -359,18 +359,18 @@ PRIMARY = {"instance_id": "i-1", "private_ip": "10.0.0.5", "private_dns": "ip-10
         ("127.0.0.1", "127.0.0.1"),
     ],
 )
-def test_the_host_is_an_address_of_the_node_or_a_name_made_of_it(host, expected):
+def test_the_host_is_an_address_of_the_node_or_a_name_with_placeholders(host, expected):
     check_host(host)
     assert host_of(PRIMARY, host, job_flow_id=CLUSTER) == expected
 
 
 @pytest.mark.parametrize("wrong", ["", "{private}", "http://10.0.0.5", "user@host", "a b", None, 3])
-def test_another_host_is_refused(wrong):
+def test_a_malformed_host_is_refused(wrong):
     with pytest.raises(InvalidInputError, match="host"):
         check_host(wrong)
 
 
-def test_credentials_are_read_again_after_a_refusal_and_kept_out_of_what_is_stored(monkeypatch):
+def test_credentials_are_read_again_after_a_refusal_and_are_not_stored(monkeypatch):
     passwords = iter(["old-word", "new-word"])
     monkeypatch.setattr(health, "read_login", lambda _: ("reader", next(passwords)))
     rounds = Rounds(Aws(), checks=[{"name": "livy", "auth_conn_id": "livy_login"}])
@@ -382,13 +382,13 @@ def test_credentials_are_read_again_after_a_refusal_and_kept_out_of_what_is_stor
     assert "word" not in repr(rounds.watch.known)
 
 
-def test_nothing_is_asked_of_a_node_that_is_not_there_yet():
+def test_a_node_that_does_not_exist_yet_gets_no_requests():
     rounds = Rounds(Aws(state="STARTING", age=timedelta(0), node=None))
     rounds.round()
     assert asyncio.run(rounds.watch.ask()) == []
 
 
-def test_many_watches_of_a_triggerer_share_one_call_for_the_status_checks(stubbed):
+def test_many_waits_share_one_call_for_the_status_checks(stubbed):
     names = [f"i-{n:02}" for n in range(50)]
     ok = {"Status": "ok"}
     items = [

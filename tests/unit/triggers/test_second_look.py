@@ -20,39 +20,39 @@ def statuses(since: float, *looks: tuple[float, Verdict]) -> list[str]:
     return [second_look.judge(verdict, now=SUBMITTED + at).status for at, verdict in looks]
 
 
-def test_within_the_first_minute_no_number_of_looks_shows_that_a_binding_is_gone():
+def test_within_the_first_minute_a_lost_binding_is_not_confirmed():
     looks = [(float(at), away()) for at in (0, 15, 30, 45, 59)]
     assert statuses(SUBMITTED, *looks) == ["pending"] * 5
     assert statuses(SUBMITTED, *looks, (60.0, away()))[-1] == "failed"
 
 
-def test_two_looks_count_when_they_are_ten_seconds_apart_and_agree():
+def test_two_polls_ten_seconds_apart_with_the_same_failure_confirm_it():
     assert statuses(0.0, (0.0, away()), (9.9, away())) == ["pending", "pending"]
     assert statuses(0.0, (0.0, away()), (10.0, away())) == ["pending", "failed"]
     assert statuses(0.0, (0.0, away("on i-1")), (15.0, away("on i-2"))) == ["pending", "pending"]
 
 
-def test_a_look_between_that_shows_the_binding_starts_it_over():
+def test_a_poll_that_shows_the_binding_restarts_the_confirmation():
     looks = [(0.0, away()), (15.0, BOUND), (30.0, away()), (45.0, away())]
     assert statuses(0.0, *looks) == ["pending", "pending", "pending", "failed"]
 
 
-def test_within_the_first_minute_nothing_counts_although_a_look_showed_the_binding():
+def test_within_the_first_minute_a_moved_address_is_not_confirmed_either():
     moved = away("on i-1", moved=True)
     assert statuses(SUBMITTED, (5.0, BOUND), (20.0, moved), (35.0, moved), (59.0, moved)) == ["pending"] * 4
     assert statuses(SUBMITTED, (5.0, BOUND), (20.0, away()), (30.0, away())) == ["pending"] * 3
 
 
-def test_one_look_is_enough_after_that_when_the_binding_was_seen_and_the_address_is_on_something_else():
+def test_later_one_poll_confirms_that_a_bound_address_has_moved():
     moved = away("on i-1", moved=True)
     assert statuses(SUBMITTED, (5.0, BOUND), (60.0, moved)) == ["pending", "failed"]
     assert statuses(SUBMITTED, (60.0, moved)) == ["pending"]
 
 
-def test_what_needs_no_confirmation_counts_at_once():
+def test_a_failure_without_a_claim_needs_no_confirmation():
     ended = Verdict("failed", "Cluster 'j-1' is TERMINATED", {"gone": "cluster"})
     assert statuses(SUBMITTED, (0.0, ended)) == ["failed"]
 
 
-def test_an_unconfirmed_failure_does_not_say_that_anything_is_gone():
+def test_an_unconfirmed_failure_has_no_gone_key():
     assert "gone" not in SecondLook(SUBMITTED).judge(away(), now=SUBMITTED).data

@@ -28,11 +28,11 @@ def name_of(stored: Any) -> str:
 
 
 @pytest.mark.parametrize("stored", STORED, ids=name_of)
-def test_a_stored_trigger_is_built_and_stored_again_as_it_was(stored):
+def test_a_stored_trigger_is_rebuilt_and_serialized_unchanged(stored):
     assert json.loads(json.dumps(built(stored).serialize())) == stored
 
 
-def test_a_stored_wait_in_the_queue_goes_on():
+def test_a_stored_wait_in_the_queue_continues():
     free = Observation(Snapshot(Record(), None, 1_800_000_000.0), location=AddressLocation())
     verdict = built(STORED[0]).judge_observation(free)
     assert verdict.status == "done"
@@ -41,7 +41,7 @@ def test_a_stored_wait_in_the_queue_goes_on():
 
 
 @pytest.mark.parametrize("stored", [stored for stored in STORED if stored[1]["undo"]], ids=name_of)
-def test_what_a_stored_trigger_undoes_is_known(stored):
+def test_the_undo_of_a_stored_trigger_is_read(stored):
     kind, what = stored[1]["undo"]
     known = undo.from_stored(kind, what)
     assert known.resource_id == what.get("launched", what.get("job_flow_id"))

@@ -78,19 +78,19 @@ EXPIRED = ClientError({"Error": {"Code": "ExpiredToken", "Message": "is expired"
 THROTTLED = ClientError({"Error": {"Code": "RequestLimitExceeded"}}, "DescribeAddresses")
 
 
-def test_it_sleeps_before_each_look_and_echoes_the_hint(payload):
+def test_it_sleeps_before_each_poll_and_returns_the_hint(payload):
     event, slept = payload(Scripted(PENDING, DONE))
     assert event == {"status": "done", "message": "there", "data": {"found": 1}, "hint": {"try_number": 1}}
     assert slept == [15, 15]
 
 
-def test_a_deadline_is_reported_with_what_was_seen_last(payload):
+def test_a_timeout_has_the_message_of_the_last_verdict(payload):
     event, slept = payload(Scripted(PENDING))
     assert (event["status"], event["message"]) == ("timeout", "not yet")
     assert sum(slept) == pytest.approx(100)
 
 
-def test_throttling_costs_one_look_only(payload):
+def test_throttling_delays_the_wait_by_one_poll(payload):
     event, slept = payload(Scripted(THROTTLED, DONE))
     assert event["status"] == "done"
     assert slept[0] == 15
@@ -98,13 +98,13 @@ def test_throttling_costs_one_look_only(payload):
     assert len(slept) == 2
 
 
-def test_an_error_that_will_not_pass_comes_out_at_once(payload):
+def test_a_permanent_error_is_raised_at_once(payload):
     denied = ClientError({"Error": {"Code": "UnauthorizedOperation"}}, "DescribeAddresses")
     with pytest.raises(ClientError):
         payload(Scripted(denied))
 
 
-def test_expired_credentials_are_read_anew_once_and_cost_one_look(payload):
+def test_expired_credentials_are_read_again_once_since_the_last_answer(payload):
     event, slept = payload(Scripted(EXPIRED, PENDING, EXPIRED, DONE))
     assert event["status"] == "done"
     assert len(slept) == 4, "once since the last answer"
@@ -115,12 +115,12 @@ def test_credentials_that_stay_expired_are_an_error_that_names_the_connection(pa
         payload(Scripted(EXPIRED, aws_conn_id="aws_1"))
 
 
-def test_the_last_look_comes_at_the_deadline_not_after_it(payload):
+def test_the_last_poll_comes_at_the_deadline_not_after_it(payload):
     _, slept = payload(Scripted(PENDING, waiter_delay=70))
     assert sum(slept) == pytest.approx(100)
 
 
-def test_a_failure_is_reported_as_one(payload):
+def test_a_failed_verdict_is_reported(payload):
     event, _ = payload(Scripted(Verdict("failed", "gone")))
     assert event["status"] == "failed"
 
@@ -138,7 +138,7 @@ class Connecting(Scripted):
         return super().client(service, region_name)
 
 
-def test_a_connection_that_fails_for_once_costs_one_look_only(payload):
+def test_a_connection_that_fails_once_delays_the_wait_by_one_poll(payload):
     event, slept = payload(Connecting(THROTTLED))
     assert event["status"] == "done"
     assert slept[0] == 15
@@ -146,25 +146,25 @@ def test_a_connection_that_fails_for_once_costs_one_look_only(payload):
     assert len(slept) == 2
 
 
-def test_a_connection_that_never_comes_ends_with_the_deadline(payload):
+def test_a_connection_that_always_fails_ends_with_a_timeout(payload):
     event, slept = payload(Connecting(*[THROTTLED] * 100))
     assert event["status"] == "timeout"
     assert "RequestLimitExceeded" in event["message"]
     assert sum(slept) == pytest.approx(100)
 
 
-def test_a_connection_that_cannot_be_made_comes_out_at_once(payload):
+def test_a_permanent_connection_error_is_raised_at_once(payload):
     with pytest.raises(ValueError, match="no such connection"):
         payload(Connecting(ValueError("no such connection")))
 
 
-def test_expired_credentials_make_new_clients(payload):
+def test_expired_credentials_lead_to_new_clients(payload):
     watched = Scripted(PENDING, EXPIRED, PENDING, DONE)
     payload(watched)
     assert watched.connections == 2
 
 
-def test_a_watch_connects_once(payload):
+def test_a_wait_creates_each_client_once(payload):
     watched = Scripted(PENDING)
     assert payload(watched)[0]["status"] == "timeout"
     assert watched.connections == 1
