@@ -1,4 +1,4 @@
-"""A service on a cluster with an address and a load balancer, and the failovers of it."""
+"""A service on a cluster with an address and a load balancer, and its failovers."""
 
 from __future__ import annotations
 

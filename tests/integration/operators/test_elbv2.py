@@ -1,4 +1,4 @@
-"""NlbTargetsOperator on the local EMR, whose load balancers really check their targets."""
+"""NlbTargetsOperator on the local EMR, whose load balancers check the health of their targets."""
 
 from __future__ import annotations
 

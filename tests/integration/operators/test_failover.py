@@ -1,4 +1,4 @@
-"""EmrFailoverOperator: what it moves, in which order, and how long that takes on the simulated clock."""
+"""EmrFailoverOperator: what it moves, in which order, and how long it takes on the simulated clock."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def test_two_tasks_make_one_failover(clocked, staged, queue, store, warm):
 
 
 def step_of(task: Task) -> None:
-    """Let one deferral of a task come to its event."""
+    """Run the trigger of a deferred task, and resume the task."""
     task.resume(asyncio.run(first_event(task.trigger())))
 
 

@@ -1,4 +1,4 @@
-"""Wherever a failover's process vanishes: a retry goes on, one cluster has the service, and nothing is left."""
+"""Crashes of a failover: a retry continues, one cluster has the service, and no other cluster is left."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Failovers that meet each other late: a stale one leaves alone what another has put in charge."""
+"""Concurrent failovers: a stale one changes nothing after another one has put a cluster in charge."""
 
 from __future__ import annotations
 

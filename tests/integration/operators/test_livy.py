@@ -1,4 +1,4 @@
-"""LivyBatchWithStaticIpOperator on the local EMR: the fence of a batch, and where its connections come from."""
+"""LivyBatchWithStaticIpOperator on the local EMR: the fence of a batch, and the source of its connections."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def livy_overrides(overrides: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.fixture
 def job_flow_id(clocked: Any, create_operator: Any, livy_overrides: dict[str, Any]) -> str:
-    """A cluster with Livy that carries the address; no lock store."""
+    """A cluster with Livy that has the address, without a lock store."""
     created: str = Task(create_operator(job_flow_overrides=livy_overrides)).run()
     clocked.clock.advance(600)
     return created
@@ -72,7 +72,7 @@ def operator(allocation_id: str) -> Callable[..., LivyBatchWithStaticIpOperator]
 
 @pytest.fixture
 def while_posting(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]], None]:
-    """Let something happen once between the check of the fence and the POST."""
+    """Call a function once between the check of the fence and the POST."""
     submit = LivyBatchHook.submit
 
     def plan(happen: Callable[[], Any]) -> None:
@@ -107,7 +107,7 @@ def free_address(ec2: Any) -> None:
 
 
 def test_a_fenced_batch_runs_on_the_livy_of_its_cluster(clocked, leased_id, lock_store, operator, deferrable):
-    """Whatever the connection's host leads to: that one does not even exist."""
+    """The host of the connection does not exist, so it is not used."""
     task = Task(operator(leased_id, lock_store=lock_store, deferrable=deferrable))
     assert task.run() == 0
     assert ends(clocked) == ["starting", "running", "success"]
@@ -197,7 +197,7 @@ def test_a_running_batch_is_deleted_when_the_address_leaves(clocked, job_flow_id
 
 @pytest.fixture
 def told(clocked: Any) -> Callable[..., None]:
-    """A notifier that keeps its facts, with what had become of the batches by then."""
+    """A notifier that records its facts, and the states of the batches at that time."""
     facts: list[tuple[dict[str, Any], list[str]]] = []
 
     def tell(context: Any) -> None:
@@ -327,7 +327,7 @@ def test_polls_of_a_fenced_batch_change_nothing_in_aws(clocked, leased_id, lock_
 
 @pytest.fixture
 def running_aws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalAws]:
-    """A local EMR whose batches are processes; a program stands for ``spark-submit``."""
+    """A local EMR whose batches are processes; a script replaces ``spark-submit``."""
 
     def runner(made: LocalAws) -> ProcessStepRunner:
         return ProcessStepRunner(

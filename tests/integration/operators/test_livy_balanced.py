@@ -1,4 +1,4 @@
-"""LivyBatchWithStaticIpOperator through a Network Load Balancer, with one of two clusters behind it lost."""
+"""LivyBatchWithStaticIpOperator through a Network Load Balancer with two clusters, of which one is lost."""
 
 from __future__ import annotations
 

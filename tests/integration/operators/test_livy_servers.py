@@ -1,4 +1,4 @@
-"""LivyBatchWithStaticIpOperator on small Livy servers: whose end is reported, what is posted, and what is deleted."""
+"""LivyBatchWithStaticIpOperator on small Livy servers: its result, and what it posts and deletes."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def b(now: Any) -> Livy:
 
 @pytest.fixture
 def endpoint(a: Livy, monkeypatch: pytest.MonkeyPatch) -> Iterator[Endpoint]:
-    """The host of the Livy connection; it leads to server A."""
+    """The host of the Livy connection, which forwards to server A."""
     endpoint = Endpoint(a)
     monkeypatch.setenv("AIRFLOW_CONN_LIVY_DEFAULT", connection(endpoint))
     yield endpoint
@@ -65,14 +65,14 @@ def operator(endpoint: Endpoint) -> Callable[..., LivyBatchWithStaticIpOperator]
 
 
 def started(task: Task, clocked: Any) -> Task:
-    """Let a task submit, and stop when it waits: deferred, it has not been resumed."""
+    """Run a task until its first deferral."""
     task.start()
     assert task.deferral is not None, task.error
     return task
 
 
 class Auth(AuthBase):
-    """Some authentication of requests."""
+    """A custom authentication of requests."""
 
     def __init__(self, login: str = "", password: str = "") -> None:
         self.login = login
@@ -84,7 +84,7 @@ class Auth(AuthBase):
 
 @pytest.fixture
 def fail_over(endpoint: Endpoint, a: Livy, b: Livy) -> None:
-    """Every POST goes to A, and whatever follows to B, whose batch of the same number is another's and succeeded."""
+    """Send each POST to A and all later requests to B, which has another batch with number 0."""
     b.add(name="another's", state="success")
     post = a.answer
 
@@ -97,7 +97,7 @@ def fail_over(endpoint: Endpoint, a: Livy, b: Livy) -> None:
 
 
 def test_the_stock_operator_reports_the_success_of_another_servers_batch(fail_over, a, b):
-    """Why there is another: the batch that it posted has not ended, the one that it polled is another's."""
+    """The reason for our operator: the stock one polls the batch of another client."""
     stock = LivyOperator(task_id="stock", file="s3://code/job.py", polling_interval=0.01, deferrable=False)
     stock.durable = False  # it concerns retries alone, and needs the task's supervisor
     assert stock.execute({"ti": TaskInstance(task_id="stock")}) == 0
@@ -180,7 +180,7 @@ def test_when_the_answer_is_lost_the_batch_is_found_and_not_posted_again(operato
 
 
 def test_a_second_post_after_a_lost_answer_is_refused_by_its_name(operator, deferrable, a, clocked):
-    """The list is behind for longer than a minute; the server knows the name all the same."""
+    """The list does not show the batch for more than a minute, but the server knows its name."""
     a.after["POST"] = [0]
     hidden = a._view
 
@@ -421,7 +421,7 @@ def test_every_parameter_of_the_stock_operator_is_accepted(operator):
 
 
 def test_without_the_extra_the_import_error_names_it():
-    """And what does not need it is imported."""
+    """Modules that do not need the extra can be imported."""
     code = """
 import sys
 sys.modules["airflow.providers.apache.livy.hooks.livy"] = None

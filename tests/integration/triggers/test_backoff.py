@@ -1,4 +1,4 @@
-"""The pauses between looks."""
+"""The pauses between polls."""
 
 from __future__ import annotations
 

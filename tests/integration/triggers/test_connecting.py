@@ -1,4 +1,4 @@
-"""A watch that assumes a role, while STS does not answer."""
+"""A wait that assumes a role while STS does not answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A deferred task that is killed: the triggerer undoes what it did, and nothing that another try does."""
+"""Killing a deferred task: the triggerer undoes what this try did, and nothing of another try."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ only_dynamodb = pytest.mark.parametrize("lock_store", ["dynamodb"], indirect=Tru
 
 @pytest.fixture
 def kill(monkeypatch: pytest.MonkeyPatch) -> Callable[[Task, str | None], None]:
-    """Call on_kill of the trigger that a task waits for, as Airflow does when the task is in this state."""
+    """Call the trigger's on_kill as Airflow does when the task is in this state."""
 
     def on_kill(task: Task, state: str | None) -> None:
         monkeypatch.setattr(watch, "task_state", lambda _: state)

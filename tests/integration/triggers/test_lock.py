@@ -1,4 +1,4 @@
-"""Waiting in a queue: one poller for all, and each wait judges for itself."""
+"""Waits in a queue: they share a poller, and each has its own verdict."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def test_an_owner_that_is_no_longer_in_the_queue_is_woken():
 
 @pytest.fixture
 def ticks(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A clock that the poller's pauses turn, and looks that find what they are told to."""
+    """A clock that the poller's pauses advance, and reads with planned results."""
     made = SimpleNamespace(
         now=NOW,
         looks=0,

@@ -1,4 +1,4 @@
-"""Waits that look through the same connection share clients and calls; each is judged, and fails, for itself."""
+"""Waits on the same connection share clients and calls; each has its own verdict and its own errors."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ GENEROUS_SECONDS = 60
 
 @pytest.fixture
 def shared(clocked: Any) -> dict[str, Any]:
-    """The parameters of waits that look once, at their deadline."""
+    """The parameters of waits that poll once, at their deadline."""
     now = clocked.clock.now().timestamp()
     return {"waiter_delay": 15, "deadline": now + 15, "aws_conn_id": None, "region_name": clocked.region}
 
@@ -167,7 +167,7 @@ def test_a_call_without_an_answer_delays_only_the_waits_that_use_it(clocked, clu
 
 
 class Failing(WatchTrigger):
-    """Fails as it is told to."""
+    """Raises a given error."""
 
     error: Exception = ValueError("a mistake")
 
@@ -260,7 +260,7 @@ def test_cancelling_a_wait_affects_no_other_and_the_poller_ends_with_the_last(cl
 
 
 def test_waits_that_begin_at_different_times_are_polled_together_later(clocked, clusters, shared, monkeypatch):
-    """Seven seconds apart, with fifteen between two looks; nobody looks early at first."""
+    """They begin seven seconds apart and poll every fifteen seconds; no first poll is early."""
     first_polls: dict[str, float] = {}
     answered = watch._Polls.answered
 

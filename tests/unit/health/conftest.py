@@ -1,4 +1,4 @@
-"""A small real HTTP server that answers as a primary node's services do."""
+"""A small HTTP server that answers like the services of a primary node."""
 
 from __future__ import annotations
 

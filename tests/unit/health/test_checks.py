@@ -1,4 +1,4 @@
-"""HTTP checks: what is taken for one, and what an answer means."""
+"""HTTP checks: their parameters, and the meaning of an answer."""
 
 from __future__ import annotations
 

@@ -137,7 +137,7 @@ def test_tls_on_a_port_without_tls_is_a_failure_not_a_refusal(services):
 
 @pytest.fixture
 def certificate(tmp_path: Any) -> tuple[str, str]:
-    """A certificate of 127.0.0.1 that signs itself, and its key: the paths of both."""
+    """The paths of a self-signed certificate for 127.0.0.1 and its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "primary")])
     now = datetime.now(UTC)
@@ -161,7 +161,7 @@ def certificate(tmp_path: Any) -> tuple[str, str]:
 
 @pytest.fixture
 def with_tls(services: Any, certificate: tuple[str, str]) -> str:
-    """Let the server speak TLS; return the path of what it is to be trusted by."""
+    """Enable TLS on the server; return the path of its CA certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*certificate)
     services.server.socket = context.wrap_socket(services.server.socket, server_side=True)

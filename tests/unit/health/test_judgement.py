@@ -1,4 +1,4 @@
-"""When single checks make a verdict."""
+"""The verdict from the results of single checks."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Node:
         self.now = START
 
     def round(self, *failing: str, emr: Result | None = None, kind: Any = "") -> Judgement:
-        """Every check passes but those; EMR says what is given, that the cluster waits otherwise."""
+        """Add a round in which these checks fail; by default EMR shows the cluster as WAITING."""
         self.now += ROUND_SECONDS
         results = [emr or Result(EMR_STATE, self.now, ok=True)]
         results += [

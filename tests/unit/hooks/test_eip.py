@@ -1,4 +1,4 @@
-"""The hook's AssociateAddress: what it sends, and what each refusal of EC2's means."""
+"""The hook's AssociateAddress: its request, and the error for each refusal of EC2."""
 
 from __future__ import annotations
 

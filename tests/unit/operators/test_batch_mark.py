@@ -1,4 +1,4 @@
-"""Which batches are a task's own, and which of them a retry goes on with."""
+"""The batches of a task, and which of them a retry adopts."""
 
 from __future__ import annotations
 

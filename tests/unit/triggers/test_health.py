@@ -1,4 +1,4 @@
-"""What the watch of a primary node asks of AWS, and how often; on a clock of its own."""
+"""What the monitoring of a primary node reads from AWS, and how often."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def instance(instance_id: str = "i-1", state: str = "running", private_ip: str =
 
 @dataclass
 class Aws:
-    """What AWS says, and what it was asked; it stands where ``Observed`` does."""
+    """A replacement of ``Observed`` with planned answers, which records the reads."""
 
     state: str = "WAITING"
     node: Instance | None = field(default_factory=instance)
@@ -84,7 +84,7 @@ class Aws:
 
 
 class Rounds:
-    """A watch, round after round."""
+    """The rounds of a monitoring."""
 
     def __init__(self, aws: Aws, *, delay: float = 20.0, **given: Any) -> None:
         self.aws, self.delay = aws, delay
@@ -117,7 +117,7 @@ class Rounds:
         return self.watch.judge(answers, now=now)
 
     def until(self, status: str, *failing: str, most: int = 200) -> tuple[Verdict, float]:
-        """Return the verdict, and after how many seconds it came."""
+        """Return the verdict, and the seconds until it."""
         start = self.aws.now
         for _ in range(most):
             found = self.round(*failing)
@@ -127,7 +127,7 @@ class Rounds:
 
 
 def busiest_minute(at: list[float]) -> int:
-    """Return the most calls of any 60 seconds, from calls in order."""
+    """Return the highest number of calls in any 60 seconds."""
     return max(bisect.bisect_left(at, start + 60) - place for place, start in enumerate(at))
 
 
@@ -165,7 +165,7 @@ def test_at_most_three_calls_to_aws_a_minute_during_failures(trouble):
 
 
 def test_ten_thousand_minutes_with_a_flapping_check_and_stale_reads_have_no_false_verdict():
-    """Livy misses at random, never twice in a row; now and then AWS throttles, or says once that all is over."""
+    """Livy fails at random, never twice in a row; sometimes AWS throttles, or shows once that the cluster has ended."""
     chance, aws, missed = random.Random(7), Aws(), False
     rounds, verdicts, since_stale = Rounds(aws), 0, 0
     while aws.now < START + 10_000 * 60:

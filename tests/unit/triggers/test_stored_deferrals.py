@@ -1,4 +1,4 @@
-"""Deferrals of an earlier version are taken up: as its triggers were stored, with their class paths and parameters."""
+"""Deferrals of an earlier version can be resumed, from the stored class paths and parameters of their triggers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Watching, deferred or not."""
+"""Waits, deferred or blocking."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ START = 1000.0
 
 
 class Scripted(WatchTrigger):
-    """Finds what it was told to find, one judgement after the other."""
+    """Returns planned verdicts, one after the other."""
 
     def __init__(self, *found: Verdict | Exception, **parameters: Any) -> None:
         super().__init__(**{"waiter_delay": 15, "deadline": START + 100, "hint": {"try_number": 1}, **parameters})
@@ -54,7 +54,7 @@ class Scripted(WatchTrigger):
 
 @pytest.fixture(params=["blocking", "deferred"])
 def payload(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """Run a trigger on a clock of its own; return the event's payload and the sleeps."""
+    """Run a trigger on a simulated clock; return the event's payload and the sleeps."""
     slept: list[float] = []
     poll = Poller.poll
 
@@ -126,7 +126,7 @@ def test_a_failed_verdict_is_reported(payload):
 
 
 class Connecting(Scripted):
-    """Connects as it is told to."""
+    """Raises planned errors when it connects."""
 
     def __init__(self, *connecting: Exception, found: Verdict = DONE, **parameters: Any) -> None:
         super().__init__(found, **parameters)
