@@ -1,10 +1,14 @@
-"""Rendered template fields."""
+"""Checks of parameters after their templates are rendered."""
 
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 from airflow_eip_provider.exceptions import InvalidInputError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 
 def is_nothing(value: object) -> bool:
@@ -31,6 +35,20 @@ def rendered(value: object, *, name: str, doing: str) -> str:
             remedy=f"check that the task that returns {name} has run",
         )
     return str(value)
+
+
+def check_choice(parameter: str, value: object, choices: Collection[object]) -> None:
+    """
+    Check a parameter that takes one of several values.
+
+    :raises InvalidInputError: when it is none of them.
+    """
+    if value not in choices:
+        raise InvalidInputError(
+            f"checking {parameter} {value!r}",
+            problem="unknown choice",
+            remedy=f"use {' or '.join(repr(choice) for choice in choices)}",
+        )
 
 
 def number_of(value: object) -> float | None:

@@ -1,4 +1,4 @@
-"""Which address a task is about, where ``allocation_id`` may name several."""
+"""The address of a task when ``allocation_id`` may name several."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 class Addressed:
     """
-    The address of a task; a part of every operator.
+    The address of a task; a base of every operator.
 
-    A task on a cluster or an instance follows the address that this one has. A task that takes an address chooses it,
+    A task that works on a cluster or an instance uses the address of that. A task that acquires an address chooses it:
     see :class:`~airflow_eip_provider.operators.leasing.LeasingOperator`.
     """
 
-    gives_back: ClassVar[bool] = False  # whether the task ends the use of an address, and may find that there is none
+    gives_back: ClassVar[bool] = False  # the task ends the use of an address, which may be gone already
 
-    # Once it is known which one it is; before that, and after rendering, it may name several.
+    # The address once it is known; until then the rendered parameter, which may name several.
     allocation_id: Any
     lock_store: Any
     _named_several = False
@@ -34,11 +34,11 @@ class Addressed:
 
     @property
     def aws(self) -> AwsHooks:
-        """What the connection gives access to."""
+        """The AWS hooks of the task's connection."""
         raise NotImplementedError
 
     def follow_address(self) -> None:
-        """Find out which address the task's cluster has, where ``allocation_id`` names several."""
+        """Find the address of the task's cluster if ``allocation_id`` names several."""
         if not names_pool(self.allocation_id):
             return
         self._named_several = True
@@ -52,12 +52,12 @@ class Addressed:
 
     @property
     def has_address(self) -> bool:
-        """Whether the task is about an address: of several, its cluster or instance may have none."""
+        """Whether the task has an address: if several are named, its cluster or instance may have none."""
         return not (self._named_several and self.allocation_id is None)
 
     @property
     def named_addresses(self) -> list[str]:
-        """The address that the task is about, or all that it may be about; none where it rendered to nothing."""
+        """The task's address, or all that it may be; empty if the parameter rendered to nothing."""
         if self.has_address and is_nothing(self.allocation_id):
             return []
         if isinstance(self.allocation_id, str) and not names_pool(self.allocation_id):
@@ -69,22 +69,22 @@ class Addressed:
 
     @property
     def address_text(self) -> str:
-        """The address, or several, in words; empty where only a load balancer leads to the clusters."""
+        """The address or addresses as text; empty if the clusters are reached through a load balancer only."""
         named = self._named if self.allocation_id is None else self.allocation_id
         if isinstance(parsed := parse_literal(named), (list, tuple, set, frozenset)):
-            return ", ".join(str(one) for one in parsed)
+            return ", ".join(map(str, parsed))
         return "" if named is None else str(named)
 
     @property
     def followed_resource(self) -> Any:
-        """The cluster or the instance whose address the task is about."""
+        """The cluster or the instance whose address the task uses."""
         return getattr(self, "job_flow_id", None)
 
     def restore_address(self, context: Context, state: Any) -> None:
-        """Go on with the address that an earlier phase has found."""
+        """Continue with the address that an earlier phase found."""
         if state.allocation_id is not None:
             self._named_several, self.allocation_id = True, state.allocation_id or None
         elif names_pool(self.allocation_id) and (linked := own_xcom(context, ElasticIpLink.key)):
-            # It named one when this try began: the DAG has changed since.
+            # The parameter named one address when this try began: the DAG has changed since.
             self._named_several, self.allocation_id = True, linked["allocation_id"]
             state.allocation_id = self.allocation_id

@@ -1,4 +1,4 @@
-"""Binding an Elastic IP to a network interface, without ever taking it from another."""
+"""Associating an Elastic IP with a network interface, never taking it from another."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def bound_facts(
     """
     Return the ``static_ip`` XCom.
 
-    :param token: the lease's, ``None`` without a lock store.
-    :param gateway_id: the NAT gateway that carries the address, if one does.
+    :param token: the fencing token of the lease; ``None`` without a lock store.
+    :param gateway_id: the NAT gateway that has the address, if one does.
     """
     on = {} if gateway_id is None else {"nat_gateway_id": gateway_id}
     return {**address.facts(job_flow_id=job_flow_id), "token": token, **on}
@@ -28,13 +28,13 @@ def bound_facts(
 
 class Binder:
     """
-    One Elastic IP, to be bound.
+    Associates one Elastic IP.
 
-    EC2's own refusal to re-associate is the lock: of two that try at once, one gets the address and the other an error.
+    EC2's refusal to re-associate is the lock: of two concurrent requests, one gets the address and the other an error.
 
     :param may_have_bound: an AssociateAddress that was sent before may have taken effect.
-    :ivar may_have_bound: the same, of this binder's own requests too.
-    :ivar association_id: what this binder made, once EC2 has said so.
+    :ivar may_have_bound: the same, including this binder's own requests.
+    :ivar association_id: the association that this binder made, once EC2 has confirmed it.
     """
 
     def __init__(self, hook: ElasticIpHook, allocation_id: str, *, may_have_bound: bool = False) -> None:
@@ -45,28 +45,24 @@ class Binder:
 
     def address(self) -> Address:
         """
-        Return where the address is now.
+        Return the address with its current association.
 
-        :raises AddressNotFoundError: when it was released.
+        :raises AddressNotFoundError: when it does not exist.
         """
         address = self._hook.get_address(self._allocation_id)
         if address is None:
             raise AddressNotFoundError(self._allocation_id, region=self._hook.conn_region_name)
         return address
 
-    def is_free(self) -> bool:
-        """Whether nothing carries the address."""
-        return self.address().is_free
-
     def place(self) -> str:
-        """Say in words where the address is now."""
+        """Describe where the address is now."""
         return self._hook.describe_place(self._allocation_id)
 
     def bind(self, *, network_interface_id: str, instance_id: str) -> Address | None:
         """
-        Bind the address to an instance's interface, or find it there already.
+        Associate the address with an instance's interface, or find it there already.
 
-        :return: the address as bound; ``None`` when somebody else has it.
+        :return: the associated address; ``None`` when something else has it.
         """
         address = self.address()
         if address.is_free:
@@ -79,11 +75,11 @@ class Binder:
                 self.may_have_bound = before or not had_no_effect(error.__cause__ or error)
                 if not isinstance(error, AddressBusyError):
                     raise
-                # Also the answer to botocore's own retry after a lost response: then the address is here.
+                # botocore's own retry after a lost response gets this answer too: then the address is here.
                 self._hook.log.info("EC2 refused: %s", error)
                 address = self.address()
             else:
-                # EC2's reads are eventually consistent; its answer to the change is not.
+                # EC2's reads are eventually consistent; its response to a change is not.
                 return replace(
                     address,
                     association_id=self.association_id,
@@ -94,10 +90,10 @@ class Binder:
 
     def check_not_beside(self, *, network_interface_id: str, instance_id: str, job_flow_id: str | None) -> None:
         """
-        Check that the target has the address nowhere else: as long as the target lives, it would stay there.
+        Check that the address is not on another interface of the target, where it would stay.
 
-        :param job_flow_id: the cluster, if the target is one's primary node.
-        :raises InvalidInputError: naming what has it.
+        :param job_flow_id: the cluster, if the target is the primary node of one.
+        :raises InvalidInputError: naming what has the address.
         """
         address = self.address()
         if address.is_free or address.network_interface_id == network_interface_id:
@@ -112,10 +108,10 @@ class Binder:
             f"associating Elastic IP '{self._allocation_id}' with {target}",
             problem=f"interface '{address.network_interface_id}' of {holder.description} has it, not "
             f"'{network_interface_id}' of instance '{instance_id}'",
-            remedy=f"take it off there first: {command}" if job_flow_id else "disassociate it there first",
+            remedy=f"disassociate it there first: {command}" if job_flow_id else "disassociate it there first",
         )
 
     def busy(self, *, waited_seconds: float) -> AddressBusyError:
-        """Return the error of a wait for the address that has ended."""
+        """Return the error of a wait for the address that timed out."""
         holder = self.place().removeprefix("on ").replace("not associated", "nobody now")
         return AddressBusyError(self._allocation_id, holder=holder, waited_seconds=waited_seconds)

@@ -168,7 +168,7 @@ class EipAssociateOperator(LeasingOperator, _TargetOperator):
 
         if event is not None and event["status"] == "timeout":
             raise self._timed_out(state, event)
-        target = self.look(self._judge_target)
+        target = self.poll(self._judge_target)
         if target.status == "failed":
             raise TransientError(
                 f"associating Elastic IP '{self.allocation_id}'", problem=target.message, remedy="name a running target"
@@ -222,7 +222,7 @@ class EipAssociateOperator(LeasingOperator, _TargetOperator):
             return undo
         return replace(undo, resource_id=self._resource, association_id=state.association_id, may_lag=True)
 
-    def say_what_is_left(self, resource_id: str) -> None:
+    def log_leftovers(self, resource_id: str) -> None:
         """Name the address that this task could not free."""
         release = f"airflow-eip release --allocation-id {self.allocation_id} --job-flow-id {self.job_flow_id}"
         self.log.error(
@@ -340,7 +340,7 @@ class EipReleaseOperator(_TargetOperator):
             state.closed = True
         if job_flow_id := self.job_flow_id:
             late = may_be_hidden(state.steps_show_by, now=clock.time())
-            left = self.look(lambda seen: judge_no_step_runs(seen, job_flow_id, name_contains=GUARD_MARK, may_lag=late))
+            left = self.poll(lambda seen: judge_no_step_runs(seen, job_flow_id, name_contains=GUARD_MARK, may_lag=late))
             if left.status != "done":
                 self.log.info("%s; the address stays for now", left.message)
                 return self._wait_for_steps(state)

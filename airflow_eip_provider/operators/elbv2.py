@@ -186,9 +186,9 @@ class NlbTargetsOperator(PhasedOperator, AwsBaseOperator[ElasticLoadBalancingHoo
             return self._node_at(str(self.private_ip))
         job_flow_id, instance_id = self.job_flow_id, str(self.instance_id)
         if job_flow_id:
-            verdict = self.look(lambda observed: judge_target(observed, job_flow_id, target="primary_running"))
+            verdict = self.poll(lambda observed: judge_target(observed, job_flow_id, target="primary_running"))
         else:
-            verdict = self.look(lambda observed: judge_instance(instance_id, observed.instance(instance_id)))
+            verdict = self.poll(lambda observed: judge_instance(instance_id, observed.instance(instance_id)))
         if verdict.status == "failed":
             raise TransientError("registering a target", problem=verdict.message, remedy="name a running node")
         if verdict.status == "pending":

@@ -1,4 +1,4 @@
-"""Launching a cluster once for an owner, although RunJobFlow has no idempotency token."""
+"""Launching one cluster per owner, although RunJobFlow has no idempotency token."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# ListClusters and tags may lag behind a RunJobFlow whose answer was lost; for how long is not documented. Two minutes.
+# ListClusters may lag behind a RunJobFlow whose answer was lost; AWS does not document for how long. Two minutes here.
 _UNCLEAR_DELAYS = (0, 5, 10, 15, 30, 60)
 
 
 class Launcher:
     """
-    One owner's cluster.
+    Launches the cluster of one owner.
 
-    :param config: what RunJobFlow is to be sent, before tags and the net of an idle timeout are added.
-    :param idle_timeout: left out for a release that has no such thing; ``None`` asks for none.
-    :param tags: of the cluster, besides its owner's.
-    :param created_after: seconds since the epoch, before which no try of the owner launched anything.
-    :ivar is_unclear: whether RunJobFlow was sent and neither its answer nor its cluster is known.
-    :ivar answered: the cluster that RunJobFlow's last answer named, until it is taken note of.
+    :param config: the parameters of RunJobFlow without tags and auto-termination policy.
+    :param idle_timeout: left out for EMR releases that do not support it; ``None`` for none.
+    :param tags: the tags of the cluster besides its owner's.
+    :param created_after: no try of the owner launched anything before this time, in seconds since the epoch.
+    :ivar is_unclear: RunJobFlow was sent, and neither its answer nor its cluster is known.
+    :ivar answered: the cluster that RunJobFlow's last answer named, until it is processed.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Launcher:
         self.choose(config, tags=tags)
 
     def choose(self, config: Mapping[str, Any], *, tags: Mapping[str, str]) -> None:
-        """Launch the next cluster in another way; parameters as of the class."""
+        """Set the parameters of the next launch; see the class."""
         self._tags = dict(tags)
         self.config = dict(config)
         self.config.setdefault("Name", f"{self._owner.dag_id}.{self._owner.task_id}")
@@ -76,11 +76,12 @@ class Launcher:
 
     def launch(self, *, try_number: int, allocation_id: str | None, token: int | None = None) -> str:
         """
-        Launch the cluster and return its id.
+        Launch the cluster and return its ID.
 
-        :param allocation_id: of the address that it is launched for; ``None`` where only a load balancer leads to it.
-        :param token: of the lease that it is launched under.
-        :raises LaunchUnclearError: when RunJobFlow gave no clear answer and no such cluster shows up.
+        :param allocation_id: the address that it is launched for; ``None`` if it is reached through a load balancer
+            only.
+        :param token: the fencing token of the lease that it is launched under.
+        :raises LaunchUnclearError: when RunJobFlow gave no clear answer, and EMR shows no such cluster.
         """
         owner_tags = self._owner.tags(allocation_id=allocation_id)
         tags = {**owner_tags, **self._tags, TRY_TAG: str(try_number)}
@@ -93,7 +94,7 @@ class Launcher:
             self.answered = launched
         except Exception as error:
             if not is_transient(error) or was_throttled(error) or refused_start(error):
-                # What is not of botocore came from a signal, and says nothing about the request.
+                # An error that is not botocore's came from a signal, and does not tell the outcome of the request.
                 self.is_unclear = not isinstance(error, (ClientError, BotoCoreError))
                 raise
             launched = self._search(owner_tags, token, unclear=error)
@@ -102,26 +103,27 @@ class Launcher:
 
     def _search(self, owner_tags: Mapping[str, str], token: int | None, *, unclear: Exception) -> str:
         """
-        Look for the cluster of a launch without an answer.
+        Search for the cluster of a launch without an answer.
 
-        Whatever a look fails with counts as no answer. RunJobFlow was sent: the caller must not take the error for one
-        of a launch that never happened, and send it again.
+        Errors of the search are logged and ignored: RunJobFlow was sent, so the caller must not conclude from them that
+        nothing was launched, and send it again.
 
-        :raises LaunchUnclearError: when the cluster does not show up.
+        :raises LaunchUnclearError: when EMR does not show the cluster.
         """
-        log.warning("RunJobFlow gave no clear answer, looking for its cluster: %s", unclear)
+        log.warning("RunJobFlow gave no clear answer; searching for its cluster: %s", unclear)
         problem = f"{type(unclear).__name__}: {unclear}"
-        known = {**owner_tags, **self._tags}
-        tags = {name: known[name] for name in (OWNER_DIGEST_TAG, ALLOCATION_TAG, SUCCESSOR_TAG) if name in known}
+        all_tags = {**owner_tags, **self._tags}
+        names = (OWNER_DIGEST_TAG, ALLOCATION_TAG, SUCCESSOR_TAG)
+        tags = {name: all_tags[name] for name in names if name in all_tags}
         if token is not None:
             tags[TOKEN_TAG] = str(token)
         for delay in _UNCLEAR_DELAYS:
             clock.sleep(delay)
             try:
-                if found := read_tagged_clusters(self._aws.emr.conn, tags=tags, created_after=self.created_after):
-                    return found[0].job_flow_id
-            except Exception as unanswered:
-                log.warning("Looking for the cluster failed; it may still exist: %s", unanswered)
-                if is_expired(unanswered):
+                if clusters := read_tagged_clusters(self._aws.emr.conn, tags=tags, created_after=self.created_after):
+                    return clusters[0].job_flow_id
+            except Exception as error:
+                log.warning("The search for the cluster failed; it may still exist: %s", error)
+                if is_expired(error):
                     self._aws.renew()
         raise LaunchUnclearError(self.config["Name"], owner=str(self._owner), problem=problem) from unclear

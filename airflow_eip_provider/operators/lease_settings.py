@@ -1,4 +1,4 @@
-"""How a task is configured for its lease: its lock store, and the attempt that it is."""
+"""The lease settings of a task: its lock store and its attempt."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Unset(Enum):
-    """What a parameter is that was not given; ``None`` says something else. An Enum's members survive copying."""
+    """The default of a parameter for which ``None`` is a value. Enum members stay identical when copied."""
 
     UNSET = "unset"
 
@@ -61,7 +61,7 @@ def lock_store_uri(given: Any) -> str | None:
     if not conf.get("eip", "environment", fallback=None):
         raise InvalidInputError(
             f"using lock store '{uri}'",
-            problem="[eip] environment is not set, and two environments with the same DAGs would be taken for one",
+            problem="[eip] environment is not set, so two environments with the same DAGs could not be told apart",
             remedy="set it in airflow.cfg (AIRFLOW__EIP__ENVIRONMENT) to a name that no other environment has",
         )
     return uri
@@ -69,9 +69,9 @@ def lock_store_uri(given: Any) -> str | None:
 
 def attempt_of(context: Context, nonce: str | None = None) -> Attempt:
     """
-    Return this try of a task as an attempt.
+    Return the attempt of this try.
 
-    :param nonce: of the try's process, if it has one already.
+    :param nonce: the attempt's nonce, if it has one already.
     """
     from airflow_eip_provider.lease.record import Attempt
     from airflow_eip_provider.operators.owner import Owner

@@ -363,10 +363,10 @@ class LeasingOperator(PhasedOperator):
         except LockStoreUnavailableError:
             undo = self.to_undo(context, state)
             if undo is not None and undo.resource_id is not None:
-                self.say_what_is_left(undo.resource_id)
+                self.log_leftovers(undo.resource_id)
             raise
 
-    def say_what_is_left(self, resource_id: str) -> None:
+    def log_leftovers(self, resource_id: str) -> None:
         """Tell people what this task did and could not undo."""
 
     @staticmethod

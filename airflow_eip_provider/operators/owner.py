@@ -31,7 +31,7 @@ class Owner:
     """
     The creating task instance. No try number: a retry is the same owner.
 
-    :param environment: ``[eip] environment`` of airflow.cfg, which tells two Airflow environments apart.
+    :param environment: ``[eip] environment`` of airflow.cfg, which distinguishes Airflow environments.
     :param map_index: -1 for a task that is not mapped.
     """
 
@@ -43,7 +43,7 @@ class Owner:
 
     @classmethod
     def of(cls, context: Context) -> Owner:
-        """Take the owner from a task's context."""
+        """Return the owner of a task's context."""
         ti = context["ti"]
         return cls(
             environment=own_environment() or UNNAMED_ENVIRONMENT,
@@ -56,10 +56,11 @@ class Owner:
     @classmethod
     def of_name(cls, name: str, *, digest: str) -> Owner | None:
         """
-        Take an owner apart that was written as text.
+        Parse an owner's name.
 
-        :param digest: of the owner; it proves that the text is whole: a tag is cut, and loses some characters.
-        :return: ``None`` for another owner's name, and for one that more slashes make ambiguous.
+        :param digest: the owner's digest, which proves that the name is complete: tags are cut, and some characters
+            replaced.
+        :return: ``None`` if the digest differs, and if further slashes make the name ambiguous.
         """
         parts = name.split("/")
         if len(parts) != _PARTS or not parts[4].removeprefix("-").isdecimal():
@@ -73,11 +74,11 @@ class Owner:
 
     @property
     def digest(self) -> str:
-        """A fixed-length form that any id fits into: 32 hexadecimal digits."""
+        """The owner in a fixed length: 32 hexadecimal digits."""
         return digest_of(str(self))
 
     def tags(self, *, allocation_id: str | None) -> dict[str, str]:
-        """Return the tags by which a retry recognises the cluster, and a person its owner."""
+        """Return the tags that identify the cluster for a retry, and the owner for people."""
         tags = {OWNER_DIGEST_TAG: self.digest, OWNER_TAG: _as_tag(str(self))}
         if allocation_id is None or is_nothing(allocation_id):
             return tags
@@ -85,19 +86,19 @@ class Owner:
 
 
 def run_name(context: Context) -> str:
-    """Return what the names of all owners of a task's DAG run begin with."""
+    """Return the common prefix of the names of all owners of a DAG run."""
     owner = Owner.of(context)
     return f"{owner.environment}/{owner.dag_id}/{owner.run_id}/"
 
 
 def task_of_run(value: str, context: Context) -> tuple[str, int | None] | None:
     """
-    Return the task id and the map index that an owner's name has, if it is one of this DAG run; else ``None``.
+    Return the task ID and the map index in an owner's name if it is of this DAG run; else ``None``.
 
-    A tag is cut and loses some characters, so the run's name is treated the same before they are compared.
+    Tags are cut, and some characters replaced, so the run's name is converted in the same way for the comparison.
 
-    :param value: the readable owner's tag of a cluster, or an owner's name.
-    :return: with ``None`` for the map index when the name is cut: then the task id may be cut, too.
+    :param value: the owner tag of a cluster, or an owner's name.
+    :return: the map index is ``None`` when the name is cut; then the task ID may be cut, too.
     """
     for run in (_as_tag(run_name(context)), run_name(context)):
         if value.startswith(run):

@@ -479,7 +479,7 @@ class PhasedOperator(Addressed, Notifying):
 
         return Observed(self.aws.client_for)
 
-    def look(self, judge: Callable[[Observed], Verdict], observed: Observed | None = None) -> Verdict:
+    def poll(self, judge: Callable[[Observed], Verdict], observed: Observed | None = None) -> Verdict:
         """
         Look at AWS once, from the worker.
 

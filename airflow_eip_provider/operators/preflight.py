@@ -1,4 +1,4 @@
-"""What is refused before the first call that changes AWS."""
+"""The checks that an operator makes before the first call that changes AWS."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ __all__ = [
 MULTI_NODE_CHOICES = ("fail", "warn", "allow")
 # EMR API Reference, AutoTerminationPolicy.
 _IDLE_TIMEOUT = (timedelta(minutes=1), timedelta(days=7))
-# Nobody waits longer; Airflow's own timeout, a point in time, must not overflow.
+# Airflow computes the timeout's point in time, which must not overflow.
 _LONGEST_WAIT = timedelta(days=3650)
 
 
@@ -46,10 +46,10 @@ def _invalid(what: str, *, problem: str, remedy: str) -> InvalidInputError:
 
 def require(setup: Setup, checks: Sequence[Check]) -> list[str]:
     """
-    Make the checks that a launch depends on.
+    Run the checks that a launch depends on.
 
     :return: warnings.
-    :raises PreflightError: naming everything that is wrong.
+    :raises PreflightError: with all problems.
     """
     from airflow_eip_provider.preflight import examine
 
@@ -60,12 +60,12 @@ def usable_addresses(
     pool: AddressPool, aws: AwsHooks, *, servers: object = (), azure_conn_id: str = ""
 ) -> tuple[AddressPool, list[str]]:
     """
-    Return the addresses of a pool that can be had, and a warning for each of the others.
+    Return the usable addresses of a pool, and a warning for each of the others.
 
-    :param servers: Azure SQL servers, each of which has to admit an address; none: Azure is not asked.
-    :raises InvalidInputError: when one of these is no resource id.
+    :param servers: the Azure SQL servers that must all admit an address; without them Azure is not called.
+    :raises InvalidInputError: when one of these is not a resource ID.
     :raises AzureRefusedError: and AzureUnavailableError, as ``AzureSqlFirewallHook.list_rules`` does.
-    :raises PreflightError: when no address is left, naming what is wrong with each.
+    :raises PreflightError: when no address is usable, with the problems of each.
     """
     from airflow_eip_provider.aws.addresses import read_addresses
     from airflow_eip_provider.preflight import POOL_CHECKS, Setup, admitted_by, examine
@@ -83,9 +83,9 @@ def usable_addresses(
         reads = Reads(allocation_id, eip=aws.eip, emr=aws.emr)
         reads.address = addresses.get(allocation_id)
         outcomes = examine(Setup(allocation_id=allocation_id, eip=aws.eip, emr=aws.emr, reads=reads), checks)
-        found = [str(finding) for outcome in outcomes for finding in outcome.findings if finding.severity == "error"]
-        problems += found
-        usable += [] if found else [allocation_id]
+        errors = [str(finding) for outcome in outcomes for finding in outcome.findings if finding.severity == "error"]
+        problems += errors
+        usable += [] if errors else [allocation_id]
     if not usable:
         raise PreflightError(str(pool), problems)
     return AddressPool(usable), problems
@@ -93,10 +93,10 @@ def usable_addresses(
 
 def require_plans(plans: Sequence[Plan]) -> list[str]:
     """
-    Make the checks that a launch depends on, of every candidate.
+    Run the checks that a launch depends on for every candidate.
 
     :return: warnings.
-    :raises PreflightError: naming everything that is wrong, and with fallbacks the candidates that it is wrong with.
+    :raises PreflightError: with all problems, and with fallbacks the candidates that have them.
     """
     from airflow_eip_provider.preflight import examine_plans
 
@@ -112,9 +112,9 @@ def _warnings(allocation_id: str, outcomes: Iterable[Outcome]) -> list[str]:
 
 def checked_mapping(value: object, *, parameter: str) -> dict[str, Any]:
     """
-    Return a parameter that is a mapping, or a string (as from a rendered ``.json`` file) that spells one.
+    Return a parameter that is a mapping, or a string (such as a rendered ``.json`` file) that contains one.
 
-    :raises InvalidInputError: when it is neither.
+    :raises InvalidInputError: for anything else.
     """
     parsed = parse_literal(value)
     if not isinstance(parsed, dict):
@@ -128,15 +128,15 @@ def checked_mapping(value: object, *, parameter: str) -> dict[str, Any]:
 
 def check_waits(waiter_delay: object, waiter_max_attempts: object) -> None:
     """
-    Check how often and how long an operator is to look: numbers, or texts of them, as a template renders to.
+    Check how often and how long an operator polls: numbers, or strings of them, such as from a template.
 
-    :raises InvalidInputError: when one is none, or the wait would never end.
+    :raises InvalidInputError: when one is not such a number, or the wait would be too long.
     """
     delay = number_of(waiter_delay)
     if delay is None or delay <= 0:
         raise _invalid(
             f"waiter_delay {waiter_delay!r}",
-            problem="this is no number of seconds above 0",
+            problem="this is not a number of seconds above 0",
             remedy="give a number, such as 15; a template must render to one",
         )
     attempts = number_of(waiter_max_attempts)
@@ -144,41 +144,41 @@ def check_waits(waiter_delay: object, waiter_max_attempts: object) -> None:
     if attempts is None or not whole or (isinstance(waiter_max_attempts, str) and "." in waiter_max_attempts):
         raise _invalid(
             f"waiter_max_attempts {waiter_max_attempts!r}",
-            problem="this is no whole number of attempts above 0",
+            problem="this is not a whole number of attempts above 0",
             remedy="give a whole number, such as 240; a template must render to one",
         )
     if delay * attempts > _LONGEST_WAIT.total_seconds():
         raise _invalid(
             f"waiter_delay {waiter_delay!r} and waiter_max_attempts {waiter_max_attempts!r}",
             problem=f"together they are {delay * attempts:.0f} seconds",
-            remedy=f"wait for {_LONGEST_WAIT.days} days at most",
+            remedy=f"wait for at most {_LONGEST_WAIT.days} days",
         )
 
 
 def check_duration(parameter: str, value: object) -> None:
     """
-    Check a parameter that says how long.
+    Check a duration.
 
-    :raises InvalidInputError: when it is no ``timedelta``, or a negative or endless one.
+    :raises InvalidInputError: when it is not a ``timedelta``, or is negative or too long.
     """
     if not isinstance(value, timedelta) or not timedelta(0) <= value <= _LONGEST_WAIT:
         raise _invalid(
             f"{parameter} {value!r}",
-            problem=f"this is no timedelta from 0 to {_LONGEST_WAIT.days} days",
+            problem=f"this is not a timedelta from 0 to {_LONGEST_WAIT.days} days",
             remedy=f"write {parameter}=timedelta(...), such as timedelta(hours=1)",
         )
 
 
 def check_idle_timeout(value: object) -> None:
     """
-    Check ``idle_timeout``; ``None`` asks EMR for no termination of its own.
+    Check ``idle_timeout``; with ``None`` EMR does not terminate an idle cluster.
 
-    :raises InvalidInputError: when it is nothing that EMR takes.
+    :raises InvalidInputError: when EMR would not accept it.
     """
     least, most = _IDLE_TIMEOUT
     if value is not None and (not isinstance(value, timedelta) or not least <= value <= most):
         raise _invalid(
             f"idle_timeout {value!r}",
-            problem="this is no timedelta from 60 seconds to 7 days",
-            remedy="write idle_timeout=timedelta(hours=1), or None to leave an idle cluster alone",
+            problem="this is not a timedelta from 60 seconds to 7 days",
+            remedy="write idle_timeout=timedelta(hours=1), or None for no termination of idle clusters",
         )

@@ -1,10 +1,10 @@
 """
-What the functions of operators import, imported at once when a task begins to run, and never when a DAG file is parsed.
+The imports of the operators' functions, made when a task starts to run and not when a DAG file is parsed.
 
-A module that cannot be imported then fails the task before it has changed AWS. And what a kill undoes, in a thread
-beside the code that it has interrupted, waits for no import of that code.
+If a module cannot be imported, the task fails before it has changed AWS. And ``on_kill``, which cleans up in another
+thread, does not wait for an import of the code that it interrupted.
 """
-# ruff: noqa: F401 - to be imported is all that they are for
+# ruff: noqa: F401 - imported for the side effect
 
 from __future__ import annotations
 

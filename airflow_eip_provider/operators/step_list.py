@@ -1,4 +1,4 @@
-"""A list of steps as an operator is given it: in whatever form, before or after its templates are rendered."""
+"""The ``steps`` parameter of operators, before and after its templates are rendered."""
 
 from __future__ import annotations
 
@@ -15,43 +15,43 @@ from airflow_eip_provider.literals import is_template, parse_literal
 MAX_STEPS = 256  # pending and running steps of a cluster (EMR API Reference, AddJobFlowSteps)
 _LONGEST_ARGUMENT = 10_280  # characters (EMR API Reference, HadoopJarStepConfig.Args)
 _AS_BOTO3 = "give at least one step, as boto3's add_job_flow_steps"
-_AS_TEXT = "arguments are text: write it in quotes, as the program is to see it"
-# What is not known before it is rendered, in the place of a step, of its HadoopJarStep, and of a text.
+# Placeholders for a step, its HadoopJarStep or a string that is unknown until it is rendered.
 _ANY_TEXT = "?"
 _ANY_JAR = {"Jar": _ANY_TEXT}
 _ANY_STEP = {"Name": _ANY_TEXT, "HadoopJarStep": _ANY_JAR}
 
 
+class _StepsError(Exception):
+    """A list of steps is wrong."""
+
+    def __init__(self, problem: str, remedy: str = _AS_BOTO3) -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.remedy = remedy
+
+
 def checked_steps(value: object, *, task_id: str | None = None) -> list[dict[str, Any]]:
     """
-    Return a list of steps that AddJobFlowSteps takes, from any sequence of mappings or a text that spells one.
+    Return a list of steps for AddJobFlowSteps, from any sequence of mappings or a string that contains one.
 
-    Numbers among the arguments become text. The AWS API takes nothing else, and says so only once the cluster is paid.
+    Numbers among the arguments become strings. The AWS API accepts nothing else, and refuses them only when the cluster
+    is already running.
 
-    :param task_id: the task whose steps these are, when it is not the one that checks them.
+    :param task_id: the task whose steps these are, if another task checks them.
     :raises InvalidInputError: naming the step and the argument that is wrong.
     """
-    checking = "steps" if task_id is None else f"the steps of task '{task_id}'"
-    steps = _entries(value, checking)
-    if len(steps) > MAX_STEPS:
-        raise _refused(
-            checking,
-            problem=f"there are {len(steps)} steps, and EMR takes {MAX_STEPS} pending and running ones of a cluster",
-            remedy="spread them over several tasks, one after the other",
-        )
-    checked = [_checked_step(step, number, checking) for number, step in enumerate(steps)]
-    report = ParamValidator().validate({"JobFlowId": "j-0", "Steps": checked}, _request_shape())
-    if report.has_errors():
-        raise _refused(checking, problem=" ".join(report.generate_report().split()), remedy=_AS_BOTO3)
-    return checked
+    try:
+        return _checked_list(value)
+    except _StepsError as error:
+        what = "steps" if task_id is None else f"the steps of task '{task_id}'"
+        raise InvalidInputError(f"checking {what}", problem=error.problem, remedy=error.remedy) from None
 
 
 def known_steps(value: object) -> list[Any] | None:
     """
-    Return what is known of a list of steps before its templates are rendered, so before their cluster is launched.
+    Return the known parts of a list of steps before its templates are rendered, so before the cluster is launched.
 
-    Something harmless is in the place of what a template, a file or the output of a task will be; ``None`` if all is
-    unknown.
+    Placeholders stand for templates, files and the outputs of tasks; ``None`` if everything is unknown.
     """
     given = parse_literal(value)
     if isinstance(given, str):
@@ -61,74 +61,65 @@ def known_steps(value: object) -> list[Any] | None:
     return [_known_step(parse_literal(step)) for step in given]
 
 
-def _entries(value: object, checking: str) -> list[Any]:
+def _checked_list(value: object) -> list[dict[str, Any]]:
     given = parse_literal(value)
     if isinstance(given, str) and given:
         lazy = " It is the text of a lazy sequence: pass the task's output itself." if given.startswith("Lazy") else ""
-        raise _refused(
-            checking, problem=f"they are a text that spells no list: {given[:80]!r}.{lazy}", remedy=_AS_BOTO3
-        )
+        raise _StepsError(f"they are a string that does not contain a list: {given[:80]!r}.{lazy}")
     if isinstance(given, Mapping):
-        raise _refused(checking, problem="they are a single mapping, not a list", remedy="put it into a list")
+        raise _StepsError("they are a single mapping, not a list", "put it into a list")
     if given is not None and not isinstance(given, (Sequence, set, frozenset)):
-        raise _refused(
-            checking, problem=f"the step list is not a list of mappings but {type(given).__name__}", remedy=_AS_BOTO3
-        )
+        raise _StepsError(f"the step list is not a list of mappings but {type(given).__name__}")
     steps = [parse_literal(entry) for entry in given or ()]
     if not steps:
-        raise _refused(checking, problem="the step list is empty", remedy=_AS_BOTO3)
-    return steps
-
-
-def _checked_step(step: object, number: int, checking: str) -> dict[str, Any]:
-    if not isinstance(step, Mapping):
-        raise _refused(
-            checking,
-            problem=f"the step list is not a list of mappings: entry {number} is {type(step).__name__}",
-            remedy=_AS_BOTO3,
+        raise _StepsError("the step list is empty")
+    if len(steps) > MAX_STEPS:
+        raise _StepsError(
+            f"there are {len(steps)} steps, and EMR takes {MAX_STEPS} pending and running ones of a cluster",
+            "spread them over several tasks, one after the other",
         )
+    checked = [_checked_step(step, number) for number, step in enumerate(steps)]
+    report = ParamValidator().validate({"JobFlowId": "j-0", "Steps": checked}, _request_shape())
+    if report.has_errors():
+        raise _StepsError(" ".join(report.generate_report().split()))
+    return checked
+
+
+def _checked_step(step: object, number: int) -> dict[str, Any]:
+    if not isinstance(step, Mapping):
+        raise _StepsError(f"the step list is not a list of mappings: entry {number} is {type(step).__name__}")
     jar = parse_literal(step.get("HadoopJarStep"))
     if not step.get("Name") or not isinstance(jar, Mapping):
-        raise _refused(
-            checking,
-            problem=f"step {step.get('Name')!r} has no Name or no HadoopJarStep",
-            remedy="give both, as boto3's add_job_flow_steps",
+        raise _StepsError(
+            f"step {step.get('Name')!r} has no Name or no HadoopJarStep", "give both, as boto3's add_job_flow_steps"
         )
-    name = _text(step["Name"], f"Name of step {number}", checking)
-    checked = {**step, "Name": name, "HadoopJarStep": _checked_jar(jar, name, checking)}
+    name = _text(step["Name"], f"Name of step {number}")
+    checked = {**step, "Name": name, "HadoopJarStep": _checked_jar(jar, name)}
     action = step.get("ActionOnFailure")
     if isinstance(action, str) and action != _ANY_TEXT and not is_template(action) and action not in _actions():
-        raise _refused(
-            checking,
-            problem=f"ActionOnFailure of step '{name}' is {action!r}",
-            remedy=f"use one of {', '.join(sorted(_actions()))}",
+        raise _StepsError(
+            f"ActionOnFailure of step '{name}' is {action!r}", f"use one of {', '.join(sorted(_actions()))}"
         )
     return checked
 
 
-def _checked_jar(jar: Mapping[str, Any], name: str, checking: str) -> dict[str, Any]:
+def _checked_jar(jar: Mapping[str, Any], name: str) -> dict[str, Any]:
     checked = dict(jar)
     if "Args" in jar:
         given = parse_literal(jar["Args"])
         if isinstance(given, (str, Mapping)) or not isinstance(given, Sequence):
-            raise _refused(
-                checking,
-                problem=f"Args of step '{name}' is {type(given).__name__}, not a list",
-                remedy="give a list of texts",
-            )
-        checked["Args"] = [_text(arg, f"argument {n} of step '{name}'", checking) for n, arg in enumerate(given)]
+            raise _StepsError(f"Args of step '{name}' is {type(given).__name__}, not a list", "give a list of strings")
+        checked["Args"] = [_text(arg, f"argument {n} of step '{name}'") for n, arg in enumerate(given)]
         for number, argument in enumerate(checked["Args"]):
             if len(argument) > _LONGEST_ARGUMENT:
-                raise _refused(
-                    checking,
-                    problem=f"argument {number} of step '{name}' has {len(argument)} characters, EMR takes "
-                    f"{_LONGEST_ARGUMENT}",
-                    remedy="put it into a file in S3, and give its name",
+                raise _StepsError(
+                    f"argument {number} of step '{name}' has {len(argument)} characters, EMR takes {_LONGEST_ARGUMENT}",
+                    "put it into a file in S3, and give its name",
                 )
     properties = parse_literal(jar.get("Properties"))
     if isinstance(properties, Sequence) and not isinstance(properties, str):
         checked["Properties"] = [
-            {key: _text(text, f"property {key} of step '{name}'", checking) for key, text in entry.items()}
+            {key: _text(text, f"property {key} of step '{name}'") for key, text in entry.items()}
             if isinstance(entry, Mapping)
             else entry
             for entry in properties
@@ -136,27 +127,22 @@ def _checked_jar(jar: Mapping[str, Any], name: str, checking: str) -> dict[str, 
     return checked
 
 
-def _text(value: object, what: str, checking: str) -> str:
-    """Return a text, or a whole number as one; what could be written in more than one way is refused."""
+def _text(value: object, what: str) -> str:
+    """Return a string, or a whole number as one; refuse what could be written in more than one way."""
     if isinstance(value, str):
         return value
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
-    raise _refused(
-        checking,
-        problem=f"{what} is {value!r}, {type(value).__name__}, and no text",
-        remedy=f"{_AS_TEXT}; when a template makes it, "
-        "render_template_as_native_obj=True of the DAG may have turned a text into it",
+    raise _StepsError(
+        f"{what} is {value!r}, {type(value).__name__}, not a string",
+        "arguments are strings: write it in quotes, as the program expects it; if a template makes it, "
+        "render_template_as_native_obj=True of the DAG may have converted a string",
     )
-
-
-def _refused(checking: str, *, problem: str, remedy: str) -> InvalidInputError:
-    return InvalidInputError(f"checking {checking}", problem=problem, remedy=remedy)
 
 
 @functools.cache
 def _request_shape() -> Any:
-    """Return botocore's own model of the request; it is on the disk, no client is made."""
+    """Return botocore's model of the request; this reads a file and creates no client."""
     return botocore.session.get_session().get_service_model("emr").operation_model("AddJobFlowSteps").input_shape
 
 
@@ -193,5 +179,5 @@ def _is_unknown(value: object) -> bool:
 
 
 def _is_unknown_object(value: object) -> bool:
-    """Whether Airflow replaces an object by something else: the output of a task, a literal, a set of templates."""
+    """Whether Airflow replaces an object when it renders: the output of a task, a literal, a set of templates."""
     return hasattr(value, "resolve") or hasattr(value, "template_fields")

@@ -60,7 +60,7 @@ class AzureSqlFirewallRuleSensor(WatchingSensor):
         self.azure_conn_id = azure_conn_id
         self.deferrable = deferrable
 
-    def look(self) -> Verdict:
+    def poll(self) -> Verdict:
         """
         Look at the rules.
 

@@ -142,7 +142,7 @@ class EipAssociationSensor(Notifying, WatchingSensor):
             self.notify(self._context, self.on_lost, "lost", once="lost", message=str(error))
         super().fail(error)
 
-    def look(self) -> Verdict:
+    def poll(self) -> Verdict:
         """Look where the address is; in a worker that waits, as often as a failure needs to be confirmed."""
         from airflow_eip_provider.triggers.eip import judge_association
         from airflow_eip_provider.triggers.observed import Observed

@@ -116,7 +116,7 @@ class EmrPrimaryHealthSensor(WatchingSensor):
         context["ti"].xcom_push(key="health", value=found)
         return found
 
-    def look(self) -> Verdict:
+    def poll(self) -> Verdict:
         """
         Make a round.
 

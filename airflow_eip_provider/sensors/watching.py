@@ -52,7 +52,7 @@ class WatchingSensor(AwsBaseSensor[ElasticIpHook]):
     """
     Look until something is decided; returns what was found.
 
-    Subclasses give ``look``, ``trigger``, and ``error_of`` when a look can also show that there is nothing to wait for.
+    Subclasses give ``poll``, ``trigger``, and ``error_of`` when a look can also show that there is nothing to wait for.
     """
 
     aws_hook_class = ElasticIpHook
@@ -61,7 +61,7 @@ class WatchingSensor(AwsBaseSensor[ElasticIpHook]):
     deferrable: bool
     _found: Any
 
-    def look(self) -> Verdict:
+    def poll(self) -> Verdict:
         """Look once."""
         raise NotImplementedError
 
@@ -150,14 +150,14 @@ class WatchingSensor(AwsBaseSensor[ElasticIpHook]):
         :raises CredentialsExpiredError: when the connection has no newer one.
         """
         try:
-            return self.look()
+            return self.poll()
         except Exception as error:
             if not is_expired(error):
                 raise
             self.log.warning("The credentials have expired, reading them again: %s", error)
         self.__dict__.pop("hook", None)  # the stock mixin keeps one
         try:
-            return self.look()
+            return self.poll()
         except Exception as error:
             if is_expired(error):
                 raise CredentialsExpiredError(self.aws_conn_id, problem=str(error)) from error

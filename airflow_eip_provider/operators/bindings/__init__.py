@@ -1,5 +1,5 @@
 """
-Where the Elastic IP is put for a cluster: on the primary node, or on a NAT gateway for every node of the cluster.
+Where a cluster's Elastic IP is: on its primary node, or on a NAT gateway that all its nodes use.
 
 Give one of these to an operator: ``binding=NatGateway(public_subnet_id="subnet-…", route_table_ids=["rtb-…"])``.
 """
@@ -8,38 +8,32 @@ from dataclasses import replace
 from typing import Any
 
 from airflow_eip_provider.exceptions import InvalidInputError
+from airflow_eip_provider.literals import parse_literal
 from airflow_eip_provider.operators.bindings.interface import Binding
 from airflow_eip_provider.operators.bindings.nat_gateway import NatGateway
 from airflow_eip_provider.operators.bindings.primary_node import PrimaryNode
-from airflow_eip_provider.operators.preflight import parse_literal
 
 __all__ = ["Binding", "NatGateway", "PrimaryNode", "checked_binding"]
 
 
 def checked_binding(value: object) -> Binding:
     """
-    Return an operator's ``binding``; a mapping, or a string that spells one, holds a NAT gateway's parameters.
+    Return an operator's ``binding``; a mapping, or a string that contains one, has the parameters of a NAT gateway.
 
     :raises InvalidInputError: for anything else.
     """
-    given = parse_literal(value)
-    if isinstance(given, NatGateway):
-        return _with_listed_tables(given)
-    if isinstance(given, Binding):
-        return given
+    given: Any = parse_literal(value)
     if given in (None, "", "None"):
         return PrimaryNode()
     try:
-        return _with_listed_tables(NatGateway(**given))  # type: ignore[arg-type]
+        binding: Binding = given if isinstance(given, Binding) else NatGateway(**given)
     except TypeError as error:
         raise InvalidInputError(
             f"checking binding {value!r}",
-            problem=f"it is no binding: {error}",
+            problem=f"this is not a binding: {error}",
             remedy="give PrimaryNode(), NatGateway(...), or a mapping with NatGateway's parameters",
         ) from error
-
-
-def _with_listed_tables(binding: NatGateway) -> NatGateway:
-    """Read route tables that a template rendered to the text of a list."""
-    tables: Any = parse_literal(binding.route_table_ids)
-    return replace(binding, route_table_ids=tables)
+    if isinstance(binding, NatGateway):
+        tables: Any = parse_literal(binding.route_table_ids)  # a template may have rendered the list as text
+        return replace(binding, route_table_ids=tables)
+    return binding

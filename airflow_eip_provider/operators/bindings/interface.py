@@ -1,4 +1,4 @@
-"""What every binding can do, and what it is given."""
+"""The interface of a binding, and what it is given."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class Site:
     """
-    A cluster that is to carry the address now.
+    A cluster that is about to get the address.
 
-    :param tags: of what is made for the cluster.
-    :param appears_by: until then EMR may not know the cluster yet, in seconds since the epoch.
-    :param kill: the task's; asked before every change.
-    :param observed: what has been read of the cluster in this look, and is read of it: once.
+    :param tags: the tags of resources that are created for the cluster.
+    :param appears_by: EMR may not show the cluster before this time, in seconds since the epoch.
+    :param kill: the task's kill flag, which is checked before each change.
+    :param observed: the reads of this poll; each thing is read once.
     """
 
     aws: AwsHooks
@@ -43,14 +43,14 @@ class Site:
 
     @property
     def eip(self) -> ElasticIpHook:
-        """The hook for the address."""
+        """The Elastic IP hook."""
         return self.aws.eip
 
-    def look(self, target: Target) -> Verdict:
+    def poll(self, target: Target) -> Verdict:
         """
-        Look at the cluster once.
+        Read the cluster's state once.
 
-        :raises ClusterEndedError: when it is gone.
+        :raises ClusterEndedError: when it has ended.
         """
         from airflow_eip_provider.triggers.emr import judge_target
 
@@ -62,14 +62,14 @@ class Site:
 
 @dataclass(frozen=True, slots=True)
 class ClusterWait:
-    """The cluster has to come so far first."""
+    """The cluster must reach a state first."""
 
     target: Target
 
 
 @dataclass(frozen=True, slots=True)
 class GatewayWait:
-    """The NAT gateway has to become available first."""
+    """The NAT gateway must become available first."""
 
     gateway_id: str
 
@@ -77,9 +77,9 @@ class GatewayWait:
 @dataclass(frozen=True, slots=True)
 class Bound:
     """
-    The address carries the cluster's connections.
+    The address is bound.
 
-    :param gateway_id: the NAT gateway that it is on; ``None`` for the primary node.
+    :param gateway_id: the NAT gateway that has the address; ``None`` if the primary node has it.
     """
 
     address: Address
@@ -88,43 +88,38 @@ class Bound:
 
 class Binding(ABC):
     """
-    Where the address is put for a cluster.
+    Where a cluster's address is.
 
-    What was bound is found again from AWS alone, by tags: steps, teardown and reaper are not told the binding.
+    Steps, teardown and reaper do not know the binding: they find what was bound from tags in AWS.
     """
 
     @property
-    @abstractmethod
     def cluster_tags(self) -> Mapping[str, str]:
-        """Tags by which the cluster says where its address is."""
-
-    @property
-    @abstractmethod
-    def makes_gateway(self) -> bool:
-        """Whether something is made for the cluster that must be removed after it."""
+        """The tags of the cluster that say where its address is."""
+        return {}
 
     @property
     def first_target(self) -> Target | None:
-        """What :meth:`bind` waits for first with a new cluster; ``None`` when it has something to do before that."""
+        """The state of a new cluster that :meth:`bind` waits for first; ``None`` if it can do something before."""
         return None
 
     @property
     @abstractmethod
     def checks(self) -> Sequence[Check]:
-        """What must be true for it before a launch, in the order in which it is looked at."""
+        """The preflight checks of this binding, in order."""
 
     def examined(self, setup: Setup) -> Setup:
         """
-        Return what its checks look at.
+        Return the setup with what the checks of this binding need.
 
-        :raises InvalidInputError: when its parameters are wrong in themselves.
+        :raises InvalidInputError: when the binding's own parameters are wrong.
         """
         return setup
 
     @abstractmethod
     def bind(self, site: Site) -> Bound | ClusterWait | GatewayWait | None:
         """
-        Do what can be done now; starts from nothing each time, and finds what earlier calls and tries did.
+        Do what can be done now. Each call reads from AWS what earlier calls and tries did.
 
-        :return: the binding, or what to wait for first; ``None`` when somebody else has the address.
+        :return: the bound address, or what to wait for first; ``None`` when something else has the address.
         """

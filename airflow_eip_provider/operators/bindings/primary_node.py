@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from airflow_eip_provider.operators.bindings.interface import Binding, Bound, ClusterWait
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from airflow_eip_provider.operators.bindings.interface import Site
     from airflow_eip_provider.preflight import Check
@@ -18,39 +18,29 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class PrimaryNode(Binding):
     """
-    Put the address on the primary node's network interface, in a public subnet.
+    Associate the address with the primary node's network interface, in a public subnet.
 
-    Costs nothing and is bound as soon as that node runs. Only what runs on the primary node leaves from the address: a
-    single-node cluster, or a driver in client mode.
+    This costs nothing, and the address is bound as soon as the node is running. Only connections from the primary node
+    use the address: those of a single-node cluster, or of a driver in client mode.
     """
 
     @property
-    def cluster_tags(self) -> Mapping[str, str]:
-        """None: the instance that carries the address has EMR's own tag."""
-        return {}
-
-    @property
-    def makes_gateway(self) -> bool:
-        """Nothing is made."""
-        return False
-
-    @property
     def first_target(self) -> Target:
-        """The primary node runs."""
+        """The primary node is running."""
         return "primary_running"
 
     @property
     def checks(self) -> Sequence[Check]:
-        """The address, the topology, the subnets and who can reach the primary node."""
+        """Check the address, the topology, the subnets and who can reach the primary node."""
         from airflow_eip_provider.preflight import PRIMARY_CHECKS
 
         return PRIMARY_CHECKS
 
     def bind(self, site: Site) -> Bound | ClusterWait | None:
-        """Primary node running → bound."""
+        """Bind the address when the primary node is running."""
         from airflow_eip_provider.operators.binder import Binder
 
-        primary = site.look("primary_running")
+        primary = site.poll("primary_running")
         if primary.status != "done":
             return ClusterWait("primary_running")
         site.kill.check()

@@ -1,4 +1,4 @@
-"""No Elastic IP: the clusters are reached through a load balancer alone."""
+"""No Elastic IP: clients reach the clusters through a load balancer only."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class WithoutAddress(PrimaryNode):
-    """Put no address anywhere."""
+    """Bind no address."""
 
     @property
     def checks(self) -> Sequence[Check]:
-        """What is checked of a cluster alone."""
+        """Check the cluster only."""
         from airflow_eip_provider.preflight import UNADDRESSED_CHECKS
 
         return UNADDRESSED_CHECKS
 
     def bind(self, site: Site) -> Bound | ClusterWait:
-        """Primary node running: that is all."""
+        """Wait until the primary node is running."""
         from airflow_eip_provider.aws.addresses import Address
 
-        primary = site.look("primary_running")
+        primary = site.poll("primary_running")
         if primary.status != "done":
             return ClusterWait("primary_running")
         node = {name: primary.data[name] for name in ("network_interface_id", "instance_id")}

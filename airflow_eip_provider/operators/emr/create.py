@@ -437,7 +437,7 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LaunchingOperator, EmrCrea
             created_after=earliest_start(context),
         )
 
-    def say_what_is_left(self, resource_id: str) -> None:
+    def log_leftovers(self, resource_id: str) -> None:
         """Name the cluster that this task could not end."""
         if not self._terminates:
             return
@@ -552,7 +552,7 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LaunchingOperator, EmrCrea
         from airflow_eip_provider.triggers.emr import judge_target
 
         is_new = clock.time() < state.appears_by
-        return self.look(
+        return self.poll(
             lambda seen: judge_target(seen, str(state.job_flow_id), target=target, is_new=is_new), observed
         )
 

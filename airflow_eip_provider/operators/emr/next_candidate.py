@@ -217,7 +217,7 @@ class NextCandidateOperator(LeasingOperator):
 
         job_flow_id, is_new = str(state.job_flow_id), clock.time() < state.appears_by
         instance_id = state.instance_id
-        found = self.look(lambda seen: judge_start(seen, job_flow_id, instance_id=instance_id, is_new=is_new), observed)
+        found = self.poll(lambda seen: judge_start(seen, job_flow_id, instance_id=instance_id, is_new=is_new), observed)
         if found.data.get("gone") == "primary":
             raise CandidateFailed(StartFailure(PRIMARY_LOST, found.message, moves_on=True))
         return found.status == "done"

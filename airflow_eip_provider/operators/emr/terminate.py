@@ -225,7 +225,7 @@ class EmrTerminateWithStaticIpOperator(PhasedOperator, EmrTerminateJobFlowOperat
         from airflow_eip_provider.triggers.emr import judge_no_step_runs
 
         if not (state.ended or state.no_steps):
-            left = self.look(lambda seen: judge_no_step_runs(seen, self.job_flow_id))
+            left = self.poll(lambda seen: judge_no_step_runs(seen, self.job_flow_id))
             if left.status != "done":
                 self.log.info("%s; the address stays until they end", left.message)
                 self.lease_client.start_release(self.job_flow_id)

@@ -64,7 +64,7 @@ class SuccessorOperator(LaunchingOperator):
         from airflow_eip_provider.triggers.emr import judge_target
 
         job_flow_id = str(state.job_flow_id)
-        verdict = self.look(lambda observed: judge_target(observed, job_flow_id, target="cluster_ready"))
+        verdict = self.poll(lambda observed: judge_target(observed, job_flow_id, target="cluster_ready"))
         state.is_started = verdict.status == "done"
         state.start_deadline = state.start_deadline or clock.time() + self.start_seconds
         if state.is_started:

@@ -389,7 +389,7 @@ class EmrFailoverOperator(
 
         if state.is_quiet or state.handed_over:
             return None
-        steps = self.look(lambda observed: judge_no_step_runs(observed, self.job_flow_id, name_contains=GUARD_MARK))
+        steps = self.poll(lambda observed: judge_no_step_runs(observed, self.job_flow_id, name_contains=GUARD_MARK))
         cluster = self.emr.get_cluster(self.job_flow_id) if steps.status != "done" else None
         has_ended = cluster is None or cluster.has_ended
         if has_ended or clock.time() >= state.steps_by:
@@ -414,7 +414,7 @@ class EmrFailoverOperator(
         attempt = attempt_of(context, state.nonce)
         self.lease_client.check_current(attempt, token=state.token)
         site = self._site(context, state)
-        if site.look("primary_running").status != "done":
+        if site.poll("primary_running").status != "done":
             # Otherwise the old cluster, which may still serve, would lose the address too early.
             return self.wait_for_cluster(state, "primary_running", deadline=state.lock_deadline)
         self.kill.check()

@@ -89,7 +89,7 @@ def test_an_argument_that_could_be_written_in_more_than_one_way_is_named(argumen
         (step("a"), "single mapping"),
         (7, "not a list of mappings but int"),
         ("LazyXComSequence([2 items])", "pass the task's output itself"),
-        ("no list", "a text that spells no list: 'no list'"),
+        ("no list", "a string that does not contain a list: 'no list'"),
         ([step("a"), "b"], "entry 1 is str"),
         ([[step("a")]], "entry 0 is list"),
         ([{"Name": "a"}], "step 'a' has no Name or no HadoopJarStep"),

@@ -97,5 +97,5 @@ def test_a_list_of_one_has_the_result_of_several(azure, ec2):
 def test_the_address_that_is_not_registered_is_named(azure, ec2):
     made = sorted((ec2.allocate_address(Domain="vpc") for _ in range(2)), key=lambda one: one["AllocationId"])
     azure.firewall.put(Rule("one", made[0]["PublicIp"], made[0]["PublicIp"]))
-    look = sensor(public_ip=None, allocation_id=[one["AllocationId"] for one in made]).look()
-    assert look.message == f"{made[1]['PublicIp']} is not registered with Azure SQL server sales"
+    found = sensor(public_ip=None, allocation_id=[one["AllocationId"] for one in made]).poll()
+    assert found.message == f"{made[1]['PublicIp']} is not registered with Azure SQL server sales"

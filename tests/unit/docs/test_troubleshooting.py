@@ -144,7 +144,7 @@ def messages() -> dict[str, list[str]]:
     no_environment = exceptions.InvalidInputError(
         said("using lock store '{}'", TABLE),
         problem=said(
-            "[eip] environment is not set, and two environments with the same DAGs would be taken for one",
+            "[eip] environment is not set, so two environments with the same DAGs could not be told apart",
         ),
         remedy=said("set it in airflow.cfg (AIRFLOW__EIP__ENVIRONMENT) to a name that no other environment has"),
     )
