@@ -1,4 +1,4 @@
-"""Binding and freeing an Elastic IP for clusters and instances that were made elsewhere, and freeing it early."""
+"""Associating an Elastic IP with existing clusters and instances, and releasing it early."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 from airflow_eip_provider import clock, metrics
 from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE
 from airflow_eip_provider.aws.lag import READS_LAG_SECONDS, may_be_hidden
-from airflow_eip_provider.exceptions import InvalidInputError, TransientError, WaitTimeoutError
+from airflow_eip_provider.exceptions import InvalidInputError, TransientError
 from airflow_eip_provider.hooks.address_pool import AddressPool
 from airflow_eip_provider.hooks.eip import ElasticIpHook
 from airflow_eip_provider.links.eip import ElasticIpLink
 from airflow_eip_provider.operators import preflight
 from airflow_eip_provider.operators.lease_settings import UNSET, attempt_of
 from airflow_eip_provider.operators.leasing import LeasingOperator, LeasingState, observed_due_seconds
-from airflow_eip_provider.operators.phases import PhasedOperator, Result, State
+from airflow_eip_provider.operators.phases import PhasedOperator, Result, State, wait_timed_out
 from airflow_eip_provider.operators.targets import check_instance_id, check_job_flow_id, check_nothing_left
 from airflow_eip_provider.rendered import is_nothing
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 class _TargetOperator(PhasedOperator, AwsBaseOperator[ElasticIpHook]):
-    """What associating and releasing share: one address, and one cluster or instance."""
+    """The base of both operators: one address, and one cluster or instance."""
 
     aws_hook_class = ElasticIpHook
     template_fields: Sequence[str] = aws_template_fields("allocation_id", "instance_id", "job_flow_id")
@@ -68,9 +68,9 @@ class _TargetOperator(PhasedOperator, AwsBaseOperator[ElasticIpHook]):
 
     def check_target(self) -> None:
         """
-        Check that exactly one of a cluster and an instance is named; what rendered to nothing names none.
+        Check that exactly one of a cluster and an instance is named.
 
-        :raises InvalidInputError: when both are, or neither, or one is the text of a missing XCom or no such id.
+        :raises InvalidInputError: when both are named, or neither, or one rendered to nothing or is malformed.
         """
         targets = (self.job_flow_id, self.instance_id)
         if sum(not is_nothing(target) for target in targets) != 1 or any(t and is_nothing(t) for t in targets):
@@ -86,18 +86,18 @@ class _TargetOperator(PhasedOperator, AwsBaseOperator[ElasticIpHook]):
 
     @property
     def _resource(self) -> str:
-        """What the lease names: the cluster or the instance."""
+        """The cluster or the instance, as the lease names it."""
         return str(self.job_flow_id or self.instance_id)
 
 
 @dataclass(slots=True)
 class AssociateState(LeasingState):
     """
-    How far an association has come.
+    The progress of an association.
 
-    :param was_there: the address was on the target already when this try came.
-    :param binding: the interface on which this try has put it, or may have: EC2 was asked, and has not refused.
-    :param association_id: what this try made, once EC2 has said so.
+    :param was_there: the address was on the target already when this try began.
+    :param binding: the interface with which this try has associated it, or may have: EC2 has not refused.
+    :param association_id: the association that this try made, once EC2 has confirmed it.
     """
 
     start_deadline: float = 0.0
@@ -108,26 +108,26 @@ class AssociateState(LeasingState):
 
 class EipAssociateOperator(LeasingOperator, _TargetOperator):
     """
-    Bind a free Elastic IP to a cluster's primary node or to an instance that was made elsewhere.
+    Associate a free Elastic IP with the primary node of an existing cluster, or with an existing instance.
 
-    Waits until the target can carry the address and until the address is free; never takes it from another.
+    Waits until the target is running and until the address is free; never takes the address from another job.
 
     Returns, and pushes as ``static_ip``, {allocation_id, public_ip, association_id, network_interface_id, instance_id,
-    job_flow_id, token}. Pair it with ``EipReleaseOperator`` as its teardown. When it fails or is killed, an association
-    that this try made is undone; the target is left as it is.
+    job_flow_id, token}. Use ``EipReleaseOperator`` as its teardown. On failure or kill it removes an association that
+    this try made, and does not change the target.
 
     IAM: ec2:DescribeAddresses, ec2:AssociateAddress, ec2:DisassociateAddress, ec2:DescribeInstances,
     ec2:DescribeNetworkInterfaces; for a cluster elasticmapreduce:DescribeCluster and …:ListInstances; the
     lock store's, see ``stores``.
 
-    :param allocation_id: the Elastic IP, ``eipalloc-…``, or several of which any will do, as in
-        ``EmrCreateWithStaticIpOperator``. (templated)
-    :param job_flow_id: the cluster; or else (templated)
-    :param instance_id: the EC2 instance. (templated)
+    :param allocation_id: the Elastic IP, ``eipalloc-…``, or several, as in ``EmrCreateWithStaticIpOperator``.
+        (templated)
+    :param job_flow_id: the cluster. (templated)
+    :param instance_id: the EC2 instance, instead of a cluster. (templated)
     :param lock_store: as in ``EmrCreateWithStaticIpOperator``.
-    :param waiter_delay: seconds between two looks; at least 10 when deferred.
-    :param waiter_max_attempts: with ``waiter_delay``, how long the target may take to run.
-    :param lock_timeout: how long to wait for the address at most.
+    :param waiter_delay: seconds between two polls; at least 10 when deferred.
+    :param waiter_max_attempts: with ``waiter_delay``, how long it may take until the target is running.
+    :param lock_timeout: the longest wait for the address.
     """
 
     state_class = AssociateState
@@ -137,16 +137,15 @@ class EipAssociateOperator(LeasingOperator, _TargetOperator):
         self.lock_timeout = lock_timeout
 
     def begin(self, context: Context) -> AssociateState:
-        """Refuse what is wrong before anything is changed."""
+        """Check the parameters before anything is changed."""
         self.check_target()
         self.read_addresses(context)
         preflight.check_waits(self.waiter_delay, self.waiter_max_attempts)
         preflight.check_duration("lock_timeout", self.lock_timeout)
         from airflow_eip_provider.preflight import TARGET_CHECKS, Setup
 
-        # Nothing is said of the target's cluster: it exists already.
-        one = self.allocation_id[0] if isinstance(self.allocation_id, AddressPool) else self.allocation_id
-        for warning in preflight.require(Setup(allocation_id=one, eip=self.eip, emr=self.emr), TARGET_CHECKS):
+        first = self.allocation_id[0] if isinstance(self.allocation_id, AddressPool) else self.allocation_id
+        for warning in preflight.require(Setup(allocation_id=first, eip=self.eip, emr=self.emr), TARGET_CHECKS):
             self.log.warning("%s", warning)
         if isinstance(self.allocation_id, str):
             self.link_address(context)
@@ -154,13 +153,13 @@ class EipAssociateOperator(LeasingOperator, _TargetOperator):
         state = AssociateState(
             try_number=context["ti"].try_number,
             lock_deadline=now + self.lock_timeout.total_seconds(),
-            start_deadline=now + self._start_seconds,
+            start_deadline=now + self.wait_seconds,
         )
         self.begin_attempt(context, state)
         return state
 
     def advance(self, context: Context, state: AssociateState, event: dict[str, Any] | None) -> WatchTrigger | Result:
-        """Target running → lease → address free → bound → handed over."""
+        """Wait for the target, acquire the lease, associate the address, hand the lease over."""
         from airflow_eip_provider.lease.observation import LeaseRequest
         from airflow_eip_provider.lease.protocol import Acquired
         from airflow_eip_provider.lease.record import LIMITS
@@ -197,7 +196,7 @@ class EipAssociateOperator(LeasingOperator, _TargetOperator):
         if bound is None:
             binder.check_not_beside(**where, job_flow_id=self.job_flow_id)
             if state.addresses and self.lease_client.uri is None:
-                # The next look takes the first that is free.
+                # The next poll takes the first free address.
                 state.allocation_id, self.allocation_id = None, AddressPool(state.addresses)
                 del self.__dict__["_lease_queue"]
                 return self.wait_for_any(context, state, job_flow_id=self.job_flow_id)
@@ -205,37 +204,33 @@ class EipAssociateOperator(LeasingOperator, _TargetOperator):
         state.association_id = bound.association_id if state.binding else None
         self.lease_client.hand_over(attempt, token=state.token, resource_id=self._resource)
         self.measure(state, metrics.BIND_SECONDS, clock.time() - state.leased_at)
-        on = self.job_flow_id or target.data.get("job_flow_id")
-        facts = bound_facts(bound, job_flow_id=on, token=state.token)
+        job_flow_id = self.job_flow_id or target.data.get("job_flow_id")
+        facts = bound_facts(bound, job_flow_id=job_flow_id, token=state.token)
         context["ti"].xcom_push(key="static_ip", value=facts)
         return Result(facts)
 
     def to_undo(self, context: Context, state: AssociateState | None) -> Undo | None:
-        """Undo the association that this try made, also one of which EC2's answer was lost; and no other's."""
+        """Return the association that this try made, or may have made if EC2's response was lost."""
         from airflow_eip_provider.lease_client.interface import Undo
 
         nonce, token = self.known_lease(context, state)
         if nonce is None and state is None and context["ti"].try_number == 1:
-            return None  # refused before anything was done; a later try may have an earlier one's work to undo
+            return None  # refused before it did anything; a later try may have to undo what an earlier one did
         undo = Undo(attempt_of(context, nonce), token=token)
         if state is None or state.binding is None:
             return undo
         return replace(undo, resource_id=self._resource, association_id=state.association_id, may_lag=True)
 
     def log_leftovers(self, resource_id: str) -> None:
-        """Name the address that this task could not free."""
+        """Log the address that this task could not release."""
         release = f"airflow-eip release --allocation-id {self.allocation_id} --job-flow-id {self.job_flow_id}"
         self.log.error(
-            "Elastic IP %s may still be on '%s': the lock store, which says whether a newer try goes on with it, does "
-            "not answer. A retry of this task goes on with it. To free it: %s",
+            "Elastic IP %s may still be on '%s': the lock store, which says whether a newer try continues with it, "
+            "does not answer. A retry of this task continues with it. To release it: %s",
             self.allocation_id,
             resource_id,
             release if self.job_flow_id else "disassociate it there",
         )
-
-    @property
-    def _start_seconds(self) -> float:
-        return float(self.waiter_delay) * int(self.waiter_max_attempts)
 
     def _judge_target(self, observed: Observed) -> Verdict:
         from airflow_eip_provider.triggers.eip import judge_instance
@@ -258,20 +253,17 @@ class EipAssociateOperator(LeasingOperator, _TargetOperator):
     def _timed_out(self, state: AssociateState, event: dict[str, Any]) -> Exception:
         if state.waiting_for in {"lease", "address"}:
             return self.address_timed_out(state, event)
-        return WaitTimeoutError(
-            f"'{self.job_flow_id or self.instance_id}' to run",
-            last_seen=event["message"],
-            bound="waiter_delay or waiter_max_attempts",
-        )
+        return wait_timed_out(f"'{self._resource}' to run", event)
 
 
 @dataclass(slots=True)
 class ReleaseState(State):
     """
-    Until when to wait for the fenced steps.
+    The progress of a release.
 
-    :param closed: the lease lets no further step start.
-    :param steps_show_by: by when EMR shows every step that was submitted before that, in seconds since the epoch.
+    :param deadline: the end of the wait for the fenced steps.
+    :param closed: the lease allows no further steps.
+    :param steps_show_by: when EMR shows every step that was submitted before that, in seconds since the epoch.
     """
 
     deadline: float
@@ -281,26 +273,27 @@ class ReleaseState(State):
 
 class EipReleaseOperator(_TargetOperator):
     """
-    Disassociate the Elastic IP from a cluster or an instance; a NAT gateway that was made for the cluster is removed.
+    Disassociate the Elastic IP from a cluster or an instance, and delete a NAT gateway created for the cluster.
 
-    For a cluster that goes on working after its last step that reads through the address: the next job need not wait
-    for its end. It waits for fenced steps that are still pending or running. With a lock store none is submitted any
-    more from its start on; it looks for those that were submitted before for at least a minute, as ListSteps may show a
-    new step late, and the next in the queue comes when it is done.
+    Use it for a cluster that continues to work after the last step that needs the address, so that the next job does
+    not wait for its end. The task waits for fenced steps that are pending or running. With a lock store no further
+    steps are submitted once it has started; it polls for steps that were submitted before for at least a minute,
+    because ListSteps may show a new step late. Then the next owner in the queue gets the address.
 
-    Returns whether the address was there. Safe to run twice or late; as a teardown of ``EipAssociateOperator`` too.
+    Returns whether the address was on the target. Safe to run twice or late, also as the teardown of
+    ``EipAssociateOperator``.
 
     IAM: ec2:DescribeAddresses, ec2:DescribeInstances, ec2:DescribeNetworkInterfaces, ec2:DisassociateAddress; for a
-    cluster elasticmapreduce:ListSteps, and for an id that has no address also …:DescribeCluster and …:ListClusters; the
-    lock store's, see ``stores``. With a NAT gateway made for the cluster also ec2:DescribeNatGateways,
+    cluster elasticmapreduce:ListSteps, and for an ID that has no address also …:DescribeCluster and …:ListClusters; the
+    lock store's, see ``stores``. With a NAT gateway that was created for the cluster also ec2:DescribeNatGateways,
     ec2:DescribeRouteTables, ec2:DeleteNatGateway, ec2:ReplaceRoute, ec2:DeleteRoute.
 
-    :param allocation_id: the Elastic IP, ``eipalloc-…``; of several, it is the one that the target has, and none to be
-        freed where it has none. (templated)
-    :param job_flow_id: the cluster; or else (templated)
-    :param instance_id: the EC2 instance. (templated)
+    :param allocation_id: the Elastic IP, ``eipalloc-…``; if several are named, the one that the target has, if any.
+        (templated)
+    :param job_flow_id: the cluster. (templated)
+    :param instance_id: the EC2 instance, instead of a cluster. (templated)
     :param lock_store: as in ``EmrCreateWithStaticIpOperator``.
-    :param waiter_delay: seconds between two looks at the steps; at least 10 when deferred.
+    :param waiter_delay: seconds between two polls of the steps; at least 10 when deferred.
     :param waiter_max_attempts: with ``waiter_delay``, how long the fenced steps may still take; a day by default.
     """
 
@@ -311,28 +304,21 @@ class EipReleaseOperator(_TargetOperator):
         super().__init__(waiter_max_attempts=waiter_max_attempts, **kwargs)
 
     def begin(self, context: Context) -> ReleaseState:
-        """Refuse what is wrong before anything is changed."""
+        """Check the parameters before anything is changed."""
         self.check_target()
         if self.has_address:
             preflight.check_allocation_id(self.allocation_id)
             self.link_address(context)
         preflight.check_waits(self.waiter_delay, self.waiter_max_attempts)
-        return ReleaseState(
-            try_number=context["ti"].try_number,
-            deadline=clock.time() + float(self.waiter_delay) * int(self.waiter_max_attempts),
-        )
+        return ReleaseState(try_number=context["ti"].try_number, deadline=clock.time() + self.wait_seconds)
 
     def advance(self, context: Context, state: ReleaseState, event: dict[str, Any] | None) -> WatchTrigger | Result:
-        """No further step → no fenced step left → address free → lease released."""
+        """Stop further steps, wait for the fenced steps, disassociate the address, release the lease."""
         from airflow_eip_provider.aws.clusters import GUARD_MARK
-        from airflow_eip_provider.triggers.emr import judge_no_step_runs
+        from airflow_eip_provider.triggers.emr import EmrStepsEndedTrigger, judge_no_step_runs
 
         if event is not None and event["status"] == "timeout":
-            raise WaitTimeoutError(
-                f"the fenced steps of cluster '{self.job_flow_id}' to end",
-                last_seen=event["message"],
-                bound="waiter_delay or waiter_max_attempts",
-            )
+            raise wait_timed_out(f"the fenced steps of cluster '{self.job_flow_id}' to end", event)
         if not state.closed:
             self.kill.check()
             if self.lease_client.start_release(self._resource):
@@ -340,22 +326,21 @@ class EipReleaseOperator(_TargetOperator):
             state.closed = True
         if job_flow_id := self.job_flow_id:
             late = may_be_hidden(state.steps_show_by, now=clock.time())
-            left = self.poll(lambda seen: judge_no_step_runs(seen, job_flow_id, name_contains=GUARD_MARK, may_lag=late))
-            if left.status != "done":
-                self.log.info("%s; the address stays for now", left.message)
-                return self._wait_for_steps(state)
+            verdict = self.poll(
+                lambda reads: judge_no_step_runs(reads, job_flow_id, name_contains=GUARD_MARK, may_lag=late)
+            )
+            if verdict.status != "done":
+                self.log.info("%s; the address stays for now", verdict.message)
+                deadline = max(state.deadline, state.steps_show_by + float(self.waiter_delay))
+                return EmrStepsEndedTrigger(
+                    job_flow_id=job_flow_id,
+                    name_contains=GUARD_MARK,
+                    not_before=state.steps_show_by,
+                    **self.watch(state, deadline=deadline),
+                )
         self.kill.check()
         was_there = self.lease_client.disassociate(self._resource)
         if not was_there and self.job_flow_id and self.emr.get_cluster(self.job_flow_id) is None:
             check_nothing_left(self, context, job_flow_id=self.job_flow_id)
         self.lease_client.release(self._resource, why="released early")
         return Result(was_there)
-
-    def _wait_for_steps(self, state: ReleaseState) -> WatchTrigger:
-        from airflow_eip_provider.aws.clusters import GUARD_MARK
-        from airflow_eip_provider.triggers.emr import EmrStepsEndedTrigger
-
-        shared = self.watch(state, deadline=max(state.deadline, state.steps_show_by + float(self.waiter_delay)))
-        return EmrStepsEndedTrigger(
-            job_flow_id=str(self.job_flow_id), name_contains=GUARD_MARK, not_before=state.steps_show_by, **shared
-        )

@@ -1,4 +1,4 @@
-"""What the operators share that take a lease: queueing for it, handing over, and giving it back."""
+"""The base of operators that acquire a lease: joining the queue, waiting, and cleaning up."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from airflow_eip_provider.airflow_compat import Context
     from airflow_eip_provider.aws.clusters import Cluster
+    from airflow_eip_provider.lease.description import PoolPlace, QueuePlace
     from airflow_eip_provider.lease.observation import LeaseRequest
     from airflow_eip_provider.lease.pool import QueuedForAll
     from airflow_eip_provider.lease.protocol import Acquired, Queued
@@ -29,23 +30,23 @@ if TYPE_CHECKING:
     from airflow_eip_provider.lease_client.interface import AddressInUse, AllInUse, ClusterLauncher
     from airflow_eip_provider.triggers.watch import WatchTrigger
 
-# XComs are stored; this one keeps the name that it had in the first version.
+# Stored XComs of the first version have this name.
 _LEASE_XCOM = "tenancy"
-# Between two answers of the lock store its clock and this one do not pass alike; its Date header has whole seconds.
-_CLOCKS_DIFFER_SECONDS = 2.0
+# The lock store's clock and this one may run differently; its Date header has whole seconds.
+_CLOCK_DIFFERENCE_SECONDS = 2.0
 
 
 @dataclass(slots=True)
 class LeasingState(State):
     """
-    How far an owner has come with its lease.
+    The progress of an owner with its lease.
 
-    :param nonce: of the attempt.
-    :param seen: unused; deferrals of version 0.1.0 carry it.
-    :param queued_since: when its owner joined the queue, by the clock of this task; 0 when it has not.
-    :param leased_at: when this try had the lease, by the same clock.
-    :param addresses: where any one of several addresses will do, their allocation IDs; which of them is this task's,
-        ``allocation_id`` says.
+    :param nonce: the nonce of the attempt.
+    :param seen: unused; deferrals of version 0.1.0 have it.
+    :param queued_since: when the owner joined the queue, by this task's clock; 0 if it has not.
+    :param leased_at: when this try acquired the lease, by the same clock.
+    :param addresses: the allocation IDs if the task takes any one of several addresses; ``allocation_id`` is the one
+        that it has acquired.
     """
 
     lock_deadline: float
@@ -59,11 +60,11 @@ class LeasingState(State):
 
 
 class LeasingOperator(PhasedOperator):
-    """The lease of an address, for operators that bind it."""
+    """The base of operators that bind an address under a lease."""
 
     lock_timeout: timedelta
     job_flow_id: Any
-    # Of Azure SQL, each of which has to admit the address; only some operators have these parameters.
+    # The Azure SQL servers that must admit the address; only some operators have these parameters.
     servers: Any = ()
     azure_conn_id = "azure_default"
     _warned = False
@@ -74,8 +75,8 @@ class LeasingOperator(PhasedOperator):
         """
         Check the lock store, and become the owner's newest attempt.
 
-        :return: a cluster of an earlier try, which this one goes on with.
-        :raises LockStoreError: naming what is wrong with the store.
+        :return: the cluster of an earlier try that this one adopts.
+        :raises LockStoreError: when the store cannot be used.
         """
         attempt = attempt_of(context)
         if isinstance(self.allocation_id, AddressPool):
@@ -91,12 +92,12 @@ class LeasingOperator(PhasedOperator):
 
     def read_addresses(self, context: Context) -> None:
         """
-        Find out which addresses ``allocation_id`` names; those that cannot be had are left out, with a warning.
+        Find the addresses that ``allocation_id`` names; leave out unusable ones with a warning.
 
-        :raises PreflightError: when it names several, and none of them can be had, or when none is admitted by each of
+        :raises PreflightError: when it names several and none is usable, or when no address is admitted by all
             ``servers``.
         """
-        self._named_several = names_pool(self._named)  # as rendered: the first call may have met an error after this
+        self._named_several = names_pool(self._named)  # as rendered: an earlier call may have failed after this
         self.__dict__.pop("_lease_queue", None)
         named = self._read_pool(context)
         servers = () if is_nothing(self.servers) else parse_literal(self.servers)
@@ -109,87 +110,87 @@ class LeasingOperator(PhasedOperator):
                 self.log.warning("An address of the pool is left out: %s", problem)
             if isinstance(named, AddressPool):
                 named = usable
-                self.log.info("Any one of these Elastic IPs will do: %s", named)
+                self.log.info("Any one of these Elastic IPs can be used: %s", named)
         self.allocation_id = named
 
     def _read_pool(self, context: Context) -> str | AddressPool:
         """
-        Return what ``allocation_id`` names now, and the addresses that earlier tries launched clusters for.
+        Return the addresses that ``allocation_id`` names now, and those that earlier tries launched clusters for.
 
-        Those may have left the pool since, and a lease or a place in a queue there is this owner's.
+        The latter may have left the pool since, but this owner may have their lease or a place in their queue.
         """
-        left: dict[str, str] = {}
+        launched_for: dict[str, str] = {}
         if names_pool(self._named) and context["ti"].try_number > 1:
             for cluster in self.clusters_of_earlier_tries(context):
                 if (allocation_id := cluster.tags.get(ALLOCATION_TAG)) is not None:
-                    left[allocation_id] = cluster.job_flow_id
+                    launched_for[allocation_id] = cluster.job_flow_id
         try:
             named = read_pool(self._named, self.aws)
         except InvalidInputError as error:
-            if not left:
+            if not launched_for:
                 raise
             self.log.warning("%s", error)
             named = AddressPool()
-        known = {named} if isinstance(named, str) else set(named)
-        for allocation_id in left.keys() - known:
+        in_pool = {named} if isinstance(named, str) else set(named)
+        for allocation_id in launched_for.keys() - in_pool:
             self.log.warning(
                 "Elastic IP %s is no longer one of those that allocation_id names; an earlier try launched cluster %s "
-                "for it, and this one goes on with that",
+                "for it, and this one continues with that cluster",
                 allocation_id,
-                left[allocation_id],
+                launched_for[allocation_id],
             )
-        addresses = sorted(known | left.keys())
+        addresses = sorted(in_pool | launched_for.keys())
         return AddressPool(addresses) if len(addresses) > 1 else addresses[0]
 
     def clusters_of_earlier_tries(self, context: Context) -> list[Cluster]:
-        """Return the live clusters that earlier tries launched; none for a task that launches nothing."""
+        """Return the active clusters that earlier tries launched; none for a task that launches nothing."""
         return []
 
     def follow_address(self) -> None:
-        """Find out nothing: this task chooses the address."""
+        """Do nothing: this task chooses the address."""
 
     def choose_address(self, context: Context, state: LeasingState) -> None:
-        """Go on with the address that is this task's now, where any one of several would have done."""
+        """Continue with the one of several addresses that this task has acquired."""
         chosen = self.lease_queue.chosen
         if chosen is None or not state.addresses or state.allocation_id == chosen.allocation_id:
             return
         self.allocation_id = state.allocation_id = chosen.allocation_id
         self.__dict__["_lease_queue"] = chosen
-        self.log.info("Elastic IP %s is free, and this task's", self.allocation_id)
+        self.log.info("This task has acquired Elastic IP %s", self.allocation_id)
         self._remember(context, state)
         self._publish_address(context)
         self.link_address(context)
 
     def _publish_address(self, context: Context) -> None:
-        """Tell the tasks that follow which address it is, before there is a cluster that they may have to end."""
+        """Publish the address for the following tasks, before there is a cluster that they may have to terminate."""
         context["ti"].xcom_push(key="allocation_id", value=self.allocation_id)
 
     def restore_address(self, context: Context, state: LeasingState) -> None:
-        """Go on with the address that is this task's, or with those of which any will do."""
+        """Continue with the address of this task, or with the pool if it has acquired none."""
         super().restore_address(context, state)
         if state.addresses and state.allocation_id is None:
             self._named_several, self.allocation_id = True, AddressPool(state.addresses)
 
     @staticmethod
     def _remember(context: Context, state: LeasingState) -> None:
-        """Keep what a clean-up needs when the deferral's hint is lost; an XCom lives as long as its try."""
-        kept: dict[str, Any] = {"nonce": state.nonce, "token": state.token}
+        """Store what a cleanup needs if the deferral's hint is lost; Airflow deletes XComs before the next try."""
+        stored: dict[str, Any] = {"nonce": state.nonce, "token": state.token}
         if state.allocation_id is not None or state.addresses:
-            kept["allocation_id"] = state.allocation_id or state.addresses
-        context["ti"].xcom_push(key=_LEASE_XCOM, value=kept)
+            stored["allocation_id"] = state.allocation_id or state.addresses
+        context["ti"].xcom_push(key=_LEASE_XCOM, value=stored)
 
     def note_acquired(self, context: Context, state: LeasingState, acquired: Acquired) -> None:
-        """Keep the fencing token of the lease, if there is one, and say how long it took to get it."""
+        """Store the fencing token of the lease if there is one, and measure how long it took to acquire it."""
         self.choose_address(context, state)
         now = clock.time()
         state.leased_at = state.leased_at or now
         snapshot, lease, began = acquired.snapshot, acquired.snapshot.record.lease, self._began(state)
-        # A lease that is older than this try was acquired by an earlier one, which has said so.
-        is_older = lease is not None and snapshot.now - lease.acquired_at > now - began + _CLOCKS_DIFFER_SECONDS
+        # A lease that is older than this try was acquired by an earlier one, which has sent the metric.
+        is_older = lease is not None and snapshot.now - lease.acquired_at > now - began + _CLOCK_DIFFERENCE_SECONDS
         if state.try_number == 1 or not is_older:
             self.measure(state, metrics.QUEUE_SECONDS, now - self._since(state))
         if acquired.token is not None:
-            self.log.info("The lease of Elastic IP %s is this task's, token %s", self.allocation_id, acquired.token)
+            self.log.info("This task has the lease of Elastic IP %s, token %s", self.allocation_id, acquired.token)
             state.token = acquired.token
             self._remember(context, state)
 
@@ -200,57 +201,48 @@ class LeasingOperator(PhasedOperator):
         lease_request: LeaseRequest,
         entered: Queued | AddressInUse | QueuedForAll | AllInUse,
     ) -> WatchTrigger:
-        """Return what to wait for when no address is this owner's yet."""
-        from airflow_eip_provider.lease.description import queue_place_of
+        """Return the wait for a lease or a free address."""
+        from airflow_eip_provider.lease.description import pool_place_of, queue_place_of
         from airflow_eip_provider.lease.pool import QueuedForAll
         from airflow_eip_provider.lease.protocol import Queued
         from airflow_eip_provider.lease_client.interface import AllInUse
         from airflow_eip_provider.triggers.lock import EipLeaseTrigger
+        from airflow_eip_provider.triggers.pool import EipPoolLeaseTrigger
 
         if isinstance(entered, AllInUse):
             return self.wait_for_any(context, state, job_flow_id=None)
-        if isinstance(entered, QueuedForAll):
-            return self._wait_for_turn_in_pool(context, state, lease_request, entered)
-        if not isinstance(entered, Queued):
+        if not isinstance(entered, (Queued, QueuedForAll)):
             return self.wait_for_address(context, state, job_flow_id=None)
-        self.warn_of_a_held_worker()
+        self._warn_of_used_slot()
         state.waiting_for = "lease"
-        self._note_queued(state, entered.observation.snapshot, lease_request.attempt.owner)
-        place = queue_place_of(entered.observation, lease_request.attempt.owner)
-        self.log.info("Waiting for Elastic IP %s: %s", self.allocation_id, place)
+        owner, uri = lease_request.attempt.owner, str(self.lease_queue.uri)
+        place: QueuePlace | PoolPlace
+        if isinstance(entered, QueuedForAll):
+            state.addresses = list(self.lease_queue.allocation_ids)
+            for observation in entered.observations.values():
+                self._note_queued(state, observation.snapshot, owner)
+            place = pool_place_of(entered.observations, owner)
+            self.log.info("Waiting for any one Elastic IP: %s", place)
+        else:
+            self._note_queued(state, entered.observation.snapshot, owner)
+            place = queue_place_of(entered.observation, owner)
+            self.log.info("Waiting for Elastic IP %s: %s", self.allocation_id, place)
         context["ti"].xcom_push(key="queue", value=place.facts())
         shared = self.watch(state, deadline=self._queue_deadline(context, state, **place.facts()))
-        uri = str(self.lease_client.uri)
+        if isinstance(entered, QueuedForAll):
+            return EipPoolLeaseTrigger.of(lease_request, allocation_ids=state.addresses, lock_store=uri, **shared)
         return EipLeaseTrigger.of(lease_request, allocation_id=self.allocation_id, lock_store=uri, **shared)
-
-    def _wait_for_turn_in_pool(
-        self, context: Context, state: LeasingState, lease_request: LeaseRequest, queued: QueuedForAll
-    ) -> WatchTrigger:
-        from airflow_eip_provider.lease.description import pool_place_of
-        from airflow_eip_provider.triggers.pool import EipPoolLeaseTrigger
-
-        self.warn_of_a_held_worker()
-        state.waiting_for = "lease"
-        state.addresses = list(self.lease_queue.allocation_ids)
-        for observation in queued.observations.values():
-            self._note_queued(state, observation.snapshot, lease_request.attempt.owner)
-        place = pool_place_of(queued.observations, lease_request.attempt.owner)
-        self.log.info("Waiting for any one Elastic IP: %s", place)
-        context["ti"].xcom_push(key="queue", value=place.facts())
-        shared = self.watch(state, deadline=self._queue_deadline(context, state, **place.facts()))
-        uri = str(self.lease_queue.uri)
-        return EipPoolLeaseTrigger.of(lease_request, allocation_ids=state.addresses, lock_store=uri, **shared)
 
     def wait_for_any(self, context: Context, state: LeasingState, *, job_flow_id: str | None) -> WatchTrigger:
         """
         Return the wait for the first free address of a pool without a lock store.
 
-        :param job_flow_id: a cluster that waits for it; the wait fails when that one ends.
+        :param job_flow_id: the cluster that needs it; the wait fails when that cluster ends.
         """
         from airflow_eip_provider.aws.nat_gateway_changes import remove_leftover_gateway
         from airflow_eip_provider.triggers.pool import EipPoolFreeTrigger
 
-        self.warn_of_a_held_worker()
+        self._warn_of_used_slot()
         state.waiting_for = "address"
         self.kill.check()
         for allocation_id in state.addresses:
@@ -262,9 +254,9 @@ class LeasingOperator(PhasedOperator):
 
     def next_free_address(self, context: Context, state: LeasingState, *, job_flow_id: str) -> bool:
         """
-        Go on with another address of the pool for a cluster, where EC2 has refused the one that was free before.
+        Continue with another address of the pool when EC2 refused the one that was free before.
 
-        With a lock store that cannot be: the lease keeps the address, and whatever has it has no right to it.
+        Only without a lock store: with one the cluster waits for the address that it has the lease of.
 
         :return: ``False`` when no other address is free.
         """
@@ -273,22 +265,22 @@ class LeasingOperator(PhasedOperator):
         pool = self.aws.lease_queue(None, AddressPool(state.addresses), kill=self.kill, dag_id=self._dag_id)
         if not isinstance(pool, PhysicalPool) or pool.next_free(job_flow_id) is None:
             return False
-        self.log.info("EC2 gave Elastic IP %s to another cluster; trying another address", self.allocation_id)
+        self.log.info("Another cluster has got Elastic IP %s; trying another address", self.allocation_id)
         self.__dict__["_lease_queue"] = pool
         self.choose_address(context, state)
         return True
 
     def _note_queued(self, state: LeasingState, snapshot: Snapshot, owner: str) -> None:
-        """Remember since when the owner queues: an earlier try may have joined."""
+        """Set when the owner joined the queue, which may have been in an earlier try."""
         if (place := snapshot.record.place(owner)) is not None:
             state.queued_since = clock.time() - max(snapshot.now - snapshot.record.queue[place].arrived_at, 0.0)
 
     def _queue_deadline(self, context: Context, state: LeasingState, **facts: Any) -> float:
         """
-        Notify when the owner has queued for too long.
+        Return the end of the next wait in the queue; call ``on_queued_longer_than`` if it is due.
 
         :param facts: for the notifier.
-        :return: until when to wait: until it is to be notified, or to the end.
+        :return: when the notifier is due, else ``lock_deadline``.
         """
         due = self._notify_at(context, state)
         if self.on_queued_longer_than is None or due is None:
@@ -300,14 +292,14 @@ class LeasingOperator(PhasedOperator):
         return state.lock_deadline
 
     def _notify_at(self, context: Context, state: LeasingState) -> float | None:
-        """Return when to notify of the queue; ``None`` for never, or never again."""
+        """Return when ``on_queued_longer_than`` is due; ``None`` for never or no more."""
         if self.on_queued_longer_than is None or self.has_notified(context, "queued"):
             return None
         due = self._since(state) + self.on_queued_longer_than[0].total_seconds()
         return due if due < state.lock_deadline else None
 
     def only_notifies(self, context: Context, state: LeasingState) -> bool:
-        """Whether a wait in the queue has ended to notify, and goes on then."""
+        """Whether a wait in the queue ended only because the notifier is due."""
         return state.waiting_for in {"lease", "address"} and self._notify_at(context, state) is not None
 
     def _since(self, state: LeasingState) -> float:
@@ -320,15 +312,15 @@ class LeasingOperator(PhasedOperator):
         self, context: Context, state: LeasingState, *, job_flow_id: str | None, like: dict[str, str] | None = None
     ) -> WatchTrigger:
         """
-        Return the wait for the address, or for a NAT gateway with it whose cluster has ended.
+        Return the wait for the address to be free, or on a NAT gateway whose cluster has ended.
 
-        :param job_flow_id: a cluster that waits for it; the wait fails when that one ends.
-        :param like: tags of that cluster; another that has them will do.
+        :param job_flow_id: the cluster that needs it; the wait fails when that cluster ends.
+        :param like: tags of that cluster; the wait also ends when another cluster with them has the address.
         """
         from airflow_eip_provider.aws.nat_gateway_changes import remove_leftover_gateway
         from airflow_eip_provider.triggers.eip import EipAssociationTrigger
 
-        self.warn_of_a_held_worker()
+        self._warn_of_used_slot()
         state.waiting_for = "address"
         self.kill.check()
         remove_leftover_gateway(self.eip.conn, self.emr.conn, allocation_id=self.allocation_id)
@@ -343,8 +335,8 @@ class LeasingOperator(PhasedOperator):
             **self.watch(state, deadline=self._queue_deadline(context, state, holder=place)),
         )
 
-    def warn_of_a_held_worker(self) -> None:
-        """Say once, when a wait for the address begins in a worker, what that worker may be needed for."""
+    def _warn_of_used_slot(self) -> None:
+        """Warn once that a wait for the address uses a worker slot."""
         if not self.deferrable and not self._warned:
             self._warned = True
             self.log.warning(
@@ -356,7 +348,7 @@ class LeasingOperator(PhasedOperator):
             )
 
     def undo(self, context: Context, state: Any | None) -> None:
-        """Undo, and say what is left when the lock store does not answer."""
+        """Undo, and log what is left when the lock store does not answer."""
         self.undo_addresses(context, state)
         try:
             super().undo(context, state)
@@ -367,23 +359,23 @@ class LeasingOperator(PhasedOperator):
             raise
 
     def log_leftovers(self, resource_id: str) -> None:
-        """Tell people what this task did and could not undo."""
+        """Log what this task did and could not undo."""
 
     @staticmethod
     def known_lease(context: Context, state: LeasingState | None) -> tuple[str | None, int | None]:
-        """Return the nonce and the fencing token of this try, as far as they are known."""
+        """Return the nonce and the fencing token of this try if they are known."""
         if state is not None:
             return state.nonce, state.token
-        kept = own_xcom(context, _LEASE_XCOM) or {}
-        return kept.get("nonce"), kept.get("token")
+        stored = own_xcom(context, _LEASE_XCOM) or {}
+        return stored.get("nonce"), stored.get("token")
 
     def undo_addresses(self, context: Context, state: LeasingState | None) -> None:
-        """Find out which address, or which addresses, this try has to give back, where its parameter names several."""
+        """Find the address or addresses that this try must release if ``allocation_id`` names several."""
         if state is not None or not names_pool(self.allocation_id):
             return
-        known = (own_xcom(context, _LEASE_XCOM) or {}).get("allocation_id")
-        if known is not None:
-            self.allocation_id = known if isinstance(known, str) else AddressPool(known)
+        stored = (own_xcom(context, _LEASE_XCOM) or {}).get("allocation_id")
+        if stored is not None:
+            self.allocation_id = stored if isinstance(stored, str) else AddressPool(stored)
         elif linked := own_xcom(context, ElasticIpLink.key):
             self.allocation_id = linked["allocation_id"]
         elif not isinstance(self.allocation_id, AddressPool):
@@ -392,7 +384,7 @@ class LeasingOperator(PhasedOperator):
         self.__dict__.pop("_lease_queue", None)
 
     def address_timed_out(self, state: LeasingState, event: dict[str, Any]) -> AddressBusyError:
-        """Return the error of a wait for the lease or for the address that has ended."""
+        """Return the error of a wait for the lease or for the address that timed out."""
         from airflow_eip_provider.operators.binder import Binder
 
         waited = self.lock_timeout.total_seconds()
@@ -404,15 +396,15 @@ class LeasingOperator(PhasedOperator):
 
 def observed_due_seconds(event: dict[str, Any] | None) -> Any:
     """
-    Return for how long a wait in the queue has observed that the lease has to be ended.
+    Return for how long a wait in the queue has observed that the lease must be ended.
 
-    :return: seconds; after a wait for any one of several addresses, by allocation ID.
+    :return: seconds; by allocation ID after a wait for any one of several addresses.
     """
     return event["data"].get("dead_seconds", 0.0) if event else 0.0
 
 
 def with_estimate(lease_request: LeaseRequest, event: dict[str, Any] | None) -> LeaseRequest:
-    """Return a request with the number of places that its wait has estimated, where the wait ended because of that."""
-    # A wait that a version before began, which estimated nothing, has no such key.
+    """Return a request with the number of places that its wait has estimated, if it ended because of that."""
+    # A wait that an earlier version began has no such key.
     places = event["data"].get("prewarm", 0) if event else 0
     return replace(lease_request, prewarm=places) if places else lease_request

@@ -1,13 +1,13 @@
 """
-How an operator lives through Airflow.
+The phases of an operator: how it runs, waits, resumes and cleans up in Airflow.
 
-An operator here is a function from the world to the next thing to do: :meth:`PhasedOperator.advance` looks at AWS,
-acts, and returns either what to wait for or its result. A wait blocks in the worker or is deferred; either way
-``advance`` is called again afterwards and rebuilds what it knows from AWS. What a deferral carries is only a hint.
+:meth:`PhasedOperator.advance` reads from AWS, acts, and returns what to wait for or the result. A wait blocks the
+worker or is deferred; in both cases ``advance`` is called again afterwards, and reads from AWS what it needs. The state
+in a deferral is only a hint.
 
-The modules of operators are imported whenever a DAG file is parsed. What only a running task needs, such as the lease,
-triggers, preflight checks and the functions on AWS clients, the function that uses it imports. All of it is imported
-when a task begins to run: ``operators.run_imports``.
+Airflow imports the modules of operators whenever it parses a DAG file. Therefore a function imports what only a running
+task needs, such as the lease, triggers, preflight checks and the functions on AWS clients. A task imports all of it
+when it starts to run: ``operators.run_imports``.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ from airflow_eip_provider.exceptions import (
     NotLeasedError,
     PermanentError,
     SubmissionCancelledError,
+    WaitTimeoutError,
 )
 from airflow_eip_provider.kill_flag import KillFlag
 from airflow_eip_provider.links.eip import ElasticIpLink
@@ -60,14 +61,14 @@ if TYPE_CHECKING:
 
 # A trigger that fires within seconds can lose a race inside Airflow (apache/airflow#66374).
 SHORTEST_DEFERRAL_SECONDS = 10
-_MOST_MISSES = 6
+_MAX_RETRIES = 6
 _PAUSE_SECONDS = 15
 _LONGEST_PAUSE_SECONDS = 60
-# Airflow's own timeout is only the net below the deadline that the trigger keeps.
+# The trigger keeps the deadline; Airflow's own timeout is the fallback.
 _DEFERRAL_MARGIN = timedelta(minutes=2)
-# Airflow 3 follows its SIGTERM up with SIGKILL after five seconds.
+# Airflow 3 sends SIGKILL five seconds after SIGTERM.
 KILL_SECONDS = 4.0
-# A task that needs the address, and finds that its cluster does not have it, or not by right.
+# A task needs the address, but its cluster does not have it, or not its lease.
 LOST_ERRORS = (AddressLostError, LeaseLostError, NotBoundError, NotLeasedError, SubmissionCancelledError)
 CLUSTER_LINKS = (EmrClusterLink(), EmrLogsLink(), ElasticIpLink())
 
@@ -75,13 +76,13 @@ CLUSTER_LINKS = (EmrClusterLink(), EmrLogsLink(), ElasticIpLink())
 @dataclass(slots=True)
 class State:
     """
-    What an operator knows between two phases; plain JSON once ``asdict`` has seen it.
+    What an operator knows between two phases; ``asdict`` makes plain JSON of it.
 
-    :param execution_deadline: when ``execution_timeout`` is over, in seconds since the epoch.
-    :param capped: the wait that comes now ends then, before its own deadline.
-    :param told: what this try has told others already: metrics and notifications that are sent once.
-    :param allocation_id: the address that the task is about, where its parameter names several, and empty where it
-        turned out to be none of them; else ``None``.
+    :param execution_deadline: the end of ``execution_timeout``, in seconds since the epoch.
+    :param capped: the next wait ends at ``execution_deadline``, before its own deadline.
+    :param told: the metrics and notifications that this try has sent already; each is sent once.
+    :param allocation_id: the task's address if the parameter names several, and empty if the task has none of them;
+        else ``None``.
     """
 
     try_number: int
@@ -93,31 +94,36 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The end of the way."""
+    """The result of an operator."""
 
     value: Any
 
 
 def raise_if_cluster_gone(facts: dict[str, Any]) -> None:
     """
-    Turn a verdict's facts into an error.
+    Raise an error if a verdict's data says that the cluster has ended.
 
-    :raises ClusterEndedError: when they say that the cluster is gone.
+    :raises ClusterEndedError: with the state and EMR's reason.
     """
     if facts.get("gone") == "cluster":
         raise ClusterEndedError(facts["job_flow_id"], state=facts["state"], reason=facts["reason"])
 
 
+def wait_timed_out(waiting_for: str, event: dict[str, Any]) -> WaitTimeoutError:
+    """Return the error of a wait that ended after ``wait_seconds``."""
+    return WaitTimeoutError(waiting_for, last_seen=event["message"], bound="waiter_delay or waiter_max_attempts")
+
+
 def _import_for_run() -> None:
-    """Import what a task needs to run, to the end and for an undo, before it changes anything."""
-    from airflow_eip_provider.operators import run_imports  # noqa: F401 - to be imported is all that it is for
+    """Import what a task needs to run and to clean up, before it changes anything."""
+    from airflow_eip_provider.operators import run_imports  # noqa: F401 - imported for the side effect
 
 
-class _Patience:
+class _Retries:
     """
-    How long a call without an answer is made again: some minutes. After that it is Airflow's turn to retry.
+    The retries within one try: for some minutes; after that Airflow's own retries apply.
 
-    :param renew: makes new clients; called once for expired credentials, after which the call is made again at once.
+    :param renew: creates new clients. Called once for expired credentials; the next attempt follows immediately.
     """
 
     def __init__(self, renew: Callable[[Exception], None]) -> None:
@@ -126,24 +132,24 @@ class _Patience:
         self._renew = renew
         self._renewed = False
         self._backoff = Backoff(_PAUSE_SECONDS, most=_LONGEST_PAUSE_SECONDS)
-        self._misses = 0
+        self._count = 0
 
     def pause_after(self, error: Exception) -> float | None:
-        """Return for how many seconds to pause before the next attempt; ``None`` when there is none."""
+        """Return the pause before the next attempt in seconds; ``None`` for no further attempt."""
         if is_expired(error) and not self._renewed:
             self._renewed = True
             self._renew(error)
             return 0
-        self._misses += 1
+        self._count += 1
         self._backoff.missed()
-        return self._backoff.seconds() if self._misses <= _MOST_MISSES and is_transient(error) else None
+        return self._backoff.seconds() if self._count <= _MAX_RETRIES and is_transient(error) else None
 
 
 class PhasedOperator(Addressed, Notifying):
     """
     The phases shared by all operators; mixed into an ``AwsBaseOperator``.
 
-    Subclasses give ``state_class``, ``begin``, ``advance`` and ``to_undo``.
+    Subclasses define ``state_class``, ``begin``, ``advance`` and ``to_undo``.
     """
 
     state_class: ClassVar[type[State]]
@@ -151,6 +157,7 @@ class PhasedOperator(Addressed, Notifying):
     lock_store: Any
     deferrable: bool
     waiter_delay: Any
+    waiter_max_attempts: Any
     aws_conn_id: str | None
     region_name: str | None
     verify: bool | str | None
@@ -164,23 +171,23 @@ class PhasedOperator(Addressed, Notifying):
 
     @property
     def may_have_changed(self) -> bool:
-        """Whether the first phase may have changed AWS, although it failed."""
+        """Whether the first phase may have changed AWS before it failed."""
         return False
 
     def begin(self, context: Context) -> Any:
-        """Validate, and return the first state."""
+        """Check the parameters and return the first state."""
         raise NotImplementedError
 
     def advance(self, context: Context, state: Any, event: dict[str, Any] | None) -> WatchTrigger | Result:
-        """Look, act, and return what to wait for, or the result."""
+        """Read from AWS, act, and return what to wait for or the result."""
         raise NotImplementedError
 
     def to_undo(self, context: Context, state: Any | None) -> Undo | None:
-        """Say what this try did and has to undo; ``state`` is ``None`` when it was lost."""
+        """Return what this try must undo; ``state`` is ``None`` when it was lost."""
         return None
 
     def undo(self, context: Context, state: Any | None) -> None:
-        """Leave nothing behind after a failure; idempotent."""
+        """Clean up after a failure; idempotent."""
         undo = self.to_undo(context, state)
         if undo is None:
             return
@@ -190,7 +197,7 @@ class PhasedOperator(Addressed, Notifying):
             self.lease_queue.undo(undo)
 
     def pre_execute(self, context: Any) -> None:
-        """Remember the context: ``on_kill`` may be called on an instance that executed nothing."""
+        """Keep the context: Airflow may call ``on_kill`` on an instance that executed nothing."""
         self._context = context
         super().pre_execute(context)  # type: ignore[misc]
 
@@ -198,13 +205,13 @@ class PhasedOperator(Addressed, Notifying):
         """
         Run from the start, or up to the first deferral.
 
-        Airflow 2 passes its ExecutorSafeguard's mark, which it takes off an operator's own ``execute`` only.
+        Airflow 2 passes its ExecutorSafeguard's mark, which it removes only for an operator's own ``execute``.
         """
         _import_for_run()
         return self._live(context, None, None)
 
     def resume(self, context: Context, event: dict[str, Any]) -> Any:
-        """Go on after a deferral; one that an older try made starts afresh (Airflow 3.0 resumes it, #56704)."""
+        """Continue after a deferral; start again if an older try deferred (Airflow 3.0 resumes it, #56704)."""
         hint = event["hint"]
         if hint.get("try_number") != context["ti"].try_number:
             self.log.info("This deferral is of try %s; starting again from the beginning", hint.get("try_number"))
@@ -212,7 +219,7 @@ class PhasedOperator(Addressed, Notifying):
         return self._live(context, self.state_class(**hint), event)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Clean up after a deferral that ended as a timeout or as a trigger's error, in every Airflow version."""
+        """Clean up after a deferral that timed out or whose trigger failed, in every Airflow version."""
         _import_for_run()
         self._context = context
         if next_method == TRIGGER_FAIL_REPR:
@@ -222,15 +229,15 @@ class PhasedOperator(Addressed, Notifying):
 
     def on_kill(self) -> None:
         """
-        Undo what this task did, and what takes longer than Airflow waits, in the background while the process lives.
+        Undo what this task did; continue in the background if it takes longer than Airflow waits.
 
-        On Airflow 3 ``execute`` goes on after this, hence the flag that it checks. It runs in a signal handler: the
-        code that it interrupts may hold what an undo needs, so another thread undoes.
+        On Airflow 3 ``execute`` continues after this, so it checks the kill flag. This runs in a signal handler: the
+        interrupted code may hold a lock that the cleanup needs, so the cleanup runs in another thread.
 
-        :raises KilledError: when ``execute`` has checked the flag for the last time; a kill is never a success.
+        :raises KilledError: when ``execute`` has checked the flag for the last time: a kill is never a success.
         """
         self.kill.is_set = True
-        if self._context is None or self._undone:  # Airflow also calls this after a timeout that was cleaned up after
+        if self._context is None or self._undone:  # Airflow also calls this after a timeout whose cleanup is done
             return
         undoing = threading.Thread(target=self._undo_quietly, args=(self._context, self._state), daemon=True)
         undoing.start()
@@ -246,52 +253,51 @@ class PhasedOperator(Addressed, Notifying):
 
     @property
     def kill(self) -> KillFlag:
-        """Whether this task was killed."""
+        """The kill flag of this task."""
         if "_kill" not in self.__dict__:
             self.__dict__["_kill"] = KillFlag(self.address_text)
         return self.__dict__["_kill"]  # type: ignore[no-any-return]
 
     def _live(self, context: Context, state: Any, event: dict[str, Any] | None) -> Any:
-        """Advance and wait until there is a result; advance again while AWS gives no answer, from wherever it was."""
+        """Advance and wait until there is a result; retry transient errors from the current state."""
         self._context, self._state, self._named = context, state, self.allocation_id
         if state is not None:
             self.restore_address(context, state)
-        resumed, started, patience = state is not None, clock.time(), _Patience(self._renew)
+        resumed, started, retries = state is not None, clock.time(), _Retries(self._renew)
         try:
             while True:
                 try:
                     self._prepare(context, event, started=started)
                     outcome = self.advance(context, self._state, event)
                 except Exception as error:
-                    self._sleep(self._pause_after(error, patience), error)
+                    self._pause_after(error, retries)
                     continue
-                self._finished = isinstance(outcome, Result)  # before the last check, or a kill may slip in between
+                self._finished = isinstance(outcome, Result)  # before the last check: a kill may come in between
                 self.kill.check()
                 if isinstance(outcome, Result):
                     return outcome.value
-                event, patience = self._wait(outcome), _Patience(self._renew)
+                event, retries = self._wait(outcome), _Retries(self._renew)
                 self.kill.check()
         except TaskDeferred:
             raise
-        except self.permanent_errors as error:
-            self._undo_quietly(context, self._state, after=None if resumed else error)
-            self.note_failure(context, error)
-            raise AirflowFailException(str(error)) from error
         except BaseException as error:
             self._undo_quietly(context, self._state, after=None if resumed else error)
-            self.note_failure(context, error)
+            if isinstance(error, LOST_ERRORS):
+                self.count(metrics.LOST)
+                self.notify(context, self.on_lost, "lost", once="lost", message=str(error))
+            if isinstance(error, self.permanent_errors):
+                raise AirflowFailException(str(error)) from error
             raise
         finally:
             metrics.flush()
 
-    def note_failure(self, context: Context, error: BaseException) -> None:
-        """Tell others that this try has failed, when what it did is undone."""
-        if isinstance(error, LOST_ERRORS):
-            self.count(metrics.LOST)
-            self.notify(context, self.on_lost, "lost", once="lost", message=str(error))
+    @property
+    def wait_seconds(self) -> float:
+        """The longest wait: ``waiter_delay`` times ``waiter_max_attempts``."""
+        return float(self.waiter_delay) * int(self.waiter_max_attempts)
 
     def measure(self, state: State, metric: metrics.Metric, seconds: float) -> None:
-        """Send how long something took, once in a try; each duration is about an address."""
+        """Send a duration, once per try; nothing for a task without an address."""
         if self.allocation_id and metric.name not in state.told:
             state.told.append(metric.name)
             metrics.send(metric, seconds, allocation_id=self.allocation_id, dag_id=self._dag_id)
@@ -300,7 +306,7 @@ class PhasedOperator(Addressed, Notifying):
                 spans.record(metric.name.removesuffix(".seconds"), seconds, tags)
 
     def count(self, metric: metrics.Metric) -> None:
-        """Count that something has happened."""
+        """Increment a counter."""
         metrics.send(metric, allocation_id=self.address_text, dag_id=self._dag_id)
 
     @property
@@ -309,9 +315,9 @@ class PhasedOperator(Addressed, Notifying):
 
     def _prepare(self, context: Context, event: dict[str, Any] | None, *, started: float) -> None:
         """
-        Begin, if this try has not begun yet.
+        Begin if this try has not begun yet, and end a wait that was capped.
 
-        :param started: when this part of the task's life began.
+        :param started: when this process began to run the task, in seconds since the epoch.
         """
         if self._state is None:
             self.follow_address()
@@ -324,17 +330,20 @@ class PhasedOperator(Addressed, Notifying):
         if event is not None and event["status"] == "timeout" and self._state.capped:
             self._fail_out_of_time(event["message"])
 
-    def _pause_after(self, error: Exception, patience: _Patience) -> float:
-        """Return for how many seconds to pause before the next attempt; raise the error when there is none."""
-        pause = patience.pause_after(error)
+    def _pause_after(self, error: Exception, retries: _Retries) -> None:
+        """Pause before the next attempt; raise the error if there is none."""
+        pause = retries.pause_after(error)
         if pause is None and is_expired(error):
             raise CredentialsExpiredError(self.aws_conn_id, problem=str(error)) from error
         if pause is None:
             raise error
-        return pause
+        self.kill.check()
+        if pause:
+            self.log.warning("AWS gave no answer, trying again in %.0f s: %s", pause, error)
+            self.kill.pause(pause)
 
     def _fail_out_of_time(self, last_seen: str) -> NoReturn:
-        """Raise what Airflow raises when ``execution_timeout`` is over; Airflow 3 ignores it in a deferral."""
+        """Raise Airflow's error for ``execution_timeout``, which Airflow 3 ignores in a deferral."""
         limit = self.execution_timeout  # type: ignore[attr-defined]
         raise AirflowTaskTimeout(
             f"execution_timeout ({limit}) has passed, what this task did is undone; last seen: {last_seen}"
@@ -347,16 +356,8 @@ class PhasedOperator(Addressed, Notifying):
     def _forget_clients(self) -> None:
         """Drop every hook and client, so that the next call reads the credentials again."""
         self.aws.renew()
-        for kept in ("_lease_queue", "hook"):
-            self.__dict__.pop(kept, None)
-
-    def _sleep(self, seconds: float, error: Exception) -> None:
-        """Let some time pass after a call without an answer."""
-        self.kill.check()
-        if seconds:
-            self.log.warning("AWS gave no answer, trying again in %.0f s: %s", seconds, error)
-            clock.sleep(seconds)
-            self.kill.check()
+        for cached in ("_lease_queue", "hook"):
+            self.__dict__.pop(cached, None)
 
     def _wait(self, trigger: WatchTrigger) -> dict[str, Any]:
         if self.deferrable:
@@ -372,12 +373,12 @@ class PhasedOperator(Addressed, Notifying):
 
     def _undo_quietly(self, context: Context, state: Any | None, *, after: BaseException | None = None) -> None:
         """
-        Undo; while AWS does not answer, again, unless this process is about to be killed.
+        Undo, log errors, and retry while AWS does not answer, unless this process is about to be killed.
 
-        :param after: what the first phase failed with. If undoing fails with the very same, before there is a state,
-            the first phase did not come so far as to change anything.
+        :param after: the error of the first phase. If undoing fails with the same error while there is no state, the
+            first phase has changed nothing.
         """
-        patience = _Patience(self._renew)
+        retries = _Retries(self._renew)
         while True:
             try:
                 self.undo(context, state)
@@ -386,7 +387,7 @@ class PhasedOperator(Addressed, Notifying):
                 if unchanged and after is not None and repr(error) == repr(after):
                     self.log.info("There is nothing to clean up: this try failed before it changed anything")
                     return
-                pause = None if self.kill.is_set else patience.pause_after(error)
+                pause = None if self.kill.is_set else retries.pause_after(error)
                 if pause is None:
                     self.log.exception(
                         "Cleaning up after the failure above failed as well; 'airflow-eip status' and 'airflow-eip "
@@ -400,7 +401,7 @@ class PhasedOperator(Addressed, Notifying):
                 return
 
     def watch(self, state: State, *, deadline: float) -> dict[str, Any]:
-        """Return the parameters that every watch of this operator shares."""
+        """Return the parameters that all triggers of this operator share."""
         delay = float(self.waiter_delay)
         if self.deferrable and state.execution_deadline is not None:
             state.capped = state.execution_deadline < deadline
@@ -427,7 +428,7 @@ class PhasedOperator(Addressed, Notifying):
 
     @property
     def aws(self) -> AwsHooks:
-        """What the connection gives access to; made anew in each process, kept within one."""
+        """The AWS hooks of the task's connection; created once per process."""
         if "_aws" not in self.__dict__:
             from airflow_eip_provider.hooks.aws import AwsHooks
 
@@ -437,18 +438,18 @@ class PhasedOperator(Addressed, Notifying):
     @property
     def lease_client(self) -> LeaseClient:
         """
-        The lease of the address.
+        The client for the lease of the address.
 
         :raises InvalidInputError: for a malformed URI, and for a store without the name of this environment.
         """
         chosen = self.lease_queue.chosen
         if chosen is None:
-            raise TypeError(f"none of {self.allocation_id} is this task's yet")
+            raise TypeError(f"this task has not acquired any of {self.allocation_id} yet")
         return chosen
 
     @property
     def lease_queue(self) -> LeaseQueue:
-        """How the task comes to a lease: :attr:`lease_client`, or a pool while any one of several addresses will do."""
+        """:attr:`lease_client`, or the pool while the task waits for any one of several addresses."""
         if "_lease_queue" not in self.__dict__:
             self.__dict__["_lease_queue"] = self.aws.lease_queue(
                 lock_store_uri(self.lock_store),
@@ -460,38 +461,38 @@ class PhasedOperator(Addressed, Notifying):
         return self.__dict__["_lease_queue"]  # type: ignore[no-any-return]
 
     def remembered_cluster(self) -> str | None:
-        """Return the cluster that an earlier try of this task remembers to have launched."""
+        """Return the cluster that an earlier try of this task launched and stored."""
         return None
 
     @property
     def eip(self) -> ElasticIpHook:
-        """The hook for the address."""
+        """The Elastic IP hook."""
         return self.aws.eip
 
     @property
     def emr(self) -> EmrClusterHook:
-        """The hook for the cluster."""
+        """The EMR hook."""
         return self.aws.emr
 
     def observe(self) -> Observed:
-        """Return what the judgements of one look read from AWS, each thing once."""
+        """Return the AWS reads of one poll, which are made once each."""
         from airflow_eip_provider.triggers.observed import Observed
 
         return Observed(self.aws.client_for)
 
     def poll(self, judge: Callable[[Observed], Verdict], observed: Observed | None = None) -> Verdict:
         """
-        Look at AWS once, from the worker.
+        Read from AWS once and judge it, from the worker.
 
-        :param observed: what was read a moment ago, and need not be read again.
-        :raises ClusterEndedError: when the verdict says that the cluster is gone.
+        :param observed: earlier reads of this poll, which are not repeated.
+        :raises ClusterEndedError: when the verdict says that the cluster has ended.
         """
         verdict = judge(observed or self.observe())
         raise_if_cluster_gone(verdict.data)
         return verdict
 
     def link_cluster(self, context: Context, job_flow_id: str, *, log_uri: str | None) -> None:
-        """Show the stock links to the cluster and, when it keeps any, to its logs."""
+        """Store the stock links to the cluster and to its logs, if it has a log bucket."""
         where: dict[str, Any] = {
             "context": context,
             "operator": self,
@@ -504,7 +505,7 @@ class PhasedOperator(Addressed, Notifying):
             EmrLogsLink.persist(**where, log_uri=log_uri.split("://", 1)[-1].rstrip("/"))
 
     def link_address(self, context: Context) -> None:
-        """Show the link to the Elastic IP in the EC2 console."""
+        """Store the link to the Elastic IP in the EC2 console."""
         ElasticIpLink.persist(
             context=context,
             operator=self,

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from airflow_eip_provider.preflight import Check, Outcome, Plan, Setup
 
 __all__ = [
-    "MULTI_NODE_CHOICES",
     "check_allocation_id",
     "check_duration",
     "check_idle_timeout",
@@ -33,7 +32,6 @@ __all__ = [
     "usable_addresses",
 ]
 
-MULTI_NODE_CHOICES = ("fail", "warn", "allow")
 # EMR API Reference, AutoTerminationPolicy.
 _IDLE_TIMEOUT = (timedelta(minutes=1), timedelta(days=7))
 # Airflow computes the timeout's point in time, which must not overflow.

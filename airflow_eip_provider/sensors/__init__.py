@@ -1,1 +1,1 @@
-"""Sensors: wait for a fact about an address."""
+"""Sensors that wait for a condition of an address or a cluster."""

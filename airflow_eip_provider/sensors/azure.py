@@ -1,4 +1,4 @@
-"""Waiting until an Elastic IP is registered with Azure SQL servers."""
+"""Waiting until an Elastic IP is registered with the firewalls of Azure SQL servers."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
-from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE, AirflowFailException
-from airflow_eip_provider.exceptions import PermanentError
+from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE
 from airflow_eip_provider.hooks.address_pool import names_pool
 from airflow_eip_provider.hooks.azure import AzureSqlFirewallHook, checked_public_ips, checked_servers
 from airflow_eip_provider.sensors.watching import WatchingSensor
@@ -25,20 +24,20 @@ class AzureSqlFirewallRuleSensor(WatchingSensor):
     Wait until each Azure SQL server has a firewall rule that admits an Elastic IP, or each of several.
 
     Returns {public_ip, servers: {resource id: [rule, …]}}. When ``allocation_id`` names several, it waits until every
-    server admits every one of them, and returns {public_ips, servers: {resource id: {public_ip: [rule, …]}}}; for the
-    one that a job has, give it that job's ``public_ip``. These fail at once: an unknown subscription or server, a
-    missing permission, an address that does not exist. A rule that is there may still take Azure up to five minutes to
-    follow; the egress probe waits for that.
+    server admits all of them, and returns {public_ips, servers: {resource id: {public_ip: [rule, …]}}}; to check only
+    the address of a job, pass that job's ``public_ip``. It fails immediately for an unknown subscription or server, a
+    missing permission, or an address that does not exist. Azure may take up to five minutes to apply an existing rule;
+    the egress probe waits for that.
 
     IAM: ec2:DescribeAddresses, for an ``allocation_id``. Azure: Microsoft.Sql/servers/firewallRules/read. Needs the
     extra ``azure``.
 
-    :param servers: resource ids, ``/subscriptions/…/resourceGroups/…/providers/Microsoft.Sql/servers/…``. (templated)
-    :param allocation_id: the Elastic IP, ``eipalloc-…``, or several, as in ``EmrCreateWithStaticIpOperator``; or else
+    :param servers: resource IDs, ``/subscriptions/…/resourceGroups/…/providers/Microsoft.Sql/servers/…``. (templated)
+    :param allocation_id: the Elastic IP, ``eipalloc-…``, or several, as in ``EmrCreateWithStaticIpOperator``.
         (templated)
-    :param public_ip: the address itself. (templated)
+    :param public_ip: the public IP address, instead of ``allocation_id``. (templated)
     :param azure_conn_id: see ``AzureSqlFirewallHook``.
-    :param deferrable: wait in the triggerer, looking every ``poke_interval`` seconds (at least 10).
+    :param deferrable: wait in the triggerer, with a poll every ``poke_interval`` seconds (at least 10).
     """
 
     template_fields: Sequence[str] = aws_template_fields("allocation_id", "azure_conn_id", "public_ip", "servers")
@@ -61,24 +60,17 @@ class AzureSqlFirewallRuleSensor(WatchingSensor):
         self.deferrable = deferrable
 
     def poll(self) -> Verdict:
-        """
-        Look at the rules.
-
-        :raises AirflowFailException: for what no waiting can change.
-        """
+        """Read the rules once."""
         from airflow_eip_provider.triggers.azure import judge_admission, judge_admissions
 
-        try:
-            servers, public_ip = self._checked()
-            with AzureSqlFirewallHook(self.azure_conn_id) as azure:
-                if isinstance(public_ip, str):
-                    return judge_admission(azure, servers, public_ip)
-                return judge_admissions(azure, servers, public_ip)
-        except PermanentError as error:
-            raise AirflowFailException(str(error)) from error
+        servers, public_ip = self._checked()
+        with AzureSqlFirewallHook(self.azure_conn_id) as azure:
+            if isinstance(public_ip, str):
+                return judge_admission(azure, servers, public_ip)
+            return judge_admissions(azure, servers, public_ip)
 
     def trigger(self, *, waiter_delay: float, deadline: float) -> AzureSqlFirewallRuleTrigger:
-        """Return the wait in the triggerer."""
+        """Return the trigger of the wait."""
         from airflow_eip_provider.triggers.azure import AzureSqlFirewallRuleTrigger
 
         servers, public_ip = self._checked()
@@ -97,5 +89,5 @@ class AzureSqlFirewallRuleSensor(WatchingSensor):
         public_ips = checked_public_ips(
             lambda: AwsHooks.of(self), allocation_id=self.allocation_id, public_ip=self.public_ip
         )
-        # A list or a tag has the result of several, however many it names today.
+        # A list or a tag has the result for several, even if it names one address today.
         return servers, public_ips if names_pool(self.allocation_id) else public_ips[0]

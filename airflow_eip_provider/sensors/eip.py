@@ -1,4 +1,4 @@
-"""Waiting until an Elastic IP is where it is wanted."""
+"""Waiting until an Elastic IP is on a cluster or an instance, or free."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from airflow_eip_provider.exceptions import (
 from airflow_eip_provider.hooks.address_pool import followed_address, names_pool
 from airflow_eip_provider.links.eip import ElasticIpLink
 from airflow_eip_provider.notifications import Notifying, checked_notifier
-from airflow_eip_provider.rendered import rendered
+from airflow_eip_provider.rendered import check_choice, rendered
 from airflow_eip_provider.sensors.watching import WatchingSensor
 
 if TYPE_CHECKING:
@@ -38,12 +38,12 @@ class EipAssociationSensor(Notifying, WatchingSensor):
     """
     Wait until an Elastic IP is on a cluster or an instance, or until it is free.
 
-    A cluster carries the address when it leaves from it: the address is on the primary private address of the primary
-    network interface of its primary node, or on its NAT gateway. An instance carries it on any of its interfaces.
+    A cluster has the address when that is on the primary private address of the primary network interface of its
+    primary node, or on its NAT gateway. An instance may have it on any of its interfaces.
 
-    Returns {allocation_id, public_ip, association_id, network_interface_id, instance_id, job_flow_id} as found. Fails
-    at once, with EMR's own reason, when the cluster that it waits for has ended, and when the address does not exist;
-    and when EMR does not know the cluster, as soon as that cannot be a stale answer.
+    Returns {allocation_id, public_ip, association_id, network_interface_id, instance_id, job_flow_id}. Fails
+    immediately, with EMR's reason, when the cluster has ended, and when the address does not exist; also when EMR does
+    not know the cluster, as soon as that cannot be an old answer.
 
     IAM: ec2:DescribeAddresses, ec2:DescribeInstances, ec2:DescribeNetworkInterfaces, elasticmapreduce:DescribeCluster;
     for an address on a NAT gateway also ec2:DescribeNatGateways; elasticmapreduce:ListInstances where EMR's tags on the
@@ -51,18 +51,18 @@ class EipAssociationSensor(Notifying, WatchingSensor):
     without it they are asked for one by one.
 
     :param allocation_id: the Elastic IP, ``eipalloc-…``; with a cluster or an instance also several, as in
-        ``EmrCreateWithStaticIpOperator``: it is about the one that this was given. (templated)
-    :param job_flow_id: with expect="associated", the cluster that is to carry it. (templated)
-    :param instance_id: with expect="associated", the instance that is to carry it. Leave out both for anywhere; one
-        that is given and renders to nothing is an error. (templated)
+        ``EmrCreateWithStaticIpOperator``: then the one that the cluster or instance was given. (templated)
+    :param job_flow_id: with expect="associated", the cluster that should have the address. (templated)
+    :param instance_id: with expect="associated", the instance that should have it. Leave out both for any resource; a
+        value that renders to nothing is an error. (templated)
     :param expect: "associated" or "free".
-    :param was_bound: the address was bound to this cluster before the sensor started, as the creating task does it. It
-        then fails, naming where the address is, when that has left, instead of waiting for somebody to bind it again:
-        after a minute, in which EC2 may not show the binding yet, and two looks that agree. Without it, an address
-        elsewhere is waited for until the timeout, e.g. when a bootstrap action binds it later.
-    :param on_lost: with ``was_bound``, a notifier of Airflow's, or a function that takes the context: called when the
+    :param was_bound: the address was bound to this cluster before the sensor started, such as by the creating task. If
+        the address has left, the sensor fails and names where it is, instead of waiting for a new association. It fails
+        after two polls that agree, and not in the first minute, in which EC2 may not show the association yet. Without
+        ``was_bound``, the sensor waits until the timeout, e.g. because a bootstrap action binds the address later.
+    :param on_lost: with ``was_bound``, an Airflow notifier, or a function that takes the context: called when the
         address has left the cluster.
-    :param deferrable: wait in the triggerer, looking every ``poke_interval`` seconds (at least 10).
+    :param deferrable: wait in the triggerer, with a poll every ``poke_interval`` seconds (at least 10).
     """
 
     no_answer = "AWS gave no answer this time: %s"
@@ -84,7 +84,7 @@ class EipAssociationSensor(Notifying, WatchingSensor):
         super().__init__(**kwargs)
         targets = {"job_flow_id": job_flow_id, "instance_id": instance_id}
         given = {name for name, value in targets.items() if value is not _NOT_GIVEN}
-        # None beside a target is an alternative that is left out; alone it would mean anywhere.
+        # None next to a target is a parameter that is left out; alone it would mean any resource.
         self._given = {name for name in given if targets[name] is not None} or given
         self.allocation_id = allocation_id
         self.job_flow_id = None if job_flow_id is _NOT_GIVEN else job_flow_id
@@ -95,9 +95,12 @@ class EipAssociationSensor(Notifying, WatchingSensor):
         self.deferrable = deferrable
 
     def execute(self, context: Context) -> Any:
-        """Look once, then wait in the way that was chosen; the same result either way."""
+        """Poll once, then wait in the worker or in the triggerer; the result is the same."""
         if names_pool(self.allocation_id):
-            self.allocation_id = self._followed_address()
+            try:
+                self.allocation_id = self._followed_address()
+            except InvalidInputError as error:
+                self.fail(error)
         ElasticIpLink.persist(
             context=context,
             operator=self,
@@ -108,34 +111,28 @@ class EipAssociationSensor(Notifying, WatchingSensor):
         return super().execute(context)
 
     def _followed_address(self) -> str:
-        """Return which address of a pool the cluster or the instance has."""
+        """Return the address of a pool that the cluster or the instance has."""
         from airflow_eip_provider.hooks.aws import AwsHooks
 
         aws = AwsHooks.of(self)
         doing = "looking for the Elastic IP to wait for"
-        given = sorted(self._given)
-        if not given:
-            self.fail(
-                InvalidInputError(
-                    doing,
-                    problem="allocation_id names several, and nothing says which of them is meant",
-                    remedy="give job_flow_id or instance_id with it, or one allocation ID",
-                )
+        resource_ids = [rendered(getattr(self, name), name=name, doing=doing) for name in sorted(self._given)]
+        if not resource_ids:
+            raise InvalidInputError(
+                doing,
+                problem="allocation_id names several, and nothing says which of them is meant",
+                remedy="give job_flow_id or instance_id with it, or one allocation ID",
             )
-        try:
-            resource_id = [rendered(getattr(self, name), name=name, doing=doing) for name in given][-1]
-            # The tags of the cluster say so where the address is not on it; a sensor knows no lock store.
-            return str(followed_address(self.allocation_id, resource_id=resource_id, aws=aws, lock_store=None))
-        except InvalidInputError as error:
-            self.fail(error)
+        # If the address is not on the cluster, its tags name it; a sensor has no lock store.
+        return str(followed_address(self.allocation_id, resource_id=resource_ids[-1], aws=aws, lock_store=None))
 
     def pre_execute(self, context: Any) -> None:
-        """Remember the context, for what is told of a failure."""
+        """Keep the context for the notification of a failure."""
         self._context = context
         super().pre_execute(context)
 
     def fail(self, error: ElasticIpError) -> NoReturn:
-        """Fail, and tell others when the address was lost."""
+        """Fail, and notify when the address was lost."""
         if isinstance(error, AddressLostError):
             metrics.send(metrics.LOST, allocation_id=self.allocation_id, dag_id=self._context["ti"].dag_id)
             metrics.flush()
@@ -143,7 +140,7 @@ class EipAssociationSensor(Notifying, WatchingSensor):
         super().fail(error)
 
     def poll(self) -> Verdict:
-        """Look where the address is; in a worker that waits, as often as a failure needs to be confirmed."""
+        """Read where the address is; in a worker, again until a failure is confirmed."""
         from airflow_eip_provider.triggers.eip import judge_association
         from airflow_eip_provider.triggers.observed import Observed
         from airflow_eip_provider.triggers.second_look import SecondLook
@@ -151,7 +148,7 @@ class EipAssociationSensor(Notifying, WatchingSensor):
         self._check_parameters()
         second_look = SecondLook(clock.time())
         while True:
-            found = judge_association(
+            verdict = judge_association(
                 Observed(self.client_for),
                 self.allocation_id,
                 job_flow_id=self.job_flow_id,
@@ -159,14 +156,14 @@ class EipAssociationSensor(Notifying, WatchingSensor):
                 expect=self.expect,
                 was_bound=self.was_bound,
             )
-            found = second_look.judge(found, now=clock.time())
+            verdict = second_look.judge(verdict, now=clock.time())
             if self.deferrable or not second_look.is_due:
-                return found
-            self.log.info("%s", found.message)
+                return verdict
+            self.log.info("%s", verdict.message)
             clock.sleep(SECOND_LOOK_SECONDS)
 
     def trigger(self, *, waiter_delay: float, deadline: float) -> EipAssociationTrigger:
-        """Return the wait in the triggerer."""
+        """Return the trigger of the wait."""
         from airflow_eip_provider.triggers.eip import EipAssociationTrigger
 
         return EipAssociationTrigger(
@@ -180,7 +177,7 @@ class EipAssociationSensor(Notifying, WatchingSensor):
         )
 
     def error_of(self, data: dict[str, Any]) -> ElasticIpError:
-        """Say why: the cluster, the address or its binding is gone."""
+        """Return the error: the cluster has ended, or the address or its association does not exist."""
         if data["gone"] == "cluster":
             return ClusterEndedError(data["job_flow_id"], state=data["state"], reason=data["reason"])
         if data["gone"] == "address":
@@ -193,22 +190,12 @@ class EipAssociationSensor(Notifying, WatchingSensor):
         )
 
     def _check_parameters(self) -> None:
-        if self.expect not in {"associated", "free"}:
-            self.fail(
-                InvalidInputError(
-                    f"checking expect {self.expect!r}", problem="unknown choice", remedy="use 'associated' or 'free'"
-                )
-            )
-        try:
-            for name in sorted(self._given):
-                rendered(getattr(self, name), name=name, doing=f"waiting for Elastic IP '{self.allocation_id}'")
-        except InvalidInputError as error:
-            self.fail(error)
+        check_choice("expect", self.expect, ("associated", "free"))
+        for name in sorted(self._given):
+            rendered(getattr(self, name), name=name, doing=f"waiting for Elastic IP '{self.allocation_id}'")
         if self.was_bound and (self.expect != "associated" or "job_flow_id" not in self._given):
-            self.fail(
-                InvalidInputError(
-                    "checking was_bound=True",
-                    problem="it is about a cluster that the address was bound to",
-                    remedy="give job_flow_id and expect='associated' with it, or leave it out",
-                )
+            raise InvalidInputError(
+                "checking was_bound=True",
+                problem="it is about a cluster that the address was bound to",
+                remedy="give job_flow_id and expect='associated' with it, or leave it out",
             )

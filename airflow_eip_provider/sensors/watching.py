@@ -1,4 +1,4 @@
-"""How a sensor lives: it looks once, and then waits in its worker or in the triggerer, to the same end."""
+"""The base of the sensors: a sensor polls once, then waits in the worker or in the triggerer."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _DEFERRAL_MARGIN = timedelta(minutes=2)
 @contextmanager
 def _permanent_errors_fail() -> Iterator[None]:
     """
-    Let a permanent error fail the task, also with ``soft_fail``, of which Airflow makes a skip.
+    Let a permanent error fail the task, even with ``soft_fail``, which skips the task after any error.
 
     A wrong parameter is wrong every day, and a skipped task would hide it.
     """
@@ -50,31 +50,35 @@ def _permanent_errors_fail() -> Iterator[None]:
 
 class WatchingSensor(AwsBaseSensor[ElasticIpHook]):
     """
-    Look until something is decided; returns what was found.
+    Polls until there is a verdict, and returns its data.
 
-    Subclasses give ``poll``, ``trigger``, and ``error_of`` when a look can also show that there is nothing to wait for.
+    Subclasses define ``poll``, ``trigger``, and ``error_of`` if a verdict can be "failed".
     """
 
     aws_hook_class = ElasticIpHook
     no_answer: ClassVar[str] = "No answer this time: %s"
 
     deferrable: bool
-    _found: Any
+    _data: Any
 
     def poll(self) -> Verdict:
-        """Look once."""
+        """
+        Poll once.
+
+        :raises PermanentError: for what waiting cannot change; it fails the task.
+        """
         raise NotImplementedError
 
     def trigger(self, *, waiter_delay: float, deadline: float) -> WatchTrigger:
-        """Return the wait in the triggerer."""
+        """Return the trigger of the wait."""
         raise NotImplementedError
 
     def error_of(self, data: dict[str, Any]) -> ElasticIpError:
-        """Say why there is nothing to wait for any longer."""
+        """Return the error of a "failed" verdict."""
         raise NotImplementedError
 
     def fail(self, error: ElasticIpError) -> NoReturn:
-        """Fail without a retry; with ``soft_fail`` skip, unless the error is permanent."""
+        """Fail without a retry; with ``soft_fail`` skip the task, unless the error is permanent."""
         if self.soft_fail and not isinstance(error, PermanentError):
             raise AirflowSkipException(str(error)) from error
         raise AirflowFailException(str(error)) from error
@@ -84,7 +88,7 @@ class WatchingSensor(AwsBaseSensor[ElasticIpHook]):
         return self.hook.conn if service == "ec2" else EmrClusterHook(emr_conn_id=None, **self._hook_parameters).conn
 
     def watch(self, *, waiter_delay: float, deadline: float) -> dict[str, Any]:
-        """Return the parameters that every wait in the triggerer has."""
+        """Return the parameters that all triggers share."""
         return {
             "waiter_delay": waiter_delay,
             "deadline": deadline,
@@ -96,17 +100,17 @@ class WatchingSensor(AwsBaseSensor[ElasticIpHook]):
 
     def judge(self, status: str, data: dict[str, Any]) -> bool:
         """
-        Keep what was found, and say whether that is the end.
+        Keep the data of a verdict, and return whether it ends the wait.
 
-        :raises AirflowFailException: when there is nothing to wait for any longer.
+        :raises AirflowFailException: when it is "failed".
         """
         if status == "failed":
             self.fail(self.error_of(data))
-        self._found = data
+        self._data = data
         return status == "done"
 
     def execute(self, context: Context) -> Any:
-        """Look once, then wait in the way that was chosen; the same result either way."""
+        """Poll once, then wait in the worker or in the triggerer; the result is the same."""
         if not self.deferrable:
             with _permanent_errors_fail():
                 super().execute(context)
@@ -119,22 +123,24 @@ class WatchingSensor(AwsBaseSensor[ElasticIpHook]):
                 method_name="execute_complete",
                 timeout=timedelta(seconds=self._seconds) + _DEFERRAL_MARGIN,
             )
-        return self._found
+        return self._data
 
     @property
     def _seconds(self) -> float:
-        """For how long it waits in the triggerer: Airflow 3 does not apply ``execution_timeout`` there."""
+        """The longest wait in the triggerer, where Airflow 3 does not apply ``execution_timeout``."""
         capped = execution_seconds(self)
         return float(self.timeout) if capped is None else min(float(self.timeout), capped)
 
     def poke(self, context: Context) -> bool:
         """
-        Look once.
+        Poll once.
 
-        :raises AirflowFailException: when what is waited for cannot happen any more, or not without somebody's doing.
+        :raises AirflowFailException: when the wait cannot succeed any more.
         """
         try:
-            verdict = self._look_with_fresh_credentials()
+            verdict = self._poll_with_fresh_credentials()
+        except PermanentError as error:
+            self.fail(error)
         except Exception as error:
             if not is_transient(error):
                 raise
@@ -143,11 +149,11 @@ class WatchingSensor(AwsBaseSensor[ElasticIpHook]):
         self.log.info("%s", verdict.message)
         return self.judge(verdict.status, verdict.data)
 
-    def _look_with_fresh_credentials(self) -> Verdict:
+    def _poll_with_fresh_credentials(self) -> Verdict:
         """
-        Look, and once more with new clients when the session token has expired meanwhile.
+        Poll, and once more with new clients if the session token has expired.
 
-        :raises CredentialsExpiredError: when the connection has no newer one.
+        :raises CredentialsExpiredError: when the connection has no newer token.
         """
         try:
             return self.poll()
@@ -155,7 +161,7 @@ class WatchingSensor(AwsBaseSensor[ElasticIpHook]):
             if not is_expired(error):
                 raise
             self.log.warning("The credentials have expired, reading them again: %s", error)
-        self.__dict__.pop("hook", None)  # the stock mixin keeps one
+        self.__dict__.pop("hook", None)  # cached by the stock mixin
         try:
             return self.poll()
         except Exception as error:
@@ -164,12 +170,12 @@ class WatchingSensor(AwsBaseSensor[ElasticIpHook]):
             raise
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Go on after a deferral."""
+        """Continue after a deferral."""
         with _permanent_errors_fail():
             return super().resume_execution(next_method, next_kwargs, context)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
-        """Judge what the triggerer saw."""
+        """Judge the event of the trigger."""
         if event["status"] == "timeout":
             if self._seconds < float(self.timeout):
                 raise AirflowTaskTimeout(
@@ -180,4 +186,4 @@ class WatchingSensor(AwsBaseSensor[ElasticIpHook]):
                 raise AirflowSkipException(message)
             raise AirflowSensorTimeout(message)
         self.judge(event["status"], event["data"])
-        return self._found
+        return self._data

@@ -1,1 +1,1 @@
-"""Task groups: create, wait and teardown, wired around the user's tasks."""
+"""Task groups: create, wait and teardown around your tasks."""

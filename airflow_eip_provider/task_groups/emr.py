@@ -1,4 +1,4 @@
-"""An EMR cluster that carries an Elastic IP, as a task group around what needs it."""
+"""An EMR cluster with an Elastic IP, as a task group around the tasks that need it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from types import TracebackType
 
-# Which of Airflow's parameters are a group's and which are every task's differs between its versions.
+# Which of Airflow's parameters belong to a group, and which to every task, differs between versions.
 _OF_THE_GROUP = frozenset(inspect.signature(TaskGroup).parameters)
 _OF_EVERY_TASK = frozenset(inspect.signature(BaseOperator).parameters) - _OF_THE_GROUP - {"kwargs"}
 _SHARED = frozenset(
@@ -30,10 +30,10 @@ _SHARED = frozenset(
 )
 
 
-# What default_args must not do to the tasks that follow a launch: these would wait while the cluster is paid, or not
-# run. ``create`` has all of it: it comes before.
+# default_args must not change these parameters of tasks after the launch: they would wait while the cluster is running,
+# or not run at all. ``create`` runs before, so default_args apply to it.
 _AFTER_LAUNCH: dict[str, Any] = {"trigger_rule": "all_success"}
-# For the group's own tasks besides the user's steps: no limit that other runs use up keeps them from running.
+# For the group's own tasks: limits that other runs may have used up must not delay them.
 _ALWAYS: dict[str, Any] = {
     **_AFTER_LAUNCH,
     "depends_on_past": False,  # see ``wait_for_the_past_before``
@@ -49,48 +49,48 @@ _PUBLIC_IP = "{{ ti.xcom_pull(task_ids='%s', key='static_ip', map_indexes=ti.map
 
 class StaticIpCluster(TaskGroup):
     """
-    Run what is in the ``with`` block while an EMR cluster carries the Elastic IP, and end both afterwards.
+    Run the tasks of the ``with`` block while an EMR cluster has the Elastic IP; terminate and release both afterwards.
 
     ::
 
         with StaticIpCluster("azure", allocation_id="eipalloc-…", job_flow_overrides={...}) as cluster:
             cluster.steps([...])
 
-    Everything in the block, other operators and groups too, runs after ``bound`` and before ``terminate``. The tasks of
-    the group are attributes of it:
+    Everything in the block, including other operators and groups, runs after ``bound`` and before ``terminate``. The
+    group's own tasks are its attributes:
 
     - ``create``, an ``EmrCreateWithStaticIpOperator``, and ``bound``, an ``EipAssociationSensor``: the setups.
       ``bound`` fails when the address has left the cluster since ``create``; the teardown ends cluster and lease.
     - ``terminate``, an ``EmrTerminateWithStaticIpOperator``: the teardown. It runs whether the block succeeds or not;
-      when it fails, so does the DAG run.
+      when it fails, the DAG run fails.
     - ``done``, which needs no worker: the end of the block, for which tasks after the group wait. It fails with the
-      block, and the DAG run with it: Airflow judges a run by its last tasks, and a teardown that counts as one would
-      hide the failures before it.
+      block, and so does the DAG run: Airflow judges a run by its last tasks, and a teardown as the last task would hide
+      earlier failures.
 
-    With ``fallbacks`` a cluster that does not start is replaced within ``create``. One that is lost later, such as with
-    its zone, fails the task that needs it: clear the group from ``create`` on, which tries the candidates again.
+    With ``fallbacks``, ``create`` replaces a cluster that does not start. A cluster that is lost later, for example
+    with its zone, fails the task that needs it: clear the group from ``create`` on, which tries the candidates again.
 
-    A task that waits here holds no worker: ``deferrable`` is ``True`` unless it is given, here or in ``default_args``,
-    whatever ``[operators] default_deferrable`` says. A creating task that queues in a worker for an address can keep
-    the very tasks that would free it from getting one. Where no triggerer runs, give ``deferrable=False``.
+    Tasks of the group do not occupy a worker while they wait: ``deferrable`` is ``True`` unless it is given here or in
+    ``default_args``, regardless of ``[operators] default_deferrable``. A creating task that waits in a worker may
+    occupy the slot that the tasks that would release the address need. Without a triggerer, give ``deferrable=False``.
 
-    ``default_args`` reach every task of the group, with these exceptions, so that nothing stops between launch and
-    teardown. ``depends_on_past`` and ``wait_for_downstream``, whichever task has them, are moved to ``create``, which
-    then waits until all these tasks of the run before have succeeded or were skipped. ``trigger_rule`` is for
-    ``create``; ``max_active_tis_per_dag`` and ``max_active_tis_per_dagrun`` are for ``create`` and the steps.
-    ``do_xcom_push=False`` is for all but ``create``, whose result the others need. ``pool``, ``queue`` and
-    ``priority_weight`` are for all: a pool that counts deferred tasks must have room for more than those that queue.
+    ``default_args`` apply to every task of the group, with these exceptions, so that nothing stops between launch and
+    teardown. ``depends_on_past`` and ``wait_for_downstream`` of any task are moved to ``create``, which then waits
+    until all these tasks of the previous run have succeeded or were skipped. ``trigger_rule`` applies to ``create``;
+    ``max_active_tis_per_dag`` and ``max_active_tis_per_dagrun`` apply to ``create`` and the steps.
+    ``do_xcom_push=False`` applies to all but ``create``, whose result the others need. ``pool``, ``queue`` and
+    ``priority_weight`` apply to all: a pool that counts deferred tasks needs more slots than there are queued tasks.
 
-    :param group_id: the group's id, and the prefix of its tasks' ids.
-    :param allocation_id: the Elastic IP, ``eipalloc-…``, or several of which any will do, as in
-        ``EmrCreateWithStaticIpOperator``: the other tasks are about the one that ``create`` has then. (templated)
-    :param kwargs: any parameter of ``TaskGroup``; ``default_args``, with ``retries`` and the like, are for every task.
+    :param group_id: the group's ID, and the prefix of its tasks' IDs.
+    :param allocation_id: the Elastic IP, ``eipalloc-…``, or several, as in ``EmrCreateWithStaticIpOperator``: the other
+        tasks use the one that ``create`` has acquired. (templated)
+    :param kwargs: any parameter of ``TaskGroup``; ``default_args``, such as ``retries``, are for every task.
         ``aws_conn_id``, ``region_name``, ``verify``, ``botocore_config``, ``deferrable``, ``lock_store`` and
-        ``waiter_delay`` (not templated here) are for every task that takes them, and so is ``on_lost``, a notifier for
-        an address that has left its cluster. All others, such as ``job_flow_overrides``, ``fallbacks``,
-        ``on_failover``, ``on_queued_longer_than``, ``start_timeout``, ``binding``, ``emr_conn_id``, ``idle_timeout``,
-        ``lock_timeout`` and ``waiter_max_attempts``, are for ``EmrCreateWithStaticIpOperator``; the other tasks find in
-        AWS what is bound.
+        ``waiter_delay`` (not templated here) are for every task that has them, and so is ``on_lost``, a notifier for an
+        address that has left its cluster. All others, such as ``job_flow_overrides``, ``fallbacks``, ``on_failover``,
+        ``on_queued_longer_than``, ``start_timeout``, ``binding``, ``emr_conn_id``, ``idle_timeout``, ``lock_timeout``
+        and ``waiter_max_attempts``, are for ``EmrCreateWithStaticIpOperator``; the other tasks read from AWS what is
+        bound.
     """
 
     def __init__(self, group_id: str, *, allocation_id: Any, **kwargs: Any) -> None:
@@ -98,17 +98,17 @@ class StaticIpCluster(TaskGroup):
         if misplaced := sorted(_OF_EVERY_TASK & kwargs.keys()):
             raise InvalidInputError(
                 f"making task group '{group_id}'",
-                problem=f"{', '.join(misplaced)} can be of any of its tasks",
+                problem=f"{', '.join(misplaced)} could be meant for any of its tasks",
                 remedy="give it in default_args, or set it on one of them, such as cluster.create",
             )
         super().__init__(group_id=group_id, **given)
         self._open = False
         self._steps: list[EmrAddStepsWithStaticIpOperator] = []
         self._unnamed_steps = 0
-        # Only what is given: default_args may have it, too.
+        # Only if it is given: default_args may have it, too.
         self._notifiers = {name: kwargs.pop(name) for name in {"on_lost"} & kwargs.keys()}
         shared = {name: kwargs.pop(name) for name in _SHARED & kwargs.keys()}
-        if "waiter_delay" in shared:  # a sensor would refuse it as its poke_interval
+        if "waiter_delay" in shared:  # the sensor would refuse it as its poke_interval
             check_waits(shared["waiter_delay"], 1)
         if "deferrable" not in {**(getattr(self.dag, "default_args", None) or {}), **(self.default_args or {})}:
             shared.setdefault("deferrable", True)
@@ -122,7 +122,7 @@ class StaticIpCluster(TaskGroup):
             **shared,
             **kwargs,
         )
-        # Of several addresses the one that it has: it says so before it launches the cluster.
+        # ``create`` publishes which of several addresses it has acquired before it launches the cluster.
         several = isinstance(allocation_id, (list, tuple, set, frozenset, dict))
         self._shared: dict[str, Any] = {
             "dag": self.dag,
@@ -130,30 +130,30 @@ class StaticIpCluster(TaskGroup):
             "job_flow_id": self.job_flow_id,
             **shared,
         }
-        # What was launched, not what was returned: a creating task that is marked as success returns nothing, and then
-        # the teardown is all that ends its cluster.
+        # The launched cluster, not the returned one: a creating task that is marked as success returns nothing, and
+        # then only the teardown terminates its cluster.
         launched = _LAUNCHED % self.create.task_id
         self.bound = EipAssociationSensor(
             task_id="bound",
             task_group=self,
             expect="associated",
-            soft_fail=False,  # a run without its address is no success
+            soft_fail=False,  # a run without its address is not a success
             was_bound=True,  # by create
             **self._notifiers,
             **_ALWAYS,
-            **{**_as_of_a_sensor(self._shared), "job_flow_id": launched},
+            **{**_sensor_parameters(self._shared), "job_flow_id": launched},
         )
         self.terminate = EmrTerminateWithStaticIpOperator(
             task_id="terminate", task_group=self, **_ALWAYS, **{**self._shared, "job_flow_id": launched}
         )
         self.create.set_downstream(self.bound)
         self.done = EmptyOperator(task_id="done", **_ALWAYS, **here)
-        # Both are setups, so that a task of the block that is cleared runs again after both.
+        # Both are setups, so that both run again before a cleared task of the block.
         self.terminate.as_teardown(setups=[self.create, self.bound], on_failure_fail_dagrun=True)
 
     @property
     def job_flow_id(self) -> Any:
-        """The cluster's id, for parameters and templates of other operators: an ``XComArg``."""
+        """The cluster's ID, for parameters and templates of other operators: an ``XComArg``."""
         return self.create.output
 
     @property
@@ -164,7 +164,7 @@ class StaticIpCluster(TaskGroup):
 
     @property
     def public_ip(self) -> Any:
-        """The bound address as text, such as "203.0.113.9", for parameters and templates: an ``XComArg``."""
+        """The public IP as text, such as "203.0.113.9", for parameters and templates: an ``XComArg``."""
         output: Any = self.create.output
         return output["public_ip"]
 
@@ -172,12 +172,12 @@ class StaticIpCluster(TaskGroup):
         self, steps: Sequence[Mapping[str, Any] | str] | str, *, task_id: str | None = None, **kwargs: Any
     ) -> EmrAddStepsWithStaticIpOperator:
         """
-        Add a task that runs steps on the cluster while it carries the address.
+        Add a task that runs steps on the cluster while it has the address.
 
-        What is known of the steps now, ``create`` checks before it launches the cluster.
+        ``create`` checks the parts of the steps that are known now before it launches the cluster.
 
-        :param steps: any sequence of mappings as in ``EmrAddStepsOperator``, or a text that spells one; also the output
-            of a task. (templated, ``.json``)
+        :param steps: any sequence of mappings as in ``EmrAddStepsOperator``, or a string that contains one; also the
+            output of a task. (templated, ``.json``)
         :param task_id: by default "steps", then "steps_2" and so on.
         :param kwargs: any further parameter of ``EmrAddStepsWithStaticIpOperator``.
         :raises InvalidInputError: outside the ``with`` block.
@@ -192,25 +192,25 @@ class StaticIpCluster(TaskGroup):
         self, servers: Sequence[str] = (), *, task_id: str = "probe_egress", **kwargs: Any
     ) -> EmrAddStepsWithStaticIpOperator:
         """
-        Add a task that fails unless the cluster leaves from the address, and each Azure SQL server admits it.
+        Add a task that fails unless the cluster uses the address, and each Azure SQL server admits it.
 
-        :param servers: as of ``egress_probe_step``: ``HOST[:PORT][/DATABASE]``; also a template or the output of a task
+        :param servers: as in ``egress_probe_step``: ``HOST[:PORT][/DATABASE]``; also a template or the output of a task
             that becomes such a list. (templated)
-        :param kwargs: any further parameter of ``egress_probe_step``. ``public_ip`` is the bound address unless it is
-            given. (templated)
-        :raises InvalidInputError: outside the ``with`` block, and for what cannot be a server.
+        :param kwargs: any further parameter of ``egress_probe_step``; ``public_ip`` is the bound address by default.
+            (templated)
+        :raises InvalidInputError: outside the ``with`` block, and for a malformed server.
         """
         self._check_open("probe_egress")
         public_ip = kwargs.pop("public_ip", None) or _PUBLIC_IP % self.create.task_id
-        # Airflow starts nothing that depends on a step that failed.
+        # EMR need not stop the following steps: Airflow does not start tasks that depend on a failed one.
         probe = {"public_ip": public_ip, "servers": servers, "action_on_failure": "CONTINUE", **kwargs}
         return self._add(EgressProbeOperator, task_id, probe=probe)
 
     def release_address(self, *, task_id: str = "release", **kwargs: Any) -> EipReleaseOperator:
         """
-        Add a task that frees the address while the cluster goes on working: ``steps >> cluster.release_address()``.
+        Add a task that releases the address while the cluster continues: ``steps >> cluster.release_address()``.
 
-        One that comes after nothing in the block is placed after all of ``steps``.
+        If it follows no task of the block, it runs after all of ``steps``.
 
         :param kwargs: any further parameter of ``EipReleaseOperator``.
         :raises InvalidInputError: outside the ``with`` block.
@@ -229,7 +229,7 @@ class StaticIpCluster(TaskGroup):
             raise InvalidInputError(
                 f"making task '{added.task_id}'",
                 problem="wait_for_completion is False; an unwatched step would continue after the address has left",
-                remedy="leave it out; if default_args say so for the DAG, give the group default_args of its own",
+                remedy="leave it out; if the DAG's default_args have it, give the group separate default_args",
             )
         self._steps.append(added)
         known = None if isinstance(added, EgressProbeOperator) and not added.steps else known_steps(added.steps)
@@ -239,7 +239,7 @@ class StaticIpCluster(TaskGroup):
 
     @staticmethod
     def _check_waits(task: Any) -> None:
-        """Refuse now, while nothing is launched, what the task would refuse when it runs; it is not templated."""
+        """Check the waits, which are not templated, when the DAG file is parsed."""
         try:
             check_waits(task.waiter_delay, task.waiter_max_attempts)
         except InvalidInputError as error:
@@ -256,7 +256,7 @@ class StaticIpCluster(TaskGroup):
             )
 
     def __enter__(self) -> Self:
-        """Take the tasks that are made from now on into the group."""
+        """Enter the block: tasks that are created now belong to the group."""
         super().__enter__()
         self._open = True
         return self
@@ -264,7 +264,7 @@ class StaticIpCluster(TaskGroup):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Wire the block between ``bound`` and ``terminate``; an error in the block is the user's to see."""
+        """Leave the block, and connect its tasks between ``bound`` and ``terminate`` unless it raised an error."""
         self._open = False
         super().__exit__(kind, error, traceback)  # type: ignore[no-untyped-call]
         if kind is None:
@@ -284,30 +284,32 @@ class StaticIpCluster(TaskGroup):
             following = [block[task_id] for task_id in block.keys() & task.downstream_task_ids]
             if not following:
                 task.set_downstream(self.terminate)
-            # A teardown of the block is nothing to wait for, as anywhere in Airflow.
+            # As usual in Airflow, nothing waits for a teardown of the block.
             if not task.is_teardown and all(after.is_teardown for after in following):
                 task.set_downstream(self.done)
         if self.done.upstream_task_ids:
-            # The block may branch. Set here, because a fail-fast DAG takes no task that is made with another rule, and
-            # no DAG takes one after a setup.
+            # The block may branch. Set here, because a fail-fast DAG refuses a task that is created with another rule,
+            # and every DAG refuses one after a setup.
             self.done.trigger_rule = "none_failed_min_one_success"  # type: ignore[assignment]
         else:
             self.done.set_upstream(self.bound)
 
 
 def _check_follows_setup(task: Any) -> None:
-    """Refuse, with the task's name, what Airflow refuses of a DAG: another trigger rule right after a setup."""
+    """Refuse another trigger rule right after a setup, as Airflow does, but with the task's name."""
     rule = str(getattr(task.trigger_rule, "value", task.trigger_rule))
     if rule != "all_success" and not task.is_teardown:
         raise InvalidInputError(
             f"adding task '{task.task_id}' to a cluster's block",
             problem=f"its trigger_rule is '{rule}', and it is the first to run once the cluster is bound",
             remedy="set its trigger_rule to 'all_success', or let it follow another task of the block; "
-            "default_args reach it, too",
+            "default_args apply to it, too",
         )
 
 
-def _as_of_a_sensor(shared: dict[str, Any]) -> dict[str, Any]:
-    """Return the shared parameters as a sensor knows them: it reads no lock, and looks every ``poke_interval``."""
-    known = {name: value for name, value in shared.items() if name not in {"lock_store", "waiter_delay"}}
-    return known if "waiter_delay" not in shared else {**known, "poke_interval": float(shared["waiter_delay"])}
+def _sensor_parameters(shared: dict[str, Any]) -> dict[str, Any]:
+    """Return the shared parameters for a sensor: no ``lock_store``, and ``poke_interval`` for ``waiter_delay``."""
+    parameters = {name: value for name, value in shared.items() if name not in {"lock_store", "waiter_delay"}}
+    if "waiter_delay" in shared:
+        parameters["poke_interval"] = float(shared["waiter_delay"])
+    return parameters

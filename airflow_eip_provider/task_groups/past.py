@@ -1,4 +1,4 @@
-"""``depends_on_past`` and ``wait_for_downstream`` in a group whose first task launches a paid cluster."""
+"""``depends_on_past`` and ``wait_for_downstream`` in a group whose first task launches a cluster."""
 
 from __future__ import annotations
 
@@ -12,31 +12,28 @@ _PARAMETERS = ("depends_on_past", "wait_for_downstream")
 
 def wait_for_the_past_before(first: Any, tasks: Iterable[Any]) -> None:
     """
-    Let the first task wait for what any of the tasks would wait for in the run before; the others wait for nothing.
+    Move ``depends_on_past`` and ``wait_for_downstream`` of any task to the first task.
 
-    Later, a task that waits for its past would keep a cluster and its address, and the teardown with it. The first one
-    gets ``wait_for_downstream``, which looks at the tasks that directly follow it; so each task that had either
-    parameter is made one of these, unless its trigger rule would then mean something else.
+    A later task that waits for the previous run would keep a cluster running, its address, and the teardown waiting.
+    ``wait_for_downstream`` of the first task checks the tasks that directly follow it. So each task that had either
+    parameter becomes a direct follower, unless that would change the meaning of its trigger rule.
     """
-    waits = False
-    for task in tasks:
-        if task is first:
-            waits = waits or any(getattr(task, name) for name in _PARAMETERS)
-        elif any(getattr(task, name) for name in _PARAMETERS):
-            waits = True
+    waiting = [task for task in tasks if any(getattr(task, name) for name in _PARAMETERS)]
+    for task in waiting:
+        if task is not first:
             for name in _PARAMETERS:
                 _set(task, name, value=False)
             if str(getattr(task.trigger_rule, "value", task.trigger_rule)) == "all_success":
                 first.set_downstream(task)
-    if waits:
+    if waiting:
         for name in _PARAMETERS:
             setattr(first, name, True)
 
 
 def _set(task: Any, name: str, *, value: bool) -> None:
-    """Set a parameter of a task; a mapped one hands it to each of its instances."""
-    kept = getattr(task, "partial_kwargs", None)
-    if kept is None:
+    """Set a parameter of a task, or of all instances of a mapped task."""
+    partial_kwargs = getattr(task, "partial_kwargs", None)
+    if partial_kwargs is None:
         setattr(task, name, value)
     else:
-        kept[name] = value
+        partial_kwargs[name] = value

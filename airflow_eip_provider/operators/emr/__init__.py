@@ -1,4 +1,4 @@
-"""EMR clusters that carry an Elastic IP: create one, run fenced steps on it, end it."""
+"""EMR clusters with an Elastic IP: create a cluster, run fenced steps on it, terminate it."""
 
 from airflow_eip_provider.operators.emr.create import EmrCreateWithStaticIpOperator
 from airflow_eip_provider.operators.emr.steps import EmrAddStepsWithStaticIpOperator

@@ -1,4 +1,4 @@
-"""Create an EMR cluster that carries an Elastic IP."""
+"""Creating an EMR cluster with an Elastic IP."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from airflow_eip_provider.operators.lease_settings import UNSET, attempt_of
 from airflow_eip_provider.operators.leasing import observed_due_seconds, with_estimate
 from airflow_eip_provider.operators.phases import CLUSTER_LINKS, Result
 from airflow_eip_provider.operators.rendering import StructuredFields
+from airflow_eip_provider.rendered import check_choice
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,15 +38,14 @@ if TYPE_CHECKING:
     from airflow_eip_provider.operators.bindings import Binding
     from airflow_eip_provider.operators.bindings.interface import Bound, ClusterWait, GatewayWait, Site
     from airflow_eip_provider.operators.launch import Launcher
-    from airflow_eip_provider.preflight import Setup
     from airflow_eip_provider.triggers.emr import Target
     from airflow_eip_provider.triggers.observed import Observed
     from airflow_eip_provider.triggers.verdict import Verdict
     from airflow_eip_provider.triggers.watch import WatchTrigger
 
-# The stock operator's waiters: "job_flow_waiting" and "job_flow_terminated".
-# What a wait for the start is called; "behind NAT gateway" begins one more.
+# The values of ``waiting_for`` of a wait for the start; another one begins with "behind NAT gateway".
 _START_WAITS = frozenset({"primary_running", "cluster_ready"})
+# The stock operator's waiters: "job_flow_waiting" and "job_flow_terminated".
 _WAIT_TARGETS: dict[str, Target] = {
     "WAIT_FOR_COMPLETION": "cluster_waiting",
     "WAIT_FOR_STEPS_COMPLETION": "cluster_completed",
@@ -54,79 +54,80 @@ _WAIT_TARGETS: dict[str, Target] = {
 
 class EmrCreateWithStaticIpOperator(StructuredFields, LaunchingOperator, EmrCreateJobFlowOperator):
     """
-    Create an EMR cluster that carries an Elastic IP, and never take the address from another job.
+    Create an EMR cluster with an Elastic IP, and never take the address from another job.
 
-    A drop-in for ``EmrCreateJobFlowOperator``. It queues for the address with a lock store, and waits until it is free
-    without one; then it launches the cluster, binds the address to the primary node's network interface as soon as EC2
-    says that the node is running, and returns: steps queue inside EMR and start when the cluster is ready.
+    A drop-in for ``EmrCreateJobFlowOperator``. With a lock store the task queues for the address; without one it waits
+    until the address is free. Then it launches the cluster, associates the address with the primary node's network
+    interface as soon as EC2 reports the node as running, and returns. Steps queue inside EMR until the cluster is
+    ready.
 
-    Returns the job flow id. Pushes ``job_flow_id`` the moment RunJobFlow returns, and once bound ``static_ip`` =
-    {allocation_id, public_ip, association_id, network_interface_id, instance_id, job_flow_id, token}, and each of these
-    under its own name, too: ``create.output["public_ip"]``. While it queues, the log and ``queue`` =
-    {place, waiting, holder} say where it stands.
+    Returns the job flow ID. Pushes ``job_flow_id`` as soon as RunJobFlow returns, and once the address is bound
+    ``static_ip`` = {allocation_id, public_ip, association_id, network_interface_id, instance_id, job_flow_id, token},
+    and each of these under its own name, too: ``create.output["public_ip"]``. While it queues, the log and ``queue`` =
+    {place, waiting, holder} show its place.
 
-    With ``fallbacks`` it returns when the cluster has started: RUNNING or WAITING. One that does not start, because its
-    zone has no capacity, its primary node is lost or ``start_timeout`` is over, is terminated; when it has ended, the
-    next candidate is launched under the same lease, in the same try. What would fail elsewhere too (validation,
-    permissions, bootstrap actions, quotas) fails at once. ``attempts`` says of each candidate {candidate, job_flow_id,
-    subnet, zone, instance_type, outcome, reason, seconds}. A retry begins with the first choice again, unless it finds
-    a cluster of the try before.
+    With ``fallbacks`` it returns when the cluster has started: RUNNING or WAITING. A cluster that does not start,
+    because its zone has no capacity, its primary node is lost or ``start_timeout`` is over, is terminated. When it has
+    ended, the next candidate is launched under the same lease, in the same try. Problems that other candidates would
+    have too (validation, permissions, bootstrap actions, quotas) fail the task immediately. ``attempts`` lists for each
+    candidate {candidate, job_flow_id, subnet, zone, instance_type, outcome, reason, seconds}. A retry starts with the
+    first candidate again, unless it finds a cluster of the previous try.
 
-    On failure, kill or timeout the cluster is terminated and the address freed. After a crash, which runs no code, the
-    retry adopts the cluster by its tags. The kill of a deferred task runs code since Airflow 3.3; before, and when no
-    retry follows a crash, the next owner in the queue ends the cluster, or EMR does after ``idle_timeout``.
+    On failure, kill or timeout the cluster is terminated and the address released. After a crash, which runs no code,
+    the retry adopts the cluster by its tags. The kill of a deferred task runs code since Airflow 3.3; before, and when
+    no retry follows a crash, the next owner in the queue terminates the cluster, or EMR does after ``idle_timeout``.
 
     IAM: ec2:DescribeAddresses, ec2:AssociateAddress, ec2:DisassociateAddress, ec2:DescribeInstances,
     ec2:DescribeNetworkInterfaces, ec2:DescribeSubnets, ec2:DescribeRouteTables, elasticmapreduce:RunJobFlow, …:AddTags,
     …:DescribeCluster, …:ListClusters, …:ListInstances, …:ListSteps, …:PutAutoTerminationPolicy,
     …:SetTerminationProtection, …:TerminateJobFlows, iam:PassRole; the lock store's, see ``stores``. For a NAT gateway
-    also ec2:DescribeNatGateways, and to make one ec2:CreateNatGateway, ec2:CreateTags, ec2:DeleteNatGateway,
+    also ec2:DescribeNatGateways, and to create one ec2:CreateNatGateway, ec2:CreateTags, ec2:DeleteNatGateway,
     ec2:CreateRoute, ec2:ReplaceRoute, ec2:DeleteRoute. ``airflow-eip iam-policy`` prints all of it. Without
     ec2:DescribeSecurityGroups and elasticmapreduce:GetBlockPublicAccessConfiguration it warns that it could not check
     whether the primary node is open to the internet, and with fallbacks without ec2:DescribeAvailabilityZones and
     ec2:DescribeInstanceTypeOfferings whether their zones have what they need.
 
-    :param allocation_id: the Elastic IP, ``eipalloc-…``; or several of which any will do: a list of them, or
-        ``{"tag:purpose": "azure-sql"}`` for all that have this tag when the try begins. It queues for all of them, and
-        takes the first whose turn comes. A retry goes on with a live cluster of an earlier try, also where its address
-        has left the pool. (templated)
+    :param allocation_id: the Elastic IP, ``eipalloc-…``; or several, any one of which can be used: a list, or
+        ``{"tag:purpose": "azure-sql"}`` for all that have this tag when the try begins. The task queues for all of them
+        and takes the first that it gets. A retry continues with an active cluster of an earlier try, even if its
+        address has left the pool. (templated)
     :param job_flow_overrides: as in the stock operator; merged over the extra of ``emr_conn_id``. (templated,
         ``.json``)
-    :param lock_store: where owners queue: ``dynamodb://TABLE?region=…&create=true`` or ``s3://BUCKET/PREFIX``;
-        ``None`` is the physical lock alone. Default: ``[eip] lock_store``.
+    :param lock_store: the store of the queue: ``dynamodb://TABLE?region=…&create=true`` or ``s3://BUCKET/PREFIX``;
+        ``None`` for EC2's refusal to re-associate as the only lock. Default: ``[eip] lock_store``.
     :param bind_at: "primary_running", or "cluster_ready" to bind when the cluster is RUNNING or WAITING.
-    :param prewarm: whether a task that queues starts its cluster early, so that it binds seconds after the release.
-        "auto": so that it is ready about when the address becomes free, estimated from the leases before
-        (:mod:`airflow_eip_provider.lease.forecast`). ``True``: the first of the queue does as soon as the holder has
-        the address. A number: so many first places do. ``False``: none. Needs a lock store, but for "auto", which
-        does nothing without.
-    :param binding: where the address is put: ``PrimaryNode()`` (default), or ``NatGateway(...)`` for clusters of any
-        size; the latter's parameters may be given as a mapping, and be templates. (templated, ``.json``)
-    :param on_multi_node: "fail", "warn" or "allow" core and task nodes when the address is on the primary node: Spark
-        reads on executors, which leave from other addresses than the primary's.
-    :param waiter_delay: seconds between two looks at AWS; at least 10 when deferred. (templated)
-    :param waiter_max_attempts: with ``waiter_delay``, how long the cluster may take to be bound, and with fallbacks to
-        start. (templated)
-    :param start_timeout: from RunJobFlow to RUNNING or WAITING at most; it holds after the bind, when the steps wait
-        for the cluster. ``None`` sets no end besides ``waiter_max_attempts``.
-    :param fallbacks: what is launched when a cluster does not start: parts of RunJobFlow's parameters, each a JSON
-        merge patch over the first choice, e.g. ``[{"Instances": {"Ec2SubnetId": "subnet-b"}}]``. The key ``binding``
+    :param prewarm: whether a queued task starts its cluster early, so that it binds seconds after the release. "auto":
+        so that it is ready about when the address becomes free, estimated from earlier leases
+        (:mod:`airflow_eip_provider.lease.forecast`). ``True``: the first in the queue, as soon as the holder has the
+        address. A number: that many first places of the queue. ``False``: none. Needs a lock store, except for "auto",
+        which does nothing without one.
+    :param binding: where the address is bound: ``PrimaryNode()`` (default), or ``NatGateway(...)`` for clusters of any
+        size, whose parameters may be given as a mapping, and be templates. (templated, ``.json``)
+    :param on_multi_node: "fail", "warn" or "allow" for core and task nodes when the address is on the primary node:
+        Spark executors on these nodes use other public addresses.
+    :param waiter_delay: seconds between two polls; at least 10 when deferred. (templated)
+    :param waiter_max_attempts: with ``waiter_delay``, how long it may take until the cluster is bound, and with
+        fallbacks has started. (templated)
+    :param start_timeout: the longest time from RunJobFlow to RUNNING or WAITING; it also applies after the bind, while
+        the steps wait for the cluster. ``None`` for no limit besides ``waiter_max_attempts``.
+    :param fallbacks: what to launch when a cluster does not start: parts of RunJobFlow's parameters, each a JSON merge
+        patch over the first candidate, e.g. ``[{"Instances": {"Ec2SubnetId": "subnet-b"}}]``. The key ``binding``
         replaces ``binding``. (templated, ``.json``)
-    :param fallback_rounds: how often the first choice and all fallbacks are gone through.
-    :param lock_timeout: how long to wait for the address at most.
+    :param fallback_rounds: how often all candidates are tried.
+    :param lock_timeout: the longest wait for the address.
     :param accept_self_termination: accept a cluster that ends when it has no steps.
-    :param idle_timeout: EMR ends the cluster by itself after being idle this long, unless the overrides say otherwise
-        (60 seconds to 7 days); the fallback when everything else fails. ``None`` asks for none. Releases before 5.30.0
-        and 6.0.x do not have it: there it is left out, with a warning that names what remains.
+    :param idle_timeout: EMR terminates the cluster after being idle this long, unless the overrides say otherwise
+        (60 seconds to 7 days); the last fallback. ``None`` for none. EMR releases before 5.30.0 and 6.0.x do not
+        support it: it is left out there, with a warning that names the remaining fallbacks.
     :param on_queued_longer_than: a duration and a notifier, which is called once when the task has waited for the
-        address for so long, and goes on waiting: ``(timedelta(minutes=30), SnsNotifier(...))``. Any notifier of
-        Airflow's, or a function that takes the context; what it is about is in ``eip`` there.
+        address for so long and still waits: ``(timedelta(minutes=30), SnsNotifier(...))``. Any Airflow notifier, or a
+        function that takes the context, in which ``eip`` has the details.
     :param on_lost: a notifier, called when the lease was lost to another owner.
     :param on_failover: a notifier, called when a cluster did not start and the next candidate is launched.
-    :param servers: resource ids of Azure SQL servers that have to admit the address, as in
-        ``AzureSqlFirewallRuleSensor``: an address of several that one of them does not admit is left out with a
-        warning, and when none is left, the task fails before it launches anything. Without them Azure is not asked.
-        Needs the extra ``azure``. (templated)
+    :param servers: resource IDs of Azure SQL servers that must admit the address, as in
+        ``AzureSqlFirewallRuleSensor``. An address of several that one of them does not admit is left out with a
+        warning; if none is left, the task fails before it launches anything. Without them Azure is not called. Needs
+        the extra ``azure``. (templated)
     :param azure_conn_id: for ``servers``; see ``AzureSqlFirewallHook``. (templated)
     """
 
@@ -173,7 +174,7 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LaunchingOperator, EmrCrea
         super().__init__(
             waiter_delay=waiter_delay, waiter_max_attempts=waiter_max_attempts, deferrable=deferrable, **kwargs
         )
-        # The stock operator takes what is false for its default; here it is checked.
+        # The stock operator replaces 0 by its default; here it is refused.
         self.waiter_delay = 60 if waiter_delay is None else waiter_delay
         self.waiter_max_attempts = 60 if waiter_max_attempts is None else waiter_max_attempts
         self.allocation_id: Any = allocation_id
@@ -193,14 +194,14 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LaunchingOperator, EmrCrea
         self.on_failover = checked_notifier(on_failover, parameter="on_failover")
         self.servers = servers
         self.azure_conn_id = azure_conn_id
-        # What is known of the steps of the tasks that follow, by task id: it is checked before the launch.
+        # The known parts of the steps of following tasks, by task ID, which are checked before the launch.
         self.planned_steps: dict[str, list[Any]] = {}
 
     def begin(self, context: Context) -> CreateState:
         """
-        Adopt the cluster of an earlier try if there is one, and refuse what is wrong.
+        Adopt the cluster of an earlier try if there is one, and run the preflight checks.
 
-        In this order, so that a try that is refused ends the cluster of one that crashed.
+        In this order, so that a try that is refused terminates the cluster of one that crashed.
         """
         self.read_addresses(context)
         self._check_parameters()
@@ -210,38 +211,15 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LaunchingOperator, EmrCrea
         )
         if (adopted := self.begin_attempt(context, state, launcher)) is not None:
             self.publish(context, state, adopted)
-        for warning in self._preflight_warnings():
-            self.log.warning("%s", warning)
+        setup = self.run_preflight(bind_at=self.bind_at, accept_self_termination=self.accept_self_termination)
+        if setup.reads.address is not None:
+            self.lease_queue.note_address(setup.reads.address)
         if isinstance(self.allocation_id, str):
             self.link_address(context)
         return state
 
-    def _preflight_warnings(self) -> list[str]:
-        """
-        Make the checks for every candidate, before anything is changed.
-
-        :raises InvalidInputError: when a fallback has the wrong form.
-        :raises PreflightError: naming everything that is wrong, and with fallbacks with which candidate.
-        """
-        from airflow_eip_provider.preflight import plans_of, read_candidates
-
-        # The launcher names a cluster that has no name after its task.
-        first = {"Name": f"{self.dag_id}.{self.task_id}", **self.candidates[0].job_flow}
-        shape = self.emr.conn.meta.service_model.operation_model("RunJobFlow").input_shape
-        candidates = read_candidates(first, self.fallbacks, shape=shape, rounds=self.fallback_rounds)
-        plans = plans_of(
-            self._setup(first),
-            candidates,
-            rounds=self.fallback_rounds,
-            binding_of=lambda candidate: self.binding_of(candidate.number),
-        )
-        warnings = preflight.require_plans(plans)
-        if plans[0].setup.reads.address is not None:
-            self.lease_queue.note_address(plans[0].setup.reads.address)
-        return warnings
-
     def advance(self, context: Context, state: CreateState, event: dict[str, Any] | None) -> WatchTrigger | Result:
-        """Lease → cluster launched → bound → (started, or replaced) → handed over → (waited for)."""
+        """Acquire the lease, launch the cluster, bind the address, wait for the start, hand the lease over."""
         from airflow_eip_provider.lease.protocol import Acquired, NotStarted
         from airflow_eip_provider.operators.bindings.interface import Bound
 
@@ -259,19 +237,19 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LaunchingOperator, EmrCrea
                     if not isinstance(entered, Acquired):
                         return self.wait_for_turn(context, state, request, entered)
                     self.note_acquired(context, state, entered)
-                    event = None  # it says for how long others' leases were overdue
-                    launcher.answered = None  # what it may have launched early is no longer new
+                    event = None  # it is about the leases of others
+                    launcher.answered = None  # a cluster that was started early is not new
                     launched = self.lease_client.launch(entered, request, launcher, replaces=replaces)
                     if isinstance(launched, NotStarted):
-                        replaces = self.replaces(context, state, entered, launched.resource_id)
+                        replaces = self.give_up_ended(context, state, entered, launched.resource_id)
                         continue
                     waiting = self._note_launch(context, state, launcher, launched)
                 elif state.failed is not None:
                     launcher.answered = None
                     waiting = self._note_launch(context, state, launcher, self.replace_failed(state, attempt, launcher))
                 else:
-                    observed = self.observe()  # one look at the cluster for all that follows
-                    has_started = not self.has_fallbacks or self.look_at_start(state, observed)
+                    observed = self.observe()
+                    has_started = not self.has_fallbacks or self.has_started(state, observed)
                     if not self._may_bind(state, observed):
                         deadline = self.check_in_time(state, observed)
                         return self.wait_for_cluster(state, "cluster_ready", deadline=deadline)
@@ -291,22 +269,28 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LaunchingOperator, EmrCrea
         return self._wait_by_policy(state) or Result(state.job_flow_id)
 
     def _check_not_timed_out(self, context: Context, state: CreateState, event: dict[str, Any] | None) -> None:
-        """Check that no wait has ended without a result; that for a start is judged by :meth:`check_in_time`."""
+        """Raise an error if a wait timed out; :meth:`check_in_time` judges a wait for the start."""
         if event is None or event["status"] != "timeout" or self.only_notifies(context, state):
             return
         waits_for_start = state.waiting_for in _START_WAITS or state.waiting_for.startswith("behind")
         if not (self.has_fallbacks and not state.bound and waits_for_start):
-            raise self._timed_out(state, event)
+            if state.waiting_for in {"lease", "address"}:
+                raise self.address_timed_out(state, event)
+            raise WaitTimeoutError(
+                f"cluster '{state.job_flow_id}' to be {state.waiting_for}",
+                last_seen=event["message"],
+                bound="start_timeout, waiter_delay or waiter_max_attempts",
+            )
 
     def _wait_by_policy(self, state: CreateState) -> WatchTrigger | None:
-        """Return the wait that ``wait_policy`` asks for, unless the cluster has come that far."""
+        """Return the wait that ``wait_policy`` requires, unless the cluster has reached its state."""
         if self.wait_policy is None:
             return None
         target = _WAIT_TARGETS[self.wait_policy.name]
-        found = self._look_at_cluster(state, target)
-        if found.status == "done":
+        verdict = self._poll_cluster(state, target)
+        if verdict.status == "done":
             return None
-        if found.data.get("state") in {"STARTING", "BOOTSTRAPPING"}:
+        if verdict.data.get("state") in {"STARTING", "BOOTSTRAPPING"}:
             return self.wait_for_cluster(state, "cluster_ready", deadline=state.start_deadline)
         return self.wait_for_cluster(state, target, deadline=state.wait_deadline or state.start_deadline)
 
@@ -316,9 +300,9 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LaunchingOperator, EmrCrea
         """
         Publish the cluster of the lease.
 
-        :param launched: its id, or the wait before it can be launched.
-        :return: the wait for a cluster that was launched this moment, whose primary node cannot run yet; ``None`` when
-            it was adopted, or the binding has something to do first: then it is looked at.
+        :param launched: its ID, or the wait before it can be launched.
+        :return: the wait for a new cluster, whose primary node cannot be running yet; ``None`` to poll the cluster
+            first, because it was adopted, or because the binding has something to do before.
         """
         if not isinstance(launched, str):
             return launched
@@ -349,11 +333,11 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LaunchingOperator, EmrCrea
         observed: Observed,
     ) -> WatchTrigger | None:
         """
-        Return the wait that is needed before the address can be bound, or before a bound cluster has started.
+        Return the wait before the address can be bound, or until a bound cluster has started.
 
-        :param needed: what the binding has to wait for; ``None`` when something else has the address.
-        :param observed: what this pass has observed of the cluster.
-        :return: ``None`` when there is something to do at once.
+        :param needed: what the binding waits for; ``None`` when something else has the address.
+        :param observed: the reads of this poll.
+        :return: ``None`` when there is something to do immediately.
         """
         from airflow_eip_provider.operators.bindings.interface import Bound, ClusterWait, GatewayWait
         from airflow_eip_provider.triggers.nat import NatGatewayTrigger
@@ -367,11 +351,11 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LaunchingOperator, EmrCrea
             state.waiting_for = f"behind NAT gateway '{needed.gateway_id}'"
             shared = self.watch(state, deadline=self.check_in_time(state, observed))
             return NatGatewayTrigger(gateway_id=needed.gateway_id, **shared)
-        return self._wait_for_its_address(context, state, attempt)
+        return self._wait_until_free(context, state, attempt)
 
-    def _wait_for_its_address(self, context: Context, state: CreateState, attempt: Attempt) -> WatchTrigger | None:
+    def _wait_until_free(self, context: Context, state: CreateState, attempt: Attempt) -> WatchTrigger | None:
         """
-        Return the wait for the address that something else has.
+        Return the wait for an address that something else has.
 
         :return: ``None`` when the cluster of an earlier try has it, or another address of a pool is free.
         """
@@ -405,7 +389,7 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LaunchingOperator, EmrCrea
             self.note_attempt(context, state, "started", reason=reason, cluster=cluster)
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
-        """Say in OpenLineage which cluster and address the run has, by which lease."""
+        """Return the OpenLineage facet with the cluster, the address and the lease."""
         bound = self.__dict__.get("_bound_facts", {})
         return lease_lineage(
             allocation_id=self.allocation_id,
@@ -415,7 +399,7 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LaunchingOperator, EmrCrea
         )
 
     def to_undo(self, context: Context, state: CreateState | None) -> Undo | None:
-        """Terminate this try's cluster and free the address; a newer try's is left alone."""
+        """Return the cluster and the lease of this try; those of a newer try are left alone."""
         from airflow_eip_provider.lease_client.interface import Undo
 
         job_flow_id = state.job_flow_id if state else own_xcom(context, "job_flow_id")
@@ -423,7 +407,7 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LaunchingOperator, EmrCrea
         try_number, launcher = context["ti"].try_number, self.__dict__.get("_launching")
         is_unclear = launcher is not None and launcher.is_unclear
         if nonce is None and try_number == 1 and job_flow_id is None and not is_unclear:
-            return None  # refused before anything was done; a later try may have an earlier one's work to undo
+            return None  # refused before it did anything; a later try may have to undo what an earlier one did
         return Undo(
             attempt_of(context, nonce),
             job_flow_id,
@@ -431,14 +415,14 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LaunchingOperator, EmrCrea
             launched=True,
             terminate=self._terminates,
             may_lag=not self._terminates,
-            # A newer try begins beside this one only where Airflow retries a task whose process it has lost.
+            # A newer try runs at the same time only if Airflow retries a task whose process it has lost.
             may_be_adopted=not self.kill.is_set and try_number <= context["ti"].max_tries,
             is_unclear=is_unclear,
             created_after=earliest_start(context),
         )
 
     def log_leftovers(self, resource_id: str) -> None:
-        """Name the cluster that this task could not end."""
+        """Log the cluster that this task could not terminate."""
         if not self._terminates:
             return
         self.log.error(
@@ -453,20 +437,21 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LaunchingOperator, EmrCrea
 
     @property
     def _terminates(self) -> bool:
-        """Whether a failure ends the cluster; older Amazon providers do not know the parameter."""
+        """Whether a failure terminates the cluster; older Amazon providers do not have the parameter."""
         return bool(getattr(self, "terminate_job_flow_on_failure", True))
 
     def clusters_of_earlier_tries(self, context: Context) -> list[Cluster]:
-        """Return the live clusters that earlier tries launched, for whichever address."""
+        """Return the active clusters that earlier tries launched, for any address."""
         from airflow_eip_provider.aws.clusters import read_tagged_clusters
         from airflow_eip_provider.operators.owner import Owner
 
         tags = {OWNER_DIGEST_TAG: Owner.of(context).digest}
-        found = read_tagged_clusters(self.emr.conn, tags=tags, created_after=earliest_start(context))
-        if (name := self.remembered_cluster()) is not None and all(name != one.job_flow_id for one in found):
-            cluster = self.emr.get_cluster(name)
-            found += [cluster] if cluster is not None and not cluster.is_ending else []
-        return found
+        clusters = read_tagged_clusters(self.emr.conn, tags=tags, created_after=earliest_start(context))
+        name = self.remembered_cluster()
+        if name is not None and all(name != cluster.job_flow_id for cluster in clusters):
+            remembered_one = self.emr.get_cluster(name)
+            clusters += [remembered_one] if remembered_one is not None and not remembered_one.is_ending else []
+        return clusters
 
     def remembered_cluster(self) -> str | None:
         """Return the cluster that an earlier try of this task launched, on Airflow 3.3 and later."""
@@ -481,51 +466,25 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LaunchingOperator, EmrCrea
         self.check_start_timeout()
         for task_id, steps in self.planned_steps.items():
             preflight.checked_steps(steps, task_id=task_id)
-        if self.bind_at not in {"primary_running", "cluster_ready"}:
-            raise InvalidInputError(
-                f"checking bind_at {self.bind_at!r}",
-                problem="unknown choice",
-                remedy="use 'primary_running' or 'cluster_ready'",
-            )
-        if self.on_multi_node not in preflight.MULTI_NODE_CHOICES:
-            raise InvalidInputError(
-                f"checking on_multi_node {self.on_multi_node!r}",
-                problem="unknown choice",
-                remedy=f"use one of {preflight.MULTI_NODE_CHOICES}",
-            )
+        check_choice("bind_at", self.bind_at, ("primary_running", "cluster_ready"))
+        check_choice("on_multi_node", self.on_multi_node, ("fail", "warn", "allow"))
         if self.prewarm != "auto" and (not isinstance(self.prewarm, int) or self.prewarm < 0):
             raise InvalidInputError(
                 f"checking prewarm {self.prewarm!r}",
-                problem="it is neither 'auto' nor a bool nor a number of places",
+                problem="this is not 'auto', a bool or a number of places",
                 remedy="use 'auto', or how many first places of the queue start their clusters early",
             )
         self.lease_queue.check_prewarm(self._places)
 
     @property
     def _places(self) -> int:
-        """From how many first places of the queue the cluster is started early; may be estimated later."""
+        """The number of first places in the queue from which the cluster is started early; may be estimated later."""
         from airflow_eip_provider.lease.observation import ESTIMATED
 
         if self.prewarm == "auto":
             return ESTIMATED
-        # Of several addresses each becomes free once for the first places.
+        # Each address of a pool becomes free for one of the first places.
         return int(self.prewarm) * (len(self.allocation_id) if isinstance(self.allocation_id, AddressPool) else 1)
-
-    def _setup(self, job_flow: Mapping[str, Any]) -> Setup:
-        from airflow_eip_provider.preflight import Setup
-
-        return Setup(
-            # The addresses of a pool have been checked; of the other checks each address gives the same result.
-            allocation_id=self.allocation_id[0] if isinstance(self.allocation_id, AddressPool) else self.allocation_id,
-            eip=self.eip,
-            emr=self.emr,
-            job_flow=job_flow,
-            on_multi_node=self.on_multi_node,
-            bind_at=self.bind_at,
-            accept_self_termination=self.accept_self_termination,
-            ends_idle=self.idle_timeout is not None,
-            lock_store=self.lease_queue.uri,
-        )
 
     def _site(self, context: Context, state: CreateState, observed: Observed) -> Site:
         from airflow_eip_provider.operators.bindings.interface import Site
@@ -543,24 +502,13 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LaunchingOperator, EmrCrea
         )
 
     def _may_bind(self, state: CreateState, observed: Observed) -> bool:
-        """Whether the cluster has come as far as ``bind_at`` asks for, apart from its primary node."""
-        return (
-            self.bind_at != "cluster_ready" or self._look_at_cluster(state, "cluster_ready", observed).status == "done"
-        )
+        """Whether the cluster has reached the state that ``bind_at`` names."""
+        return self.bind_at != "cluster_ready" or self._poll_cluster(state, "cluster_ready", observed).status == "done"
 
-    def _look_at_cluster(self, state: CreateState, target: Target, observed: Observed | None = None) -> Verdict:
+    def _poll_cluster(self, state: CreateState, target: Target, observed: Observed | None = None) -> Verdict:
         from airflow_eip_provider.triggers.emr import judge_target
 
         is_new = clock.time() < state.appears_by
         return self.poll(
-            lambda seen: judge_target(seen, str(state.job_flow_id), target=target, is_new=is_new), observed
-        )
-
-    def _timed_out(self, state: CreateState, event: dict[str, Any]) -> Exception:
-        if state.waiting_for in {"lease", "address"}:
-            return self.address_timed_out(state, event)
-        return WaitTimeoutError(
-            f"cluster '{state.job_flow_id}' to be {state.waiting_for}",
-            last_seen=event["message"],
-            bound="start_timeout, waiter_delay or waiter_max_attempts",
+            lambda reads: judge_target(reads, str(state.job_flow_id), target=target, is_new=is_new), observed
         )

@@ -1,4 +1,4 @@
-"""The fence of steps and batches: they run only while their cluster leaves from the Elastic IP and has its lease."""
+"""The fence of steps and batches: they run only while their cluster has the Elastic IP and its lease."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ log = logging.getLogger(__name__)
 
 class Fence:
     """
-    Check, act, check again: the fence is checked before steps are submitted, and once more right after.
+    Checks before steps are submitted, and once more right after.
 
-    Whoever releases the address early first writes into the lease that it is being released, and only then looks for
-    steps. So either the releaser sees the step, or the second check sees the release.
+    An early release of the address first writes into the lease that it is being released, and then looks for steps. So
+    either the release sees the step, or the second check sees the release.
 
-    :param kill: the task's; a killed task does not look again.
-    :param work: what is submitted, in words for errors.
-    :ivar token: the fencing token of the lease that the last check found; ``None`` without one.
+    :param kill: the task's kill flag; a killed task does not check again.
+    :param work: the kind of work, for errors.
+    :ivar token: the fencing token that the last check read; ``None`` without a lease.
     """
 
     def __init__(
@@ -65,14 +65,14 @@ class Fence:
         self._work = work
         self.token: int | None = None
         self._checked_at = 0.0
-        self._found: Egress | None = None
+        self._egress: Egress | None = None
 
     def cluster(self) -> Cluster:
         """
         Return the cluster.
 
-        :raises NotKnownYetError: while EMR does not know it.
-        :raises ClusterEndedError: when it has ended, or is ending.
+        :raises NotKnownYetError: when EMR does not know it, or not yet.
+        :raises ClusterEndedError: when it has ended or is ending.
         """
         cluster = self._emr.get_cluster(self._job_flow_id)
         if cluster is None:
@@ -83,73 +83,71 @@ class Fence:
 
     def check(self, cluster: Cluster) -> Egress:
         """
-        Check before the submission, and return the cluster's way out.
+        Check before the submission, and return the cluster's egress.
 
-        EC2 may answer from before the binding; so as long as that is possible, a cluster without the address is looked
-        at again, in short pauses in the worker.
+        EC2 may answer from before the binding. As long as that is possible, a cluster without the address is polled
+        again in the worker.
 
-        :raises NotLeasedError: when the lease is not this cluster's, or not active; the store's reads do not lag.
-        :raises NotBoundError: when the cluster does not leave from the address.
+        :raises NotLeasedError: when the cluster does not have an active lease; the store's reads do not lag.
+        :raises NotBoundError: when the cluster does not use the address.
         """
         deadline = clock.time() + READS_LAG_SECONDS
         while True:
-            leased = self._lease_client.check_step(self._job_flow_id)
-            if leased.refusal is not None:
-                raise self.not_leased(leased.refusal)
-            self.token = leased.token
-            found = self._look(cluster)
-            if isinstance(found, Egress):
-                self._checked_at, self._found = clock.time(), found
-                return found
-            if not found.exists or clock.time() >= deadline:
+            lease_check = self._lease_client.check_step(self._job_flow_id)
+            if lease_check.refusal is not None:
+                raise self.not_leased(lease_check.refusal)
+            self.token = lease_check.token
+            egress = self._read_egress(cluster)
+            if isinstance(egress, Egress):
+                self._checked_at, self._egress = clock.time(), egress
+                return egress
+            if not egress.exists or clock.time() >= deadline:
                 raise NotBoundError(
-                    self._allocation_id, job_flow_id=self._job_flow_id, place=found.place, work=self._work
+                    self._allocation_id, job_flow_id=self._job_flow_id, place=egress.place, work=self._work
                 )
-            log.info("Elastic IP %s is %s; EC2's answer may be old, checking again", self._allocation_id, found.place)
+            log.info("Elastic IP %s is %s; EC2's answer may be old, checking again", self._allocation_id, egress.place)
             self._kill.pause(SECOND_LOOK_SECONDS)
             cluster = self.cluster()
 
     def may_end(self, cluster: Cluster) -> bool:
         """
-        Whether the cluster is this address's to end: launched for it, and with its active lease.
+        Return whether the cluster may be terminated: it was launched for this address and has its active lease.
 
-        Without a lock store nothing may have the address but the cluster.
+        Without a lock store the address must be on the cluster or free.
         """
         if cluster.tags.get(ALLOCATION_TAG) != self._allocation_id:
             return False
-        leased = self._lease_client.check_step(self._job_flow_id)
-        if leased.refusal is not None or leased.is_certain:
-            return leased.refusal is None
-        found = self._look(cluster)
-        return isinstance(found, Egress) or (found.exists and found.association_id is None)
+        lease_check = self._lease_client.check_step(self._job_flow_id)
+        if lease_check.refusal is not None or lease_check.is_certain:
+            return lease_check.refusal is None
+        egress = self._read_egress(cluster)
+        return isinstance(egress, Egress) or (egress.exists and egress.association_id is None)
 
     def lost_since(self, *, cluster: Cluster, step_ids: Sequence[str]) -> ElasticIpError | None:
         """
-        Check once more, when the steps are submitted; return why they must not run, ``None`` when they may.
+        Check again after the submission; return why the steps must not run, or ``None``.
 
-        With a lock store the lease decides: while it is active nobody else can have the address by right, so that is
-        left to the watch. Without one, or when it gives no answer, the address decides, when two looks agree that it
-        left; one is enough once no answer can be from before the first check, after a submission that took long.
+        With a lock store the lease decides: while it is active no other owner may have the address. Without a store, or
+        when it does not answer, the address decides: two polls must agree that it left. One poll is enough if the
+        submission took so long that EC2's answer cannot be from before the first check.
         """
-        leased = self._check_lease()
-        if leased.refusal is not None:
-            return self.not_leased(leased.refusal, f"cancelled the submitted {self._work}: {', '.join(step_ids)}")
-        if leased.is_certain:
+        lease_check = self._check_lease()
+        if lease_check.refusal is not None:
+            return self.not_leased(lease_check.refusal, f"cancelled the submitted {self._work}: {', '.join(step_ids)}")
+        if lease_check.is_certain:
             return None
-        found = self._changed(cluster)
-        if found is None:
-            return None
-        if clock.time() < self._checked_at + READS_LAG_SECONDS:
+        egress = self._read_egress(cluster, before=self._egress)
+        if not isinstance(egress, Egress) and clock.time() < self._checked_at + READS_LAG_SECONDS:
             self._kill.pause(SECOND_LOOK_SECONDS)
-            found = self._changed(cluster)
-            if found is None:
-                return None
+            egress = self._read_egress(cluster, before=self._egress)
+        if isinstance(egress, Egress):
+            return None
         return SubmissionCancelledError(
-            self._allocation_id, job_flow_id=self._job_flow_id, place=found.place, step_ids=step_ids, work=self._work
+            self._allocation_id, job_flow_id=self._job_flow_id, place=egress.place, step_ids=step_ids, work=self._work
         )
 
     def not_leased(self, condition: str, consequence: str | None = None) -> NotLeasedError:
-        """Return the error of a lease that does not allow what was to be submitted."""
+        """Return the error of a lease that does not allow the submission."""
         return NotLeasedError(
             self._allocation_id,
             job_flow_id=self._job_flow_id,
@@ -159,7 +157,7 @@ class Fence:
         )
 
     def lease_refusal(self) -> str | None:
-        """Return why the lease does not allow a step; ``None`` if it does, and when the lock store does not answer."""
+        """Return why the lease does not allow a step; ``None`` if it does, or the lock store does not answer."""
         return self._check_lease().refusal
 
     def _check_lease(self) -> StepCheck:
@@ -169,10 +167,5 @@ class Fence:
             log.warning("%s", error)
             return NOT_KNOWN
 
-    def _look(self, cluster: Cluster, *, before: Egress | None = None) -> Egress | NotBound:
+    def _read_egress(self, cluster: Cluster, *, before: Egress | None = None) -> Egress | NotBound:
         return read_egress(self._eip.conn, self._emr.conn, self._allocation_id, cluster, before=before)
-
-    def _changed(self, cluster: Cluster) -> NotBound | None:
-        """Return where the address is now if the cluster does not leave from it any more."""
-        found = self._look(cluster, before=self._found)
-        return None if isinstance(found, Egress) else found

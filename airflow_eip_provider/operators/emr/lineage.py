@@ -1,8 +1,8 @@
 """
-OpenLineage: what a Spark job of a step is told of its Airflow task, and what a task says of its lease.
+OpenLineage: the properties of a step's Spark jobs, and the facet of a task about its lease.
 
-The stock ``EmrAddStepsOperator`` injects the parent since provider 9.36 (apache/airflow#70182), and no transport. Here
-both work with every supported version, and the arguments of a step are the ones that the stock operator sends.
+The stock ``EmrAddStepsOperator`` injects the parent job since provider 9.36 (apache/airflow#70182), but no transport.
+Here both work with every supported version, and the step arguments equal those of the stock operator.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _PARENT, _TRANSPORT = "spark.openlineage.parent", "spark.openlineage.transport"
 
 
 def configured(option: str) -> bool:
-    """Return one of the options ``[openlineage] spark_inject_…``, which hold for all Spark operators."""
+    """Return an option ``[openlineage] spark_inject_…``, which applies to all Spark operators."""
     return bool(conf.getboolean("openlineage", option, fallback=False))
 
 
@@ -37,12 +37,12 @@ def with_lineage(
     steps: Sequence[Mapping[str, Any]], context: Context, *, parent: bool, transport: bool
 ) -> list[dict[str, Any]]:
     """
-    Return steps whose Spark jobs report to OpenLineage as parts of a task.
+    Return the steps with OpenLineage properties for their Spark jobs.
 
-    A step with such properties of its own keeps them. Lineage that fails does not keep a step from running.
+    A step that sets such properties itself keeps them. An error of OpenLineage does not keep a step from running.
 
-    :param parent: tell them which task and run they are parts of.
-    :param transport: tell them where Airflow sends its events, with its credentials.
+    :param parent: inject the task and run as the parent job.
+    :param transport: inject Airflow's own transport, with its credentials.
     """
     injected = [copy.deepcopy(dict(step)) for step in steps]
     if transport:
@@ -54,9 +54,9 @@ def with_lineage(
 
 def _inject(steps: list[dict[str, Any]], properties_of: Any, context: Context, *, unless: str) -> None:
     """
-    Put properties into the arguments of Spark steps.
+    Add properties to the arguments of Spark steps.
 
-    :param unless: what a property begins with that a step may have itself.
+    :param unless: the prefix of properties that a step may set itself.
     """
     try:
         properties = properties_of({}, context)
@@ -81,9 +81,9 @@ def lease_lineage(
     *, allocation_id: str, job_flow_id: str | None, public_ip: str | None = None, token: int | None = None
 ) -> Any:
     """
-    Return what a task adds to its run in OpenLineage: the facet ``elasticIp``. It has no secrets.
+    Return the facet ``elasticIp`` of a task's OpenLineage run. It has no secrets.
 
-    :param token: the fencing token of the lease, a number that says which lease it was.
+    :param token: the fencing token, a number that identifies the lease.
     """
     from airflow.providers.openlineage.extractors import OperatorLineage  # an optional package
 
@@ -99,7 +99,7 @@ def _facet_class() -> Any:
     class ElasticIpRunFacet(RunFacet):
         """The Elastic IP of a run."""
 
-        # By its name it would be taken for a secret.
+        # OpenLineage redacts fields with such a name.
         _additional_skip_redact = ["leaseToken"]  # noqa: RUF012 - as in OpenLineage's own
 
         allocationId: str = attr.field()  # noqa: N815 - OpenLineage's style
@@ -107,5 +107,5 @@ def _facet_class() -> Any:
         publicIp: str | None = attr.field(default=None)  # noqa: N815
         leaseToken: int | None = attr.field(default=None)  # noqa: N815
 
-    # Its annotations are text here, which attr.define would not resolve in a function.
+    # The annotations are strings here, which attr.define does not resolve inside a function.
     return attr.s(ElasticIpRunFacet, auto_attribs=False)

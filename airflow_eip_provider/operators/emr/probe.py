@@ -1,4 +1,4 @@
-"""The egress probe as a task; ``StaticIpCluster.probe_egress`` makes it."""
+"""The egress probe as a task; ``StaticIpCluster.probe_egress`` creates it."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _TEXTS = ("public_ip", "echo_url", "name", "action_on_failure")  # one argument each, rendered or not
-_ANY_SERVER = "server.invalid"  # stands for those that are not known yet
-_NUMBERS = ("executors", "wait_seconds", "timeout_seconds")
+_ANY_SERVER = "server.invalid"  # a placeholder for unknown servers
+_NUMBERS = frozenset({"executors", "wait_seconds", "timeout_seconds"})
 
 
 class EgressProbeOperator(EmrAddStepsWithStaticIpOperator):
     """
-    Run the egress probe, and check its parameters when their templates are rendered, before it is submitted.
+    Run the egress probe.
 
-    What is known when the DAG is read is checked then.
+    The known parameters are checked when the DAG file is parsed, and all of them before the step is submitted.
 
-    :param probe: the parameters of ``egress_probe_step``; ``servers`` may be a text that spells a list, and numbers may
-        be texts, as templates render to. (templated)
+    :param probe: the parameters of ``egress_probe_step``; ``servers`` may be a string that contains a list, and numbers
+        may be strings. (templated)
     """
 
     template_fields: Sequence[str] = (*EmrAddStepsWithStaticIpOperator.template_fields, "probe")
@@ -36,23 +36,17 @@ class EgressProbeOperator(EmrAddStepsWithStaticIpOperator):
         self.probe = dict(probe)
 
     def _checked_steps(self) -> list[dict[str, Any]]:
-        self.steps = [egress_probe_step(**self._rendered())]
-        return super()._checked_steps()
-
-    def _rendered(self) -> dict[str, Any]:
-        rendered = dict(self.probe)
-        for name in _NUMBERS:
-            if name in rendered:
-                rendered[name] = parse_literal(rendered[name])
-        servers = parse_literal(rendered.get("servers", ()))
+        parameters = {**self.probe, **{name: parse_literal(self.probe[name]) for name in _NUMBERS & self.probe.keys()}}
+        servers: Any = parse_literal(self.probe.get("servers", ()))
         if isinstance(servers, str):
             servers = [servers] if servers else []
         try:
-            rendered["servers"] = list(servers)  # type: ignore[call-overload]
+            parameters["servers"] = list(servers)
         except TypeError as error:
             raise InvalidInputError(
                 f"checking servers {servers!r}",
-                problem="this is no list",
+                problem="this is not a list",
                 remedy="give a list of HOST[:PORT][/DATABASE], or a template or a task's output that becomes one",
             ) from error
-        return rendered
+        self.steps = [egress_probe_step(**parameters)]
+        return super()._checked_steps()

@@ -1,4 +1,4 @@
-"""Run EMR steps that need the Elastic IP, and only while it is on their cluster."""
+"""Running EMR steps only while the Elastic IP is on their cluster."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from airflow_eip_provider.exceptions import (
     NotLeasedError,
     PermanentError,
     StepFailedError,
-    WaitTimeoutError,
 )
 from airflow_eip_provider.hooks.emr import EmrClusterHook
 from airflow_eip_provider.notifications import checked_notifier
@@ -33,6 +32,7 @@ from airflow_eip_provider.operators.phases import (
     Result,
     State,
     raise_if_cluster_gone,
+    wait_timed_out,
 )
 from airflow_eip_provider.operators.rendering import StructuredFields
 from airflow_eip_provider.operators.targets import check_job_flow_id
@@ -52,17 +52,16 @@ if TYPE_CHECKING:
 
 _LOGS_TAKE = timedelta(minutes=6)  # EMR archives logs every five minutes (EMR Management Guide, "View log files")
 _LOG_TAIL_LINES = 40
-_THROTTLED_DELAYS = (1, 2, 4, 8)  # seconds
 
 
 @dataclass(slots=True)
 class StepsState(State):
     """
-    The steps that were submitted.
+    The submitted steps.
 
-    :param egress: the way out that they were submitted for: the fields of ``Egress``.
+    :param egress: the fields of the ``Egress`` that they were submitted for.
     :param submitted_at: when this try submitted or found them, in seconds since the epoch.
-    :param start_deadline: until when the cluster has to have started; ``None`` when it has, or nothing says so.
+    :param start_deadline: when the cluster must have started; ``None`` if it has, or has no ``start_timeout``.
     :param token: the fencing token of the lease that they were submitted under; ``None`` without a lock store.
     """
 
@@ -78,26 +77,27 @@ class StepsState(State):
 
 class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddStepsOperator):
     """
-    Run steps on a cluster that carries the Elastic IP, watched together with the address.
+    Run steps on a cluster that has the Elastic IP, and watch the steps together with the address.
 
-    A drop-in for ``EmrAddStepsOperator`` that always waits for its steps: they are submitted only while the cluster
-    leaves from the address and its lease is active, checked again right after the submission, watched, and cancelled
-    when the address leaves or the lease is gone. A cluster leaves from the address when that is on the primary private
-    address of the primary network interface of its primary node, or on its NAT gateway with the route to it. When a
-    step fails, the task log shows EMR's reason and the tail of the step's stdout and stderr from the log bucket.
+    A drop-in for ``EmrAddStepsOperator`` that always waits for its steps. They are submitted only while the cluster
+    uses the address and its lease is active. Both are checked again right after the submission and while the steps run;
+    when the address leaves or the lease ends, the steps are cancelled. A cluster uses the address when that is on the
+    primary private address of the primary network interface of its primary node, or on its NAT gateway with the route
+    to it. When a step fails, the task log shows EMR's reason and the tail of the step's stdout and stderr from the log
+    bucket.
 
-    AWS's answers may be up to a minute old. A cluster that seems to be without the address is looked at again for a
-    minute before the task fails; running steps are cancelled only when two looks agree, or one that shows the address
-    on something else, and not for an answer that may be from before their submission. After an unclear submission, and
-    in a retry that finds no step of the try before it, ListSteps is asked again for a minute before anything is
-    submitted. These waits are rare, and pass in the worker in either mode.
+    AWS's answers may be up to a minute old. A cluster that seems to be without the address is polled again for a minute
+    before the task fails. Running steps are cancelled only when two polls agree, or one shows the address on something
+    else, and not because of an answer that may be from before their submission. After an unclear submission, and in a
+    retry that finds no step of the previous try, ListSteps is called again for a minute before anything is submitted.
+    These waits are rare, and block the worker in either mode.
 
-    Returns the step ids, and pushes them as ``step_ids`` when they are submitted. Steps still running after a crash are
-    found again by the retry, by a nonce in their names. When steps are found ended while the address is away and their
-    lease was not released, it warns and pushes ``address_left``, {allocation_id, job_flow_id, place, step_ids}: the
-    steps that it names may have worked without the address. On failure, kill or timeout the steps are cancelled; the
-    cluster is left to the teardown. Only a cluster that has not started when its ``start_timeout`` is over is
-    terminated here: its address is freed, its lease ended, and the task fails with what EMR says.
+    Returns the step IDs, and pushes them as ``step_ids`` when they are submitted. A retry after a crash finds running
+    steps again by a nonce in their names. When steps are found ended while the address is away and their lease was not
+    released, the task warns and pushes ``address_left``, {allocation_id, job_flow_id, place, step_ids}: these steps may
+    have worked without the address. On failure, kill or timeout the steps are cancelled; the teardown terminates the
+    cluster. Only a cluster that has not started when its ``start_timeout`` is over is terminated here: its address and
+    its lease are released, and the task fails with EMR's reason.
 
     IAM: ec2:DescribeAddresses, ec2:DescribeInstances, ec2:DescribeNetworkInterfaces, elasticmapreduce:AddJobFlowSteps,
     …:CancelSteps, …:DescribeCluster, …:ListSteps, and …:ListInstances where EMR's tags on the instances cannot be seen;
@@ -105,40 +105,41 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
     ec2:DescribeNatGateways, …:DescribeRouteTables, …:DescribeSubnets. For a cluster that does not start in time what
     ``EmrTerminateWithStaticIpOperator`` needs.
 
-    :param allocation_id: the Elastic IP, ``eipalloc-…``; of several, it is the one that the cluster has. (templated)
+    :param allocation_id: the Elastic IP, ``eipalloc-…``; if several are named, the one that the cluster has.
+        (templated)
     :param job_flow_id: the cluster, e.g. ``create.output``. (templated)
-    :param steps: as in the stock operator: any sequence of mappings, or a text that spells one. Arguments are text,
-        also with ``render_template_as_native_obj``; one that ends in ".json" is no template file. (templated,
-        ``.json``)
+    :param steps: as in the stock operator: any sequence of mappings, or a string that contains one. Arguments are
+        strings, also with ``render_template_as_native_obj``; one that ends in ".json" is not a template file.
+        (templated, ``.json``)
     :param execution_role_arn: the runtime role of the steps. (templated)
     :param lock_store: as in ``EmrCreateWithStaticIpOperator``.
-    :param wait_for_completion: only ``True``; a step that nobody watches is not fenced.
-    :param waiter_delay: seconds between two looks at steps and address; at least 10 when deferred.
+    :param wait_for_completion: only ``True``, because an unwatched step is not fenced.
+    :param waiter_delay: seconds between two polls of steps and address; at least 10 when deferred.
     :param waiter_max_attempts: with ``waiter_delay``, how long the steps may take; a day by default.
-    :param on_lost: a notifier of Airflow's, or a function that takes the context: called once when the cluster does not
-        have the address, or its lease, when the steps need it.
-    :param openlineage_inject_parent_job_info: tell the Spark jobs of the steps which task they are part of, so that
-        their OpenLineage events link to it. Default: ``[openlineage] spark_inject_parent_job_info``.
-    :param openlineage_inject_transport_info: tell them where Airflow sends its OpenLineage events. An API key of that
-        becomes part of the step's arguments, which EMR shows. Default: ``[openlineage] spark_inject_transport_info``.
+    :param on_lost: an Airflow notifier, or a function that takes the context: called once when the cluster does not
+        have the address, or its lease, while the steps need it.
+    :param openlineage_inject_parent_job_info: pass the task to the Spark jobs of the steps, so that their OpenLineage
+        events link to it. Default: ``[openlineage] spark_inject_parent_job_info``.
+    :param openlineage_inject_transport_info: pass Airflow's OpenLineage transport to them. An API key in it becomes
+        part of the step's arguments, which EMR shows. Default: ``[openlineage] spark_inject_transport_info``.
     """
 
     state_class = StepsState
     text_only = True
-    permanent_errors = (PermanentError, ClusterEndedError)  # a retry would find the same cluster gone
+    permanent_errors = (PermanentError, ClusterEndedError)  # a retry would find the same ended cluster
     aws_hook_class = EmrClusterHook
     template_fields: Sequence[str] = aws_template_fields(
         "allocation_id", "cluster_states", "execution_role_arn", "job_flow_id", "job_flow_name", "steps"
     )
     operator_extra_links = CLUSTER_LINKS  # type: ignore[assignment]
 
-    _submits = False  # AddJobFlowSteps was sent, and not refused
-    _submitted: tuple[str, list[str]] | None = None  # the cluster and its steps, once they are known
+    _may_have_submitted = False  # AddJobFlowSteps was sent, and not refused
+    _submitted: tuple[str, list[str]] | None = None  # the cluster and the step IDs
 
     @property
     def may_have_changed(self) -> bool:
         """Whether steps may have been submitted."""
-        return self._submits
+        return self._may_have_submitted
 
     def __init__(
         self,
@@ -170,7 +171,7 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
         )
 
     def begin(self, context: Context) -> StepsState:
-        """Refuse what is wrong and a cluster without the address; find the steps of an earlier try, else submit."""
+        """Check the parameters and the fence; find the steps of an earlier try, or submit."""
         from airflow_eip_provider.operators.emr.submitted import StepMark
         from airflow_eip_provider.operators.emr.unstarted import end_unstarted, judged_at
 
@@ -185,30 +186,35 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
         egress = fence.check(cluster)
         self.link_cluster(context, job_flow_id, log_uri=cluster.log_uri)
         self.link_address(context)
-        looked_at = clock.time()
+        checked_at = clock.time()
         adopted = self._adopt(job_flow_id, mark, count=len(steps), first_try=first_try)
-        if not adopted and clock.time() - looked_at >= SECOND_LOOK_SECONDS:
+        if not adopted and clock.time() - checked_at >= SECOND_LOOK_SECONDS:
             cluster = fence.cluster()
             egress = fence.check(cluster)
         state = StepsState(
             try_number=context["ti"].try_number,
             job_flow_id=job_flow_id,
             egress=asdict(egress),
-            deadline=clock.time() + float(self.waiter_delay) * int(self.waiter_max_attempts),
+            deadline=clock.time() + self.wait_seconds,
             start_deadline=start_deadline,
             token=fence.token,
         )
-        state.step_ids = adopted or self._submit(job_flow_id, self._with_lineage(steps, context), mark)
+        if adopted:
+            state.step_ids = adopted
+        else:
+            parent, transport = self.openlineage_inject_parent_job_info, self.openlineage_inject_transport_info
+            steps = with_lineage(steps, context, parent=parent, transport=transport)
+            state.step_ids = self._submit(job_flow_id, steps, mark)
         self._submitted = (job_flow_id, state.step_ids)
         state.submitted_at = clock.time()
         context["ti"].xcom_push(key="job_flow_id", value=job_flow_id)
         context["ti"].xcom_push(key="step_ids", value=state.step_ids)
         if (lost := fence.lost_since(cluster=cluster, step_ids=state.step_ids)) is not None:
-            raise lost  # undo cancels the steps
+            raise lost  # the undo cancels the steps
         return state
 
     def advance(self, context: Context, state: StepsState, event: dict[str, Any] | None) -> WatchTrigger | Result:
-        """Watch steps and address; then judge the steps."""
+        """Watch steps and address, then judge the steps."""
         from airflow_eip_provider.aws.clusters import read_steps
 
         if event is None:
@@ -231,11 +237,7 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
         if len(steps) < len(state.step_ids) or any(step.is_active for step in steps):
             if clock.time() < state.deadline:
                 return self._watch_steps(state)
-            raise WaitTimeoutError(
-                f"steps {', '.join(state.step_ids)} of cluster '{state.job_flow_id}' to end",
-                last_seen=event["message"],
-                bound="waiter_delay or waiter_max_attempts",
-            )
+            raise wait_timed_out(f"steps {', '.join(state.step_ids)} of cluster '{state.job_flow_id}' to end", event)
         self.measure(state, metrics.STEP_SECONDS, clock.time() - state.submitted_at)
         if event["status"] == "done" and facts.get("bound") is False:
             self._warn_address_left(context, state, place=facts["place"], step_ids=facts["unfenced"])
@@ -244,7 +246,7 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
 
     def _check_started(self, state: StepsState, facts: dict[str, Any]) -> None:
         """
-        End a cluster that has not started in time; nothing is asked when one of its steps has begun.
+        Terminate a cluster that has not started in time; make no call if one of its steps has started.
 
         :raises StartTimeoutError: when it is terminated.
         """
@@ -252,7 +254,7 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
 
         if state.start_deadline is None or clock.time() < state.start_deadline:
             return
-        if all(shown == "PENDING" for shown in facts.get("states", {}).values()):
+        if all(step_state == "PENDING" for step_state in facts.get("states", {}).values()):
             fence = self._fence(state.job_flow_id)
             cluster = fence.cluster()
             if not cluster.has_started and fence.may_end(cluster):
@@ -260,7 +262,7 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
         state.start_deadline = None
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
-        """Say in OpenLineage which cluster and address the steps had, by which lease."""
+        """Return the OpenLineage facet with the cluster, the address and the lease."""
         state = self._state
         if state is None:
             return lease_lineage(allocation_id=self.allocation_id, job_flow_id=None)
@@ -271,16 +273,8 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
             token=state.token,
         )
 
-    def _with_lineage(self, steps: list[dict[str, Any]], context: Context) -> list[dict[str, Any]]:
-        return with_lineage(
-            steps,
-            context,
-            parent=self.openlineage_inject_parent_job_info,
-            transport=self.openlineage_inject_transport_info,
-        )
-
     def to_undo(self, context: Context, state: StepsState | None) -> Undo | None:
-        """Cancel the steps that this task submitted: those that are known, else those that EMR shows with its mark."""
+        """Return this task's steps: those that are known, else those that EMR lists with its mark."""
         from airflow_eip_provider.lease_client.interface import Undo
         from airflow_eip_provider.operators.emr.submitted import StepMark
 
@@ -288,9 +282,9 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
             job_flow_id, step_ids = state.job_flow_id, state.step_ids
         elif self._submitted is not None:
             job_flow_id, step_ids = self._submitted
-        elif self._submits or not (step_ids := list(own_xcom(context, "step_ids") or ())):
+        elif self._may_have_submitted or not (step_ids := list(own_xcom(context, "step_ids") or ())):
             mark = StepMark.of(context)
-            if not self._submits and mark.try_number == 1:
+            if not self._may_have_submitted and mark.try_number == 1:
                 return None
             job_flow_id = self._job_flow_id()
             step_ids = self._find_submitted(job_flow_id, mark)
@@ -313,21 +307,19 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
         if not is_nothing(self.job_flow_id):
             check_job_flow_id(self.job_flow_id)
             return str(self.job_flow_id)
-        found = (
-            None
-            if is_nothing(self.job_flow_name)
-            else self.emr.get_cluster_id_by_name(str(self.job_flow_name), self.cluster_states)
-        )
-        if not found:
+        job_flow_id = None
+        if not is_nothing(self.job_flow_name):
+            job_flow_id = self.emr.get_cluster_id_by_name(str(self.job_flow_name), self.cluster_states)
+        if not job_flow_id:
             raise InvalidInputError(
                 "submitting steps",
                 problem=f"no cluster: job_flow_id is {self.job_flow_id!r}, job_flow_name is {self.job_flow_name!r}",
                 remedy="pass the output of the creating task as job_flow_id, and see that that task has returned it",
             )
-        return str(found)
+        return str(job_flow_id)
 
     def _first_try(self, context: Context) -> int:
-        """Return the first try since the task was last cleared: a clear allows as many retries again."""
+        """Return the first try since the task was last cleared, which resets the number of retries."""
         return max(1, int(context["ti"].max_tries) - int(self.retries or 0) + 1)
 
     def _fence(self, job_flow_id: str) -> Fence:
@@ -344,42 +336,42 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
 
     def _adopt(self, job_flow_id: str, mark: StepMark, *, count: int, first_try: int) -> list[str]:
         """
-        Find the steps that were submitted already, to go on with them instead of submitting them twice.
+        Find the steps that were submitted already, so that they are not submitted twice.
 
-        ListSteps may not show yet what an earlier try submitted, or what this one did when the answer was lost: then it
-        is asked again for as long as that can last.
+        ListSteps may not show yet the steps of an earlier try, or of a submission of this try whose response was lost.
+        It is called again for as long as that is possible.
         """
         from airflow_eip_provider.aws.clusters import read_active_steps, read_all_steps
         from airflow_eip_provider.operators.emr.submitted import steps_to_adopt
 
-        if self._submitted is not None:  # by this try, which began once more
+        if self._submitted is not None:  # by this try, which is beginning again
             return self._submitted[1]
-        is_retry = mark.try_number > 1  # after a clear, too: the try before it may have submitted just now
-        own_try = mark.try_number if self._submits else None
+        is_retry = mark.try_number > 1  # after a clear, too: the previous try may have submitted just now
+        own_try = mark.try_number if self._may_have_submitted else None
         deadline = clock.time() + READS_LAG_SECONDS
         while True:
-            read = read_all_steps if is_retry or self._submits else read_active_steps
+            read = read_all_steps if is_retry or self._may_have_submitted else read_active_steps
             tries = mark.by_try(read(self.emr.conn, job_flow_id))
-            found = steps_to_adopt(tries, count=count, first_try=first_try, own_try=own_try)
-            # Once the try before this one shows its steps, none of them can surface later.
-            missing = self._submits or (is_retry and len(tries.get(mark.try_number - 1, ())) < count)
-            if len(found) == count or not missing or clock.time() >= deadline:
+            step_ids = steps_to_adopt(tries, count=count, first_try=first_try, own_try=own_try)
+            # Once all steps of the previous try are shown, none of them can appear later.
+            is_missing = self._may_have_submitted or (is_retry and len(tries.get(mark.try_number - 1, ())) < count)
+            if len(step_ids) == count or not is_missing or clock.time() >= deadline:
                 break
-            self.log.info("ListSteps may not show yet what was submitted before; looking again")
+            self.log.info("ListSteps may not show yet what was submitted before; calling it again")
             self.kill.pause(SECOND_LOOK_SECONDS)
-        if found:
-            self.log.info("Going on with steps %s, which were submitted already", ", ".join(found))
-        return found
+        if step_ids:
+            self.log.info("Continuing with steps %s, which were submitted already", ", ".join(step_ids))
+        return step_ids
 
     def _find_submitted(self, job_flow_id: str, mark: StepMark) -> list[str]:
         """
         Find the active steps of this try and of earlier ones.
 
-        ListSteps may show them late, so it is asked again for as long as that can last; once only after a kill.
+        ListSteps may show them late, so it is called again for as long as that is possible; only once after a kill.
         """
         from airflow_eip_provider.aws.clusters import read_all_steps
 
-        awaited = mark.try_number if self._submits else mark.try_number - 1
+        awaited = mark.try_number if self._may_have_submitted else mark.try_number - 1
         tries: dict[int, list[Step]] = {}
 
         def is_shown() -> bool:
@@ -391,14 +383,14 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
         return [step.step_id for step in own if step.is_active]
 
     def _submit(self, job_flow_id: str, steps: list[dict[str, Any]], mark: StepMark) -> list[str]:
-        """AddJobFlowSteps has no token: the mark in the names lets a retry find what it submitted."""
+        """Submit the steps; the mark in their names lets a retry find them."""
         self.kill.check()
         role = {"ExecutionRoleArn": self.execution_role_arn} if self.execution_role_arn else {}
-        self._submits = True
+        self._may_have_submitted = True
         try:
             step_ids = self.emr.submit_steps(job_flow_id, mark.on(steps), **role)
         except Exception as error:
-            self._submits = not was_throttled(error)
+            self._may_have_submitted = not was_throttled(error)
             raise
         self._submitted = (job_flow_id, step_ids)
         self.log.info("Submitted steps %s to cluster %s", ", ".join(step_ids), job_flow_id)
@@ -406,9 +398,9 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
 
     def _address_lost(self, state: StepsState, *, place: str, active: list[str], lease: bool) -> ElasticIpError:
         """
-        Return the error of an address or a lease that was lost while steps needed it.
+        Return the error when the address or the lease was lost while steps needed it.
 
-        :param lease: ``place`` says to whom the address is leased now, not where it is.
+        :param lease: ``place`` names the current owner of the lease, not where the address is.
         """
         consequence = f"cancelled the steps that still needed it: {', '.join(active)}"
         refusal = self._fence(state.job_flow_id).lease_refusal() or (place if lease else None)
@@ -419,10 +411,10 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
         return AddressLostError(self.allocation_id, job_flow_id=state.job_flow_id, place=place, consequence=consequence)
 
     def _warn_address_left(self, context: Context, state: StepsState, *, place: str, step_ids: list[str]) -> None:
-        """Say that steps ended without the address, as far as it is known; not when its lease was released in order."""
+        """Warn that steps may have ended without the address, unless its lease was released in order."""
         address = self.eip.get_address(self.allocation_id)
         if address is not None and address.association_id == state.egress["association_id"]:
-            return  # the answer was stale
+            return  # the earlier answer was old
         if self._fence(state.job_flow_id).lease_refusal() is not None:
             self.log.info("Elastic IP %s was released when the steps had ended", self.allocation_id)
             return
@@ -434,13 +426,8 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
             state.job_flow_id,
             ", ".join(step_ids),
         )
-        left = {
-            "allocation_id": self.allocation_id,
-            "job_flow_id": state.job_flow_id,
-            "place": place,
-            "step_ids": step_ids,
-        }
-        context["ti"].xcom_push(key="address_left", value=left)
+        facts = {"allocation_id": self.allocation_id, "job_flow_id": state.job_flow_id}
+        context["ti"].xcom_push(key="address_left", value={**facts, "place": place, "step_ids": step_ids})
 
     def _watch_steps(self, state: StepsState) -> WatchTrigger:
         from airflow_eip_provider.triggers.emr import EmrFencedStepsTrigger
@@ -456,7 +443,7 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
         )
 
     def _failed(self, state: StepsState, step: Step) -> WatchTrigger:
-        """Wait until EMR has written the failed step's logs, a few minutes at most; show them and fail."""
+        """Wait a few minutes until EMR has written the failed step's logs, log their tails, and fail."""
         from airflow_eip_provider.aws.step_logs import StepLogs, read_logs_written
         from airflow_eip_provider.triggers.emr import EmrStepLogsTrigger
 
@@ -479,6 +466,6 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
 
 
 def _all_completed(facts: dict[str, Any], step_ids: list[str]) -> bool:
-    """Whether the watch has seen every step COMPLETED, which is never undone; an older version says nothing of it."""
+    """Whether the trigger has seen every step COMPLETED, which is final; older versions do not report it."""
     states = facts.get("states", {})
     return all(states.get(step_id) == "COMPLETED" for step_id in step_ids)

@@ -1,4 +1,4 @@
-"""Steps that were submitted already: AddJobFlowSteps has no token, so their names say whose they are."""
+"""Finding submitted steps: AddJobFlowSteps has no idempotency token, so step names identify their task and try."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ _NAME_LENGTH = 256  # StepConfig.Name (EMR API reference)
 
 @dataclass(frozen=True, slots=True)
 class StepMark:
-    """What the names of a try's steps end with, so that a later try finds them."""
+    """The suffix of the names of a try's steps, by which a later try finds them."""
 
     owner: str
     try_number: int
 
     @classmethod
     def of(cls, context: Context) -> StepMark:
-        """Return a task's mark in this try."""
+        """Return the mark of this try."""
         return cls(Owner.of(context).digest[:_NONCE_DIGITS], context["ti"].try_number)
 
     def __str__(self) -> str:
         return f"{GUARD_MARK}{self.owner}.{self.try_number}]"
 
     def try_of(self, name: str) -> int | None:
-        """Return the try of this owner that submitted a step; ``None`` for a step of others."""
-        found = re.search(rf"{re.escape(GUARD_MARK + self.owner)}\.(\d+)\]$", name)
-        return int(found[1]) if found else None
+        """Return the try of this owner that submitted a step; ``None`` for other owners."""
+        match = re.search(rf"{re.escape(GUARD_MARK + self.owner)}\.(\d+)\]$", name)
+        return int(match[1]) if match else None
 
     def on(self, steps: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        """Return the steps with this mark in their names."""
+        """Return the steps with this mark appended to their names."""
         marked = [copy.deepcopy(dict(step)) for step in steps]
         for step in marked:
             step["Name"] = f"{step['Name'][: _NAME_LENGTH - len(str(self)) - 1]} {self}"
@@ -51,7 +51,7 @@ class StepMark:
         """
         Return this owner's steps by the try that submitted them, oldest first.
 
-        :param steps: of the cluster, newest first.
+        :param steps: the steps of the cluster, newest first.
         """
         tries: dict[int, list[Step]] = {}
         for step in reversed(steps):
@@ -64,14 +64,14 @@ def steps_to_adopt(
     tries: Mapping[int, Sequence[Step]], *, count: int, first_try: int, own_try: int | None
 ) -> list[str]:
     """
-    Return the steps to go on with: those that are still active, or that all completed.
+    Return the steps to continue with: those that are still active, or that all completed.
 
-    A task that was cleared runs its steps again; one whose process or whose answer was lost does not.
+    A task that was cleared runs its steps again; a task whose process or AWS response was lost does not.
 
     :param tries: this owner's steps by try.
     :param count: how many steps the task has.
     :param first_try: the first try since the task was last cleared.
-    :param own_try: this try, if it may have submitted already: it goes on with those, whatever became of them.
+    :param own_try: this try, if it may have submitted steps already; it continues with them in any state.
     """
     newest = max(tries, default=0)
     for number, steps in tries.items():

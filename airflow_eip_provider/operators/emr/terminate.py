@@ -1,4 +1,4 @@
-"""The teardown of a cluster that carries an Elastic IP: it ends the lease, too."""
+"""The teardown of a cluster with an Elastic IP, which also releases the lease."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 from airflow_eip_provider import clock, metrics
 from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE, earliest_start
 from airflow_eip_provider.aws.errors import is_transient
-from airflow_eip_provider.exceptions import WaitTimeoutError
 from airflow_eip_provider.hooks.address_pool import names_pool
 from airflow_eip_provider.hooks.emr import EmrClusterHook
 from airflow_eip_provider.operators import preflight
 from airflow_eip_provider.operators.lease_settings import UNSET
-from airflow_eip_provider.operators.phases import CLUSTER_LINKS, PhasedOperator, Result, State
+from airflow_eip_provider.operators.phases import CLUSTER_LINKS, PhasedOperator, Result, State, wait_timed_out
 from airflow_eip_provider.operators.targets import check_job_flow_id, check_nothing_left
 from airflow_eip_provider.rendered import is_nothing
 
@@ -30,11 +29,11 @@ if TYPE_CHECKING:
 @dataclass(slots=True)
 class TerminateState(State):
     """
-    How far the teardown has come. TerminateJobFlows was accepted before there is one.
+    The progress of the teardown, after TerminateJobFlows was accepted.
 
-    :param has_gateway: a NAT gateway was made for the cluster, and is still to be removed; ``None`` while EMR has not
-        shown the cluster's tags.
-    :param waiting_for: what the wait that comes now waits for: "steps" or "end".
+    :param has_gateway: a NAT gateway of the cluster must still be deleted; ``None`` until EMR has shown the cluster's
+        tags.
+    :param waiting_for: what the next wait is for: "steps" or "end".
     :param no_steps: no step of the cluster runs, and none can start.
     :param ended: the cluster is in a terminal state, or unknown.
     """
@@ -50,39 +49,39 @@ class TerminateState(State):
 
 class EmrTerminateWithStaticIpOperator(PhasedOperator, EmrTerminateJobFlowOperator):
     """
-    Terminate a cluster, and free the Elastic IP as soon as none of its steps runs.
+    Terminate a cluster, and release its Elastic IP as soon as none of its steps runs.
 
     A drop-in for ``EmrTerminateJobFlowOperator``, meant as the teardown:
     ``terminate.as_teardown(setups=create, on_failure_fail_dagrun=True)``. It sends TerminateJobFlows before it reads
-    anything, lifts termination protection, takes both terminal states and a cluster that is gone already as success,
-    and waits for the end. The address is freed before that, so the next job does not wait for a shutdown. A read that
-    AWS throttles is made again until the time is up.
+    anything, removes termination protection, and waits until the cluster has ended. Both terminal states, and a cluster
+    that EMR does not know, count as success. The address is released before the end, so the next job does not wait for
+    the shutdown. Throttled reads are retried until the time is up.
 
-    A text that is no cluster's id fails at once. So does an id that EMR does not know, or none at all, while a cluster
-    of the same DAG run has the address; with an unknown id also while one is alive or has the lease.
+    A text that is not a cluster ID fails the task immediately. So does an ID that EMR does not know, or no ID, while a
+    cluster of the same DAG run has the address; an unknown ID also while such a cluster is active or has the lease.
 
-    Airflow judges a DAG run by its last tasks, and with ``on_failure_fail_dagrun`` a teardown counts as one: a run
-    whose only last task it is succeeds although the steps before it failed. Give the run another last task, an
+    Airflow judges a DAG run by its last tasks, and with ``on_failure_fail_dagrun`` a teardown is one of these. If it is
+    the only last task, the run succeeds although the steps before it failed. Give the run another last task, such as an
     ``EmptyOperator`` after the steps, or use ``StaticIpCluster``, which does.
 
-    A NAT gateway that was made for the cluster is removed with the address, and the routes to it are put back.
+    A NAT gateway that was created for the cluster is deleted with the address, and its routes are restored.
 
-    Returns nothing. Safe to run twice or late. When it fails or is killed, a retry goes on where it stopped.
+    Returns nothing. Safe to run twice or late. After a failure or a kill, a retry continues where it stopped.
 
-    With a lock store it ends the lease, and terminates what crashed tries may have left. A store that gives no answer
-    is asked again at every look, when the address is free already, until the time is up. Without one it terminates
-    what earlier tries of the creating task launched, when that task was retried.
+    With a lock store it releases the lease, and terminates what crashed tries may have left. If the store does not
+    answer, the address is released anyway, and the store is called again at every poll until the time is up. Without a
+    store it terminates what earlier tries of the creating task launched, if that task was retried.
 
     IAM: ec2:DescribeAddresses, ec2:DescribeInstances, ec2:DescribeNetworkInterfaces, ec2:DisassociateAddress,
     elasticmapreduce:DescribeCluster, …:ListClusters, …:ListSteps, …:SetTerminationProtection, …:TerminateJobFlows;
-    the lock store's, see ``stores``. With a NAT gateway that was made for the cluster also ec2:DescribeNatGateways,
+    the lock store's, see ``stores``. With a NAT gateway that was created for the cluster also ec2:DescribeNatGateways,
     ec2:DescribeRouteTables, ec2:DeleteNatGateway, ec2:ReplaceRoute, ec2:DeleteRoute.
 
-    :param allocation_id: the Elastic IP, ``eipalloc-…``; of several, it is the one that the cluster has, and none to be
-        freed where it has none. (templated)
+    :param allocation_id: the Elastic IP, ``eipalloc-…``; if several are named, the one that the cluster has, if any.
+        (templated)
     :param job_flow_id: the cluster, e.g. ``create.output``. (templated)
     :param lock_store: as in ``EmrCreateWithStaticIpOperator``.
-    :param waiter_delay: seconds between two looks; at least 10 when deferred.
+    :param waiter_delay: seconds between two polls; at least 10 when deferred.
     :param waiter_max_attempts: with ``waiter_delay``, how long the cluster may take to end; an hour by default.
     """
 
@@ -107,12 +106,12 @@ class EmrTerminateWithStaticIpOperator(PhasedOperator, EmrTerminateJobFlowOperat
         super().__init__(
             waiter_delay=waiter_delay, waiter_max_attempts=waiter_max_attempts, deferrable=deferrable, **kwargs
         )
-        preflight.check_waits(waiter_delay, waiter_max_attempts)  # here: a teardown is not to fail for it later
+        preflight.check_waits(waiter_delay, waiter_max_attempts)  # here, so that the teardown does not fail later
         self.allocation_id = allocation_id
         self.lock_store = lock_store
 
     def follow_address(self) -> None:
-        """Terminate the cluster before anything is read, also where ``allocation_id`` names several addresses."""
+        """Terminate the cluster before anything is read if ``allocation_id`` names several addresses."""
         if self._has_cluster and names_pool(self.allocation_id):
             self._is_known = self._end_cluster()
         super().follow_address()
@@ -121,7 +120,7 @@ class EmrTerminateWithStaticIpOperator(PhasedOperator, EmrTerminateJobFlowOperat
         """
         Check the parameters and terminate the cluster, before anything is read.
 
-        :raises InvalidInputError: when the id is none, or names nothing while a cluster of this DAG run is there.
+        :raises InvalidInputError: when the ID is malformed, or names no cluster while this DAG run has one.
         """
         if self._has_cluster:
             if self.has_address:
@@ -137,11 +136,11 @@ class EmrTerminateWithStaticIpOperator(PhasedOperator, EmrTerminateJobFlowOperat
             self.link_address(context)
         return TerminateState(
             try_number=context["ti"].try_number,
-            deadline=clock.time() + float(self.waiter_delay) * int(self.waiter_max_attempts),
+            deadline=clock.time() + self.wait_seconds,
         )
 
     def advance(self, context: Context, state: TerminateState, event: dict[str, Any] | None) -> WatchTrigger | Result:
-        """No step runs → address free → lease released → cluster at its end; what is done is not done again."""
+        """Release the address when no step runs, then the lease; wait for the end. Completed parts are not repeated."""
         from airflow_eip_provider.triggers.emr import EmrClusterTrigger, EmrStepsEndedTrigger
 
         if not self._has_cluster:
@@ -149,10 +148,10 @@ class EmrTerminateWithStaticIpOperator(PhasedOperator, EmrTerminateJobFlowOperat
         if event is not None:
             self._note(state, event)
         if state.ended:
-            # Another wait would ask EMR for the same; without an answer this is called again after a pause.
-            self._examine(context, state)
+            # A wait would read the same from EMR; an error is retried after a pause.
+            self._read_cluster(context, state)
         else:
-            self._attempt(state, lambda: self._examine(context, state))
+            self._attempt(state, lambda: self._read_cluster(context, state))
         if not state.freed:
             self._attempt(state, lambda: self._free(state))
         if state.freed and state.has_gateway:
@@ -170,22 +169,18 @@ class EmrTerminateWithStaticIpOperator(PhasedOperator, EmrTerminateJobFlowOperat
 
     def _note(self, state: TerminateState, event: dict[str, Any]) -> None:
         """
-        Keep what a wait has found: neither is ever undone.
+        Record the result of a wait; both facts are final.
 
-        :raises WaitTimeoutError: when it has not found it in time.
+        :raises WaitTimeoutError: when the wait timed out.
         """
         if event["status"] == "timeout":
-            raise WaitTimeoutError(
-                f"cluster '{self.job_flow_id}' to end",
-                last_seen=event["message"],
-                bound="waiter_delay or waiter_max_attempts",
-            )
+            raise wait_timed_out(f"cluster '{self.job_flow_id}' to end", event)
         if event["status"] == "done":
             state.no_steps = state.no_steps or state.waiting_for == "steps"
             state.ended = state.ended or state.waiting_for == "end"
 
     def _attempt(self, state: TerminateState, act: Callable[[], None]) -> None:
-        """Do one part of the teardown; without an answer from AWS or the lock store it is tried again after a wait."""
+        """Run one part of the teardown; after a transient error it runs again after the next wait."""
         try:
             act()
         except Exception as error:
@@ -193,8 +188,8 @@ class EmrTerminateWithStaticIpOperator(PhasedOperator, EmrTerminateJobFlowOperat
                 raise
             self.log.warning("No answer this time; the teardown continues and asks again: %s", error)
 
-    def _examine(self, context: Context, state: TerminateState) -> None:
-        """Learn from the cluster itself what else was made for it."""
+    def _read_cluster(self, context: Context, state: TerminateState) -> None:
+        """Read from the cluster what else was created for it, and terminate surplus clusters."""
         from airflow_eip_provider.aws.nat_gateway_changes import is_behind_own_gateway
 
         if state.has_gateway is not None:
@@ -213,21 +208,21 @@ class EmrTerminateWithStaticIpOperator(PhasedOperator, EmrTerminateJobFlowOperat
 
     def _free(self, state: TerminateState) -> None:
         """
-        Free the address if no step of the cluster runs.
+        Disassociate the address if no step of the cluster runs.
 
-        EMR takes no step for a cluster that is terminating, and TerminateJobFlows was sent before this looks. So the
-        lease, too, is closed only when there are steps to wait for; that spares the usual teardown a write.
+        EMR accepts no steps for a terminating cluster, and TerminateJobFlows was sent before. So the lease is marked as
+        releasing only if there are steps to wait for; this saves a write in the usual case.
 
-        One look is enough although ListSteps may lag. Only a step of the last minute can be hidden; TerminateJobFlows
-        cancels it, and a task that fails so soon has cancelled it by its id before. To wait for a minute would delay
-        every next owner for the seconds in which EMR stops such a step.
+        One poll is enough although ListSteps may lag. It can hide only a step of the last minute. TerminateJobFlows
+        cancels such a step, and a task that fails so early has cancelled it by its ID. Waiting for a minute would delay
+        every next owner for the few seconds that EMR needs to stop the step.
         """
         from airflow_eip_provider.triggers.emr import judge_no_step_runs
 
         if not (state.ended or state.no_steps):
-            left = self.poll(lambda seen: judge_no_step_runs(seen, self.job_flow_id))
-            if left.status != "done":
-                self.log.info("%s; the address stays until they end", left.message)
+            verdict = self.poll(lambda reads: judge_no_step_runs(reads, self.job_flow_id))
+            if verdict.status != "done":
+                self.log.info("%s; the address stays until they end", verdict.message)
                 self.lease_client.start_release(self.job_flow_id)
                 return
             state.no_steps = True
@@ -241,7 +236,7 @@ class EmrTerminateWithStaticIpOperator(PhasedOperator, EmrTerminateJobFlowOperat
         state.has_gateway = False
 
     def _release(self, state: TerminateState) -> None:
-        """End the lease; while the lock store gives no answer, at every look until the deadline."""
+        """Release the lease; if the lock store does not answer, again at every poll until the deadline."""
         if self.lease_client.release(self.job_flow_id, why="terminated"):
             self.log.info("The lease of Elastic IP %s has ended", self.allocation_id)
         state.released = True
@@ -253,5 +248,5 @@ class EmrTerminateWithStaticIpOperator(PhasedOperator, EmrTerminateJobFlowOperat
 
     @property
     def _has_cluster(self) -> bool:
-        """Whether there is an id; a template renders a missing XCom as the text "None"."""
-        return self.job_flow_id is not None and str(self.job_flow_id) not in {"", "None"}
+        """Whether there is a cluster ID; a template renders a missing XCom as the text "None"."""
+        return not is_nothing(self.job_flow_id)

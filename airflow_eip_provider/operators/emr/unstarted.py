@@ -1,4 +1,4 @@
-"""Ending a cluster that was handed over, and does not come to RUNNING or WAITING in time."""
+"""Terminating a cluster that was handed over, and is not RUNNING or WAITING in time."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ log = logging.getLogger(__name__)
 
 
 def judged_at(cluster: Cluster) -> float | None:
-    """Return from when on EMR must show whether the cluster started in time, in seconds since the epoch."""
+    """Return when EMR must show whether the cluster has started in time, in seconds since the epoch."""
     return None if cluster.start_deadline is None else cluster.start_deadline + READS_LAG_SECONDS
 
 
 def end_unstarted(operator: PhasedOperator, cluster: Cluster) -> StartTimeoutError:
     """
-    Terminate the cluster as a teardown does, free its address, and end its lease; return the error that says so.
+    Terminate the cluster, release its address and its lease as a teardown does, and return the error.
 
-    EMR takes no step for a cluster that is terminating. Should one have started at the last moment, the address stays
-    until the teardown has seen that step end.
+    EMR accepts no steps for a terminating cluster. If a step started at the last moment, the address stays until the
+    teardown has seen that step end.
     """
     operator.kill.check()
     job_flow_id, allocation_id = cluster.job_flow_id, operator.allocation_id

@@ -9,7 +9,6 @@ from airflow_eip_provider.airflow_compat import earliest_start, own_xcom
 from airflow_eip_provider.aws.tags import SUCCESSOR_TAG, as_items
 from airflow_eip_provider.candidates import Candidate, candidates_of
 from airflow_eip_provider.exceptions import LeaseLostError
-from airflow_eip_provider.operators import preflight
 from airflow_eip_provider.operators.emr.launching import LaunchingOperator
 from airflow_eip_provider.operators.lease_settings import attempt_of
 from airflow_eip_provider.rendered import is_nothing
@@ -28,10 +27,6 @@ _PROGRESS = "failover_progress"  # the XCom for an undo
 
 class SuccessorOperator(LaunchingOperator):
     """Starts the cluster that takes over."""
-
-    on_multi_node: str
-    dag_id: str
-    task_id: str
 
     def lease_request(self, context: Context, state: FailoverState) -> LeaseRequest:
         """Return the failover's lease request."""
@@ -92,34 +87,6 @@ class SuccessorOperator(LaunchingOperator):
     def handover_seconds(self) -> float:
         """The longest time from the lease to its hand-over, without the launch itself."""
         return super().handover_seconds if self.has_fallbacks else self.start_seconds
-
-    def preflight_warnings(self) -> list[str]:
-        """
-        Make the preflight checks for every candidate, before anything is changed.
-
-        :raises PreflightError: with all errors.
-        """
-        from airflow_eip_provider.preflight import Setup, plans_of, read_candidates
-
-        first = {"Name": f"{self.dag_id}.{self.task_id}", **self.candidates[0].job_flow}
-        shape = self.emr.conn.meta.service_model.operation_model("RunJobFlow").input_shape
-        candidates = read_candidates(first, self.fallbacks, shape=shape, rounds=self.fallback_rounds)
-        setup = Setup(
-            allocation_id=self.allocation_id,
-            eip=self.eip,
-            emr=self.emr,
-            job_flow=first,
-            on_multi_node=self.on_multi_node,
-            ends_idle=self.idle_timeout is not None,
-            lock_store=self.lease_client.uri,
-        )
-        plans = plans_of(
-            setup,
-            candidates,
-            rounds=self.fallback_rounds,
-            binding_of=lambda candidate: self.binding_of(candidate.number),
-        )
-        return preflight.require_plans(plans)
 
     def agreed(self, state: FailoverState) -> str:
         """Return the cluster that takes over; if another failover has chosen another one, terminate the own one."""

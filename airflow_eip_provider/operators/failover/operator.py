@@ -336,8 +336,7 @@ class EmrFailoverOperator(
                 problem="no standby is RUNNING or WAITING",
                 remedy="start one, or give job_flow_overrides, so that a cluster is launched",
             )
-        for warning in self.preflight_warnings():
-            self.log.warning("%s", warning)
+        self.run_preflight()
         return None
 
     def _take_lease(self, context: Context, state: FailoverState, event: dict[str, Any] | None) -> WatchTrigger | None:

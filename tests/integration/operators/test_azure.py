@@ -161,9 +161,9 @@ def test_an_azure_that_cannot_be_reached_is_left_to_airflows_retries(azure, monk
         ({"public_ip": "10.0.0.7"}, "not a single public IPv4 address"),
         ({"public_ip": "203.0.113.0/24"}, "not a single public IPv4 address"),
         ({"allocation_id": "eipalloc-0123456789abcdef0"}, "does not exist in region"),
-        ({"rule_name": "a/b"}, "Azure takes no such name"),
-        ({"rule_name": "ends."}, "Azure takes no such name"),
-        ({"state": "wide open"}, "use one of"),
+        ({"rule_name": "a/b"}, "Azure does not accept this name"),
+        ({"rule_name": "ends."}, "Azure does not accept this name"),
+        ({"state": "wide open"}, "use 'present' or 'absent'"),
         ({"azure_conn_id": "nowhere"}, "'nowhere': it does not exist; create it, of the type Azure"),
     ],
 )

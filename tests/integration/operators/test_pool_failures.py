@@ -132,7 +132,7 @@ def test_a_tag_of_one_address_survives_an_error_while_the_try_begins(
     clocked, leased, queue, full, pool, ec2, monkeypatch, emr
 ):
     ec2.create_tags(Resources=[pool[0]], Tags=[{"Key": "purpose", "Value": "azure-sql"}])
-    made = fail_once(monkeypatch, EmrCreateWithStaticIpOperator, "_preflight_warnings", throttled())
+    made = fail_once(monkeypatch, EmrCreateWithStaticIpOperator, "run_preflight", throttled())
     task = leased("daily", allocation_id={"tag:purpose": "azure-sql"}, prewarm=False)
     task.start()
     assert task.error is None
@@ -148,7 +148,7 @@ def test_an_adoption_without_a_store_survives_an_error_while_the_try_begins(
 ):
     first = Task(create_operator(allocation_id=pool, deferrable=True), try_number=1, max_tries=1)
     first.start()
-    made = fail_once(monkeypatch, EmrCreateWithStaticIpOperator, "_preflight_warnings", throttled())
+    made = fail_once(monkeypatch, EmrCreateWithStaticIpOperator, "run_preflight", throttled())
     retry = Task(create_operator(allocation_id=pool, deferrable=True), try_number=2, max_tries=1)
     assert retry.run() == first.ti.xcoms["job_flow_id"]
     assert len(made) == 2

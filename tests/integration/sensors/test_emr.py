@@ -183,7 +183,7 @@ def test_a_sensor_that_is_rescheduled_confirms_within_one_poke(clocked, cluster,
     watch = sensor(cluster, livy, mode="reschedule", deferrable=False)
     assert watch.poke_interval == 60
     assert watch.poke({}) is True
-    assert watch._found["check"] == "livy"
+    assert watch._data["check"] == "livy"
 
 
 @pytest.mark.parametrize(
