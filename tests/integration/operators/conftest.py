@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_eip_provider.health import http
+from airflow_eip_provider.operators.eip import EipAssociateOperator, EipReleaseOperator
 from airflow_eip_provider.operators.emr import (
     EmrAddStepsWithStaticIpOperator,
     EmrCreateWithStaticIpOperator,
     EmrTerminateWithStaticIpOperator,
 )
-from airflow_eip_provider.stores.uri import open_store
 from harness.leases import Queue
 from harness.life import Task
+from tests.integration.operators.aws_state import STORE, read_record
 from tests.integration.operators.failover_stage import STANDBY, Stage
 from tests.integration.operators.nat import Network
 from tests.load_balancer import ZONES
@@ -37,6 +38,12 @@ CHANGING = (
     "ReplaceRoute",
     "DeleteRoute",
 )
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Name the Airflow environment, as a lock store needs it."""
+    monkeypatch.setenv("AIRFLOW__EIP__ENVIRONMENT", "testing")
 
 
 @pytest.fixture
@@ -124,33 +131,54 @@ def terminate_operator(allocation_id: str) -> Callable[..., EmrTerminateWithStat
     return make
 
 
+@pytest.fixture
+def associate(allocation_id: str) -> Callable[..., EipAssociateOperator]:
+    return functools.partial(EipAssociateOperator, task_id="associate", allocation_id=allocation_id, aws_conn_id=None)
+
+
+@pytest.fixture
+def release(allocation_id: str) -> Callable[..., EipReleaseOperator]:
+    return functools.partial(EipReleaseOperator, task_id="release", allocation_id=allocation_id, aws_conn_id=None)
+
+
 @pytest.fixture(params=["dynamodb", "s3"])
-def lock_store(request: pytest.FixtureRequest, clocked: Any, boto: Any, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A lock store of each kind, and the name of the environment that it needs."""
-    monkeypatch.setenv("AIRFLOW__EIP__ENVIRONMENT", "testing")
+def lock_store(request: pytest.FixtureRequest, clocked: Any, boto: Any) -> str:
+    """A lock store of each kind."""
     if request.param == "dynamodb":
-        return "dynamodb://leases?create=true"
+        return STORE
     boto("s3").create_bucket(Bucket="leases", CreateBucketConfiguration={"LocationConstraint": clocked.region})
     return "s3://leases/eip"
 
 
 @pytest.fixture(params=["no store", "dynamodb"])
-def store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str | None:
+def store(request: pytest.FixtureRequest) -> str | None:
     """Without a lock store, and with one."""
-    monkeypatch.setenv("AIRFLOW__EIP__ENVIRONMENT", "testing")
-    return None if request.param == "no store" else "dynamodb://leases?create=true"
+    return None if request.param == "no store" else STORE
 
 
 @pytest.fixture
 def record(lock_store: str, allocation_id: str, boto: Any) -> Callable[[], Record]:
     """Read the record as it is now."""
+    return lambda: read_record(boto, allocation_id, lock_store=lock_store)
 
-    def read() -> Record:
-        client = boto(lock_store.split(":", maxsplit=1)[0])
-        store = open_store(lock_store, lambda *_: client)
-        return store.read(allocation_id).record
 
-    return read
+@pytest.fixture
+def stored_record(allocation_id: str, boto: Any) -> Callable[[], Record]:
+    """Read the record of the store in DynamoDB as it is now."""
+    return lambda: read_record(boto, allocation_id)
+
+
+@pytest.fixture
+def subnets(ec2: Any) -> dict[str, str]:
+    """The default VPC's public subnets, by zone."""
+    found = ec2.describe_subnets(Filters=[{"Name": "default-for-az", "Values": ["true"]}])["Subnets"]
+    return {subnet["AvailabilityZone"]: subnet["SubnetId"] for subnet in found}
+
+
+@pytest.fixture
+def to_b(subnets: dict[str, str]) -> dict[str, Any]:
+    """A fallback in zone b."""
+    return {"Instances": {"Ec2SubnetId": subnets[ZONES[1]]}}
 
 
 @pytest.fixture
@@ -227,14 +255,11 @@ def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def staged(
-    clocked: Any, boto: Any, allocation_id: str, overrides: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., Stage]:
+def staged(clocked: Any, boto: Any, allocation_id: str, overrides: dict[str, Any]) -> Callable[..., Stage]:
     """Make a service, with all that its failovers need."""
 
     def make(*, store: bool = True, address: bool = True, warm: bool = True, balanced: bool = False) -> Stage:
-        monkeypatch.setenv("AIRFLOW__EIP__ENVIRONMENT", "testing")
-        lock_store = "dynamodb://leases?create=true" if store else None
+        lock_store = STORE if store else None
         stage = Stage(clocked, functools.cache(boto), allocation_id if address else None, lock_store, overrides)
         if address:
             operator = EmrCreateWithStaticIpOperator(

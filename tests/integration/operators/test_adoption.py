@@ -7,6 +7,7 @@ import pytest
 from airflow_eip_provider.aws import addresses, clusters
 from airflow_eip_provider.exceptions import NotKnownYetError
 from harness.life import Task
+from tests.integration.operators.aws_state import launched
 
 
 @pytest.fixture
@@ -14,10 +15,6 @@ def lists_no_clusters(monkeypatch):
     """ListClusters lags behind."""
 
     monkeypatch.setattr(clusters, "_list_clusters", lambda *_, **__: [])
-
-
-def launched(aws):
-    return [call["response"]["JobFlowId"] for call in aws.events.calls("RunJobFlow") if call["status"] == 200]
 
 
 def unknown_at_first(aws, operation, *, times):
@@ -78,11 +75,7 @@ def test_throttling_in_the_middle_costs_no_cluster(clocked, create_operator, def
     assert [task.run()] == launched(clocked)
 
 
-@pytest.mark.parametrize("store", [None, "dynamodb://leases?create=true"])
-def test_a_retry_goes_on_with_the_cluster_that_it_remembers(
-    clocked, create_operator, lists_no_clusters, store, monkeypatch
-):
-    monkeypatch.setenv("AIRFLOW__EIP__ENVIRONMENT", "testing")
+def test_a_retry_goes_on_with_the_cluster_that_it_remembers(clocked, create_operator, lists_no_clusters, store):
     remembered = {}
     lost = Task(create_operator(lock_store=store, deferrable=True, retries=2), remembered=remembered)
     lost.start()
@@ -90,9 +83,7 @@ def test_a_retry_goes_on_with_the_cluster_that_it_remembers(
     assert [retry.run()] == launched(clocked)
 
 
-@pytest.mark.parametrize("store", [None, "dynamodb://leases?create=true"])
-def test_a_remembered_cluster_that_has_ended_is_not_gone_on_with(clocked, create_operator, store, monkeypatch):
-    monkeypatch.setenv("AIRFLOW__EIP__ENVIRONMENT", "testing")
+def test_a_remembered_cluster_that_has_ended_is_not_gone_on_with(clocked, create_operator, store):
     remembered = {}
     lost = Task(create_operator(lock_store=store, deferrable=True, retries=2), remembered=remembered)
     lost.start()

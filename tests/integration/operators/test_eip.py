@@ -13,40 +13,15 @@ from airflow_eip_provider.hooks.eip import ElasticIpHook
 from airflow_eip_provider.lease.record import LIMITS
 from airflow_eip_provider.lease_client.client import StoreLeaseClient
 from airflow_eip_provider.operators.binder import Binder
-from airflow_eip_provider.operators.eip import EipAssociateOperator, EipReleaseOperator
 from harness.leases import vanish
 from harness.life import Task
-
-
-@pytest.fixture
-def associate(allocation_id: str) -> Any:
-    def make(**parameters: Any) -> EipAssociateOperator:
-        return EipAssociateOperator(
-            **{"task_id": "associate", "allocation_id": allocation_id, "aws_conn_id": None, **parameters}
-        )
-
-    return make
-
-
-@pytest.fixture
-def release(allocation_id: str) -> Any:
-    def make(**parameters: Any) -> EipReleaseOperator:
-        return EipReleaseOperator(
-            **{"task_id": "release", "allocation_id": allocation_id, "aws_conn_id": None, **parameters}
-        )
-
-    return make
+from tests.integration.operators.aws_state import associated_instance, dynamodb_only, run_instance
 
 
 @pytest.fixture
 def job_flow_id(clocked: Any, emr: Any, overrides: dict[str, Any]) -> str:
     """A cluster that somebody else launched."""
     return str(emr.run_job_flow(**overrides)["JobFlowId"])
-
-
-def resource_id(ec2: Any) -> str | None:
-    instance: str | None = ec2.describe_addresses()["Addresses"][0].get("InstanceId")
-    return instance
 
 
 def test_the_primary_of_a_cluster_made_elsewhere_is_bound_the_same_way_in_both_modes(
@@ -56,7 +31,7 @@ def test_the_primary_of_a_cluster_made_elsewhere_is_bound_the_same_way_in_both_m
     facts = task.run()
     assert facts == task.ti.xcoms["static_ip"]
     assert facts["job_flow_id"] == job_flow_id
-    assert facts["instance_id"] == resource_id(ec2)
+    assert facts["instance_id"] == associated_instance(ec2)
 
 
 def test_an_instance_is_bound_once_it_runs(clocked, associate, deferrable, ec2):
@@ -72,10 +47,10 @@ def test_binding_twice_finds_the_same_association(clocked, job_flow_id, associat
 
 def test_an_address_of_another_is_waited_for_and_never_taken(clocked, job_flow_id, associate, create_operator, ec2):
     holder = Task(create_operator()).run()
-    before = resource_id(ec2)
+    before = associated_instance(ec2)
     with pytest.raises(AddressBusyError, match=holder):
         Task(associate(job_flow_id=job_flow_id, lock_timeout=timedelta(minutes=3))).run()
-    assert resource_id(ec2) == before
+    assert associated_instance(ec2) == before
 
 
 def test_a_cluster_that_ends_meanwhile_fails_the_wait(clocked, job_flow_id, associate, deferrable, emr):
@@ -87,15 +62,15 @@ def test_a_cluster_that_ends_meanwhile_fails_the_wait(clocked, job_flow_id, asso
 def test_release_takes_the_address_off_and_says_so_once(clocked, job_flow_id, associate, release, deferrable, ec2):
     Task(associate(job_flow_id=job_flow_id)).run()
     assert Task(release(job_flow_id=job_flow_id, deferrable=deferrable)).run() is True
-    assert resource_id(ec2) is None
+    assert associated_instance(ec2) is None
     assert Task(release(job_flow_id=job_flow_id, deferrable=deferrable)).run() is False
 
 
 def test_release_leaves_the_address_of_another_alone(clocked, job_flow_id, release, create_operator, ec2):
     Task(create_operator()).run()
-    before = resource_id(ec2)
+    before = associated_instance(ec2)
     assert Task(release(job_flow_id=job_flow_id)).run() is False
-    assert resource_id(ec2) == before
+    assert associated_instance(ec2) == before
 
 
 def test_release_waits_for_a_fenced_step_and_not_for_others(
@@ -131,22 +106,28 @@ class SignalledError(Exception):
     """What Airflow 2 raises in a task that gets a SIGTERM."""
 
 
+def signal_in(monkeypatch: pytest.MonkeyPatch, owner: type, name: str, *, after: bool) -> list[Any]:
+    """Interrupt a method before or after its call; return what it returned."""
+    real, returned = getattr(owner, name), []
+
+    def signalled(self: Any, *args: Any, **options: Any) -> None:
+        if after:
+            returned.append(real(self, *args, **options))
+        raise SignalledError
+
+    monkeypatch.setattr(owner, name, signalled)
+    return returned
+
+
 @pytest.mark.parametrize("shared", [False, True], ids=["alone", "with a lock store"])
 def test_a_signal_before_the_answer_of_associate_address_leaves_no_association(
     clocked, job_flow_id, associate, lock_store, record, shared, ec2, monkeypatch
 ):
-    monkeypatch.setenv("AIRFLOW__EIP__ENVIRONMENT", "testing")
-    ask, made = ElasticIpHook.associate, []
-
-    def signalled(self: Any, **parameters: Any) -> None:
-        made.append(ask(self, **parameters))
-        raise SignalledError
-
-    monkeypatch.setattr(ElasticIpHook, "associate", signalled)
+    made = signal_in(monkeypatch, ElasticIpHook, "associate", after=True)
     with pytest.raises(SignalledError):
         Task(associate(job_flow_id=job_flow_id, lock_store=lock_store if shared else None)).run()
     assert len(made) == 1
-    assert resource_id(ec2) is None
+    assert associated_instance(ec2) is None
     assert not shared or record().lease is None
 
 
@@ -168,9 +149,8 @@ def test_an_address_that_the_target_has_already_is_leased_in_its_turn(
 
 @pytest.mark.parametrize("shared", [False, True], ids=["alone", "with a lock store"])
 def test_an_address_on_another_interface_of_the_target_is_refused_and_stays_there(
-    clocked, job_flow_id, primary_interface, associate, allocation_id, record, lock_store, shared, ec2, monkeypatch
+    clocked, job_flow_id, primary_interface, associate, allocation_id, record, lock_store, shared, ec2
 ):
-    monkeypatch.setenv("AIRFLOW__EIP__ENVIRONMENT", "testing")
     primary = clocked.cluster(job_flow_id).primary
     interface = ec2.create_network_interface(SubnetId=primary.subnet_id)["NetworkInterface"]["NetworkInterfaceId"]
     ec2.attach_network_interface(NetworkInterfaceId=interface, InstanceId=primary.id, DeviceIndex=1)
@@ -202,68 +182,45 @@ def test_a_try_after_one_that_vanished_between_binding_and_the_hand_over_goes_on
 def test_what_fails_before_the_hand_over_takes_its_address_off_a_cluster_that_works_on_something_else(
     clocked, job_flow_id, primary_interface, associate, record, lock_store, step, emr, ec2, monkeypatch
 ):
-    monkeypatch.setenv("AIRFLOW__EIP__ENVIRONMENT", "testing")
     emr.add_job_flow_steps(JobFlowId=job_flow_id, Steps=[step("--sleep", "100000")])
     clocked.clock.advance(60)
-
-    def signalled(*_: Any, **__: Any) -> None:
-        raise SignalledError
-
-    monkeypatch.setattr(StoreLeaseClient, "hand_over", signalled)
+    signal_in(monkeypatch, StoreLeaseClient, "hand_over", after=False)
     with pytest.raises(SignalledError):
         Task(associate(job_flow_id=job_flow_id, lock_store=lock_store)).run()
-    assert resource_id(ec2) is None
-    assert record().lease is None
-
-
-@pytest.mark.parametrize("answered", [True, False], ids=["its id is known", "its answer was lost"])
-def test_an_association_that_ec2_does_not_show_yet_is_undone_before_the_lease_ends(
-    clocked, associate, lock_store, record, answered, ec2, monkeypatch
-):
-    monkeypatch.setenv("AIRFLOW__EIP__ENVIRONMENT", "testing")
-    instance = ec2.run_instances(ImageId="ami-0123456789abcdef0", MinCount=1, MaxCount=1)["Instances"][0]["InstanceId"]
-    clocked.clock.advance(120)
-    clocked.faults.add(operation="DescribeAddresses", kind="stale", seconds=30, times=None)
-    owner, name = (StoreLeaseClient, "hand_over") if answered else (ElasticIpHook, "associate")
-    ask = getattr(owner, name)
-
-    def signalled(self: Any, *_: Any, **parameters: Any) -> None:
-        if not answered:
-            ask(self, **parameters)
-        raise SignalledError
-
-    monkeypatch.setattr(owner, name, signalled)
-    with pytest.raises(SignalledError):
-        Task(associate(instance_id=instance, lock_store=lock_store)).run()
-    clocked.faults.clear()
-    clocked.clock.advance(60)
-    assert resource_id(ec2) is None
+    assert associated_instance(ec2) is None
     assert record().lease is None
 
 
 @pytest.fixture
 def running_instance(clocked: Any, ec2: Any) -> str:
     """An instance that somebody else launched, and that nobody ends."""
-    launched = ec2.run_instances(ImageId="ami-0123456789abcdef0", MinCount=1, MaxCount=1)
-    clocked.clock.advance(120)
-    return str(launched["Instances"][0]["InstanceId"])
+    return run_instance(ec2, clocked)
+
+
+@pytest.mark.parametrize("answered", [True, False], ids=["its id is known", "its answer was lost"])
+def test_an_association_that_ec2_does_not_show_yet_is_undone_before_the_lease_ends(
+    clocked, running_instance, associate, lock_store, record, answered, ec2, monkeypatch
+):
+    clocked.faults.add(operation="DescribeAddresses", kind="stale", seconds=30, times=None)
+    owner, name = (StoreLeaseClient, "hand_over") if answered else (ElasticIpHook, "associate")
+    signal_in(monkeypatch, owner, name, after=not answered)
+    with pytest.raises(SignalledError):
+        Task(associate(instance_id=running_instance, lock_store=lock_store)).run()
+    clocked.faults.clear()
+    clocked.clock.advance(60)
+    assert associated_instance(ec2) is None
+    assert record().lease is None
 
 
 def test_without_a_lock_store_an_association_that_ec2_does_not_show_yet_is_undone_too(
     clocked, running_instance, associate, ec2, monkeypatch
 ):
     clocked.faults.add(operation="DescribeAddresses", kind="stale", seconds=30, times=None)
-    ask = ElasticIpHook.associate
-
-    def signalled(self: Any, **parameters: Any) -> None:
-        ask(self, **parameters)
-        raise SignalledError
-
-    monkeypatch.setattr(ElasticIpHook, "associate", signalled)
+    signal_in(monkeypatch, ElasticIpHook, "associate", after=True)
     with pytest.raises(SignalledError):
         Task(associate(instance_id=running_instance)).run()
     clocked.faults.clear()
-    assert resource_id(ec2) is None
+    assert associated_instance(ec2) is None
 
 
 @pytest.mark.parametrize("lost", [1, 7], ids=["botocore asks again", "this try asks again"])
@@ -275,7 +232,7 @@ def test_an_association_whose_answer_was_lost_is_found_although_ec2_shows_it_lat
     clocked.faults.add(operation="DescribeAddresses", kind="stale", seconds=50, times=None)
     facts = Task(associate(instance_id=running_instance, deferrable=deferrable)).run()
     clocked.faults.clear()
-    assert resource_id(ec2) == running_instance
+    assert associated_instance(ec2) == running_instance
     assert facts["association_id"] == ec2.describe_addresses()["Addresses"][0]["AssociationId"]
 
 
@@ -292,10 +249,10 @@ def test_an_association_that_somebody_else_made_on_the_target_meanwhile_stays_th
     monkeypatch.setattr(Binder, "bind", taken_first)
     with pytest.raises(SignalledError):
         Task(associate(instance_id=running_instance)).run()
-    assert resource_id(ec2) == running_instance
+    assert associated_instance(ec2) == running_instance
 
 
-@pytest.mark.parametrize("lock_store", ["dynamodb"], indirect=True)
+@dynamodb_only
 def test_a_hand_over_and_an_undo_without_the_lock_store_leave_the_address_to_whoever_took_it(
     clocked, running_instance, associate, allocation_id, lock_store, deferrable, record, logged, ec2, monkeypatch
 ):
@@ -312,7 +269,7 @@ def test_a_hand_over_and_an_undo_without_the_lock_store_leave_the_address_to_who
     task = Task(associate(instance_id=running_instance, deferrable=deferrable, **given))
     with pytest.raises(AddressBusyError):
         task.run()
-    assert resource_id(ec2) == thieves[0], "nothing but an association of this try's own id was undone"
+    assert associated_instance(ec2) == thieves[0], "nothing but an association of this try's own id was undone"
     assert f"may still be on '{running_instance}'" in " ".join(logged().split())
     clocked.faults.clear()
     assert record().lease.resource_id is None, "never handed over: the next in the queue ends it"

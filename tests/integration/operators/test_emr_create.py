@@ -11,6 +11,7 @@ import pytest
 from airflow_eip_provider.exceptions import AddressBusyError, ClusterEndedError, KilledError
 from airflow_eip_provider.operators import phases
 from harness.life import Task
+from tests.integration.operators.aws_state import active_clusters, is_associated
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -105,17 +106,17 @@ def test_a_cluster_that_fails_to_start_fails_the_task_with_emrs_reason_and_leave
     with pytest.raises(ClusterEndedError, match=r"no capacity for m5\.xlarge"):
         task.run()
     clocked.clock.advance(600)
-    assert live(emr) == []
-    assert "AssociationId" not in ec2.describe_addresses()["Addresses"][0]
+    assert active_clusters(emr) == []
+    assert not is_associated(ec2)
 
 
 def test_a_deferral_that_airflow_itself_ends_cleans_up(clocked, create_operator, emr):
     task = Task(create_operator(deferrable=True))
     task.start()
-    assert len(live(emr)) == 1
+    assert len(active_clusters(emr)) == 1
     task.fail_deferral()
     assert task.error is not None
-    assert live(emr) == []
+    assert active_clusters(emr) == []
 
 
 def test_a_kill_terminates_the_cluster_and_frees_the_address(clocked, create_operator, emr, ec2):
@@ -126,8 +127,8 @@ def test_a_kill_terminates_the_cluster_and_frees_the_address(clocked, create_ope
     operator.execute(context)
     with pytest.raises(KilledError):
         operator.on_kill()  # the result is not Airflow's yet: without the error this kill would be a success
-    assert live(emr) == []
-    assert "AssociationId" not in ec2.describe_addresses()["Addresses"][0]
+    assert active_clusters(emr) == []
+    assert not is_associated(ec2)
 
 
 def test_a_kill_does_not_wait_for_an_aws_that_gives_no_answer(clocked, create_operator, monkeypatch):
@@ -159,7 +160,7 @@ def test_nothing_is_changed_after_a_kill(clocked, create_operator):
     assert clocked.events.calls("RunJobFlow") == []
 
 
-def test_a_kill_in_the_middle_of_a_launch_is_neither_deferred_nor_a_success(clocked, create_operator, emr, monkeypatch):
+def test_a_kill_in_the_middle_of_a_launch_is_neither_deferred_nor_a_success(clocked, create_operator, emr):
     operator = create_operator(deferrable=True)
     flag = operator.kill
 
@@ -173,7 +174,7 @@ def test_a_kill_in_the_middle_of_a_launch_is_neither_deferred_nor_a_success(cloc
             Task(operator).run()
     finally:
         clocked.events.listeners.remove(kill)
-    assert live(emr) == []
+    assert active_clusters(emr) == []
 
 
 def test_a_retry_adopts_the_cluster_of_a_try_that_crashed(clocked, create_operator):
@@ -191,7 +192,7 @@ def test_an_older_try_does_not_end_the_cluster_that_a_newer_one_adopted(clocked,
     launched = zombie.ti.xcoms["job_flow_id"]
     Task(create_operator(), try_number=2).run()
     zombie.fail_deferral()
-    assert live(emr) == [launched]
+    assert active_clusters(emr) == [launched]
 
 
 def test_a_deferral_of_an_older_try_starts_afresh(clocked, create_operator):
@@ -206,7 +207,7 @@ def test_a_deferral_of_an_older_try_starts_afresh(clocked, create_operator):
 def test_a_lost_answer_of_run_job_flow_finds_the_cluster_instead_of_launching_another(clocked, create_operator, emr):
     clocked.faults.add(operation="RunJobFlow", kind="lost_response", times=1)
     job_flow_id = Task(create_operator()).run()
-    assert live(emr) == [job_flow_id]
+    assert active_clusters(emr) == [job_flow_id]
     assert len(clocked.events.calls("RunJobFlow")) == 1
 
 
@@ -216,8 +217,3 @@ def wait_until(happened: Callable[[], object], *, seconds: float) -> None:
     while not happened():
         assert time.monotonic() < deadline
         time.sleep(0.05)
-
-
-def live(emr: Any) -> list[str]:
-    states = ["STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING"]
-    return [cluster["Id"] for cluster in emr.list_clusters(ClusterStates=states)["Clusters"]]

@@ -8,6 +8,7 @@ import pytest
 
 from airflow_eip_provider.airflow_compat import AirflowFailException
 from harness.life import Task
+from tests.integration.operators.aws_state import cluster_state, is_associated
 
 
 @pytest.fixture
@@ -16,21 +17,12 @@ def job_flow_id(clocked: Any, create_operator: Any) -> str:
     return created
 
 
-def address(ec2: Any) -> dict[str, Any]:
-    found: dict[str, Any] = ec2.describe_addresses()["Addresses"][0]
-    return found
-
-
-def state(emr: Any, job_flow_id: str) -> str:
-    return str(emr.describe_cluster(ClusterId=job_flow_id)["Cluster"]["Status"]["State"])
-
-
 def test_the_address_is_freed_before_the_cluster_is_gone_in_both_modes(
     clocked, job_flow_id, terminate_operator, deferrable, emr, ec2
 ):
     assert Task(terminate_operator(job_flow_id, deferrable=deferrable)).run() is None
-    assert state(emr, job_flow_id) == "TERMINATED"
-    assert "AssociationId" not in address(ec2)
+    assert cluster_state(emr, job_flow_id) == "TERMINATED"
+    assert not is_associated(ec2)
     freed = next(e for e in clocked.events.read(kind="address") if e["change"] == "disassociated")
     ended = next(e for e in clocked.events.read(kind="cluster") if e["to"] == "TERMINATED")
     assert freed["cause"] == "DisassociateAddress"
@@ -41,7 +33,7 @@ def test_termination_protection_is_lifted(clocked, create_operator, overrides, t
     overrides["Instances"]["TerminationProtected"] = True
     job_flow_id = Task(create_operator()).run()
     Task(terminate_operator(job_flow_id)).run()
-    assert state(emr, job_flow_id) == "TERMINATED"
+    assert cluster_state(emr, job_flow_id) == "TERMINATED"
 
 
 def test_a_cluster_that_ended_with_errors_is_a_success(clocked, job_flow_id, terminate_operator, emr):
@@ -71,7 +63,7 @@ def test_the_address_of_another_cluster_is_left_alone(clocked, job_flow_id, crea
     Task(terminate_operator(job_flow_id)).run()
     other = Task(create_operator("other")).run()
     Task(terminate_operator(job_flow_id)).run()
-    assert address(ec2)["AssociationId"]
+    assert is_associated(ec2)
     assert other != job_flow_id
 
 

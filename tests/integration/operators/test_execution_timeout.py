@@ -13,13 +13,9 @@ from airflow_eip_provider.exceptions import AddressBusyError, WaitTimeoutError
 from airflow_eip_provider.operators import phases
 from airflow_eip_provider.sensors.eip import EipAssociationSensor
 from harness.life import Task
+from tests.integration.operators.aws_state import active_clusters, dynamodb_only, is_associated
 
 TWO_MINUTES = timedelta(minutes=2)
-
-
-def live(emr: Any) -> list[str]:
-    states = ["STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING"]
-    return [cluster["Id"] for cluster in emr.list_clusters(ClusterStates=states)["Clusters"]]
 
 
 def seconds_since(aws: Any, began: Any) -> float:
@@ -37,18 +33,18 @@ def test_steps_are_cancelled_when_it_is_over(clocked, create_operator, steps_ope
     assert seconds_since(clocked, began) == pytest.approx(120, abs=10)
     states = [found["Status"]["State"] for found in emr.list_steps(ClusterId=job_flow_id)["Steps"]]
     assert set(states) <= {"CANCELLED", "CANCEL_PENDING"}
-    assert live(emr) == [job_flow_id]
+    assert active_clusters(emr) == [job_flow_id]
 
 
 def test_a_cluster_that_takes_longer_to_start_is_ended(clocked, create_operator, emr, ec2):
     task = Task(create_operator(deferrable=True, wait_for_completion=True, execution_timeout=TWO_MINUTES))
     with pytest.raises(AirflowTaskTimeout, match="last seen: Cluster j-"):
         task.run()
-    assert live(emr) == []
-    assert "AssociationId" not in ec2.describe_addresses()["Addresses"][0]
+    assert active_clusters(emr) == []
+    assert not is_associated(ec2)
 
 
-@pytest.mark.parametrize("lock_store", ["dynamodb"], indirect=True)
+@dynamodb_only
 def test_a_wait_in_the_queue_ends_and_gives_up_its_place(clocked, leased, record, queue):
     holder = leased("holder")
     holder.run()

@@ -12,6 +12,7 @@ from airflow_eip_provider.exceptions import CredentialsExpiredError
 from airflow_eip_provider.hooks.eip import ElasticIpHook
 from airflow_eip_provider.sensors.eip import EipAssociationSensor
 from harness.life import Task
+from tests.integration.operators.aws_state import dynamodb_only, is_associated
 
 
 def expire(aws: Any, operation: str, *, code: str = "ExpiredTokenException", times: int = 1) -> None:
@@ -40,7 +41,7 @@ def test_a_wait_for_the_address_goes_on(clocked, create_operator, terminate_oper
     assert waiting.run() != holder
 
 
-@pytest.mark.parametrize("lock_store", ["dynamodb"], indirect=True)
+@dynamodb_only
 def test_a_wait_in_the_queue_goes_on(clocked, leased, ended, deferrable, lock_store, record):
     holder = leased("holder")
     holder.run()
@@ -64,7 +65,7 @@ def test_a_teardown_goes_on(clocked, create_operator, terminate_operator, deferr
     job_flow_id = Task(create_operator()).run()
     expire(clocked, operation)
     Task(terminate_operator(job_flow_id, deferrable=deferrable)).run()
-    assert "AssociationId" not in ec2.describe_addresses()["Addresses"][0]
+    assert not is_associated(ec2)
 
 
 def test_a_clean_up_goes_on(clocked, create_operator, emr):

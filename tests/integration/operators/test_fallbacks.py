@@ -22,37 +22,18 @@ from airflow_eip_provider.exceptions import (
 from airflow_eip_provider.lease.record import Phase
 from airflow_eip_provider.lease_client.client import StoreLeaseClient
 from airflow_eip_provider.lease_client.physical import PhysicalLeaseClient
-from airflow_eip_provider.stores.uri import open_store
 from harness.judge import two_clusters_of_a_lease
 from harness.life import Task, first_event
+from tests.integration.operators.aws_state import STORE, is_associated, launches, outcomes
 from tests.integration.operators.nat import Network
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from airflow_eip_provider.lease.record import Record
 
 A, B = "eu-west-1a", "eu-west-1b"
 POLL_SECONDS = 15
 CORE = {"InstanceRole": "CORE", "InstanceType": "r5.xlarge", "InstanceCount": 2}
-
-
-@pytest.fixture(params=["no store", "dynamodb"])
-def store(request: pytest.FixtureRequest, clocked: Any, monkeypatch: pytest.MonkeyPatch) -> str | None:
-    monkeypatch.setenv("AIRFLOW__EIP__ENVIRONMENT", "testing")
-    return None if request.param == "no store" else "dynamodb://leases?create=true"
-
-
-@pytest.fixture
-def subnets(ec2: Any) -> dict[str, str]:
-    """The default VPC's public subnets, by zone."""
-    found = ec2.describe_subnets(Filters=[{"Name": "default-for-az", "Values": ["true"]}])["Subnets"]
-    return {subnet["AvailabilityZone"]: subnet["SubnetId"] for subnet in found}
-
-
-@pytest.fixture
-def to_b(subnets: dict[str, str]) -> dict[str, Any]:
-    return {"Instances": {"Ec2SubnetId": subnets[B]}}
 
 
 @pytest.fixture
@@ -82,18 +63,10 @@ def check(clocked: Any, emr: Any, subnets: dict[str, str], ec2: Any, allocation_
         address = ec2.describe_addresses(AllocationIds=[allocation_id])["Addresses"][0]
         nodes = emr.list_instances(ClusterId=job_flow_id, InstanceGroupTypes=["MASTER"])["Instances"]
         assert address["InstanceId"] in {node["Ec2InstanceId"] for node in nodes}
-        assert len(runs(clocked)) == launched
+        assert len(launches(clocked)) == launched
         assert two_clusters_of_a_lease(clocked.events.read()) == []
 
     return that
-
-
-def runs(aws: Any) -> list[Any]:
-    return [call for call in aws.events.calls("RunJobFlow") if not call["error_code"]]
-
-
-def outcomes(task: Task) -> list[tuple[int, str]]:
-    return [(one["candidate"], one["outcome"]) for one in task.ti.xcoms.get("attempts", ())]
 
 
 def test_a_zone_without_capacity_is_left_for_the_next_one_in_the_same_try(
@@ -143,31 +116,21 @@ def seconds_between(first: dict[str, Any], second: dict[str, Any]) -> float:
 
 
 def test_the_lease_keeps_its_token_and_its_place_and_is_active_when_the_cluster_has_started(
-    clocked, create, check, monkeypatch, record_of
+    clocked, create, check, stored_record
 ):
-    monkeypatch.setenv("AIRFLOW__EIP__ENVIRONMENT", "testing")
     clocked.limit_capacity(A)
-    task = Task(create(lock_store="dynamodb://leases?create=true", deferrable=True))
+    task = Task(create(lock_store=STORE, deferrable=True))
     job_flow_id = task.run()
     check(job_flow_id)
-    record = record_of()
+    record = stored_record()
     assert record.issued == 1
     assert record.lease is not None
     assert (record.lease.token, record.lease.phase, record.lease.resource_id) == (1, Phase.ACTIVE, job_flow_id)
     assert not record.lease.to_be_terminated
-    tags = [{tag["Key"]: tag["Value"] for tag in call["request"]["Tags"]} for call in runs(clocked)]
+    tags = [{tag["Key"]: tag["Value"] for tag in call["request"]["Tags"]} for call in launches(clocked)]
     assert [one["airflow-eip:candidate"] for one in tags] == ["0", "1"]
     assert {one["airflow-eip:token"] for one in tags} == {"1"}
     assert {one["airflow-eip:start-timeout"] for one in tags} == {"2700"}
-
-
-@pytest.fixture
-def record_of(allocation_id: str, boto: Any) -> Callable[[], Record]:
-    def read() -> Record:
-        client = boto("dynamodb")
-        return open_store("dynamodb://leases?create=true", lambda *_: client).read(allocation_id).record
-
-    return read
 
 
 @pytest.mark.usefixtures("with_core")
@@ -246,23 +209,21 @@ def test_without_fallbacks_the_steps_end_at_the_start_timeout_and_say_what_emr_s
     # From the deadline on, EMR has a minute to show a start that happened before.
     latest = 2700 + READS_LAG_SECONDS + 3 * POLL_SECONDS
     assert 2700 <= (clocked.clock.now() - begun).total_seconds() <= latest
-    assert "AssociationId" not in ec2.describe_addresses(AllocationIds=[allocation_id])["Addresses"][0]
+    assert not is_associated(ec2)
     clocked.clock.advance(300)
     assert emr.describe_cluster(ClusterId=job_flow_id)["Cluster"]["Status"]["State"] == "TERMINATED"
 
 
 @pytest.mark.usefixtures("with_core")
 def test_the_lease_of_a_cluster_that_never_starts_is_free_after_the_steps(
-    clocked, create, steps_operator, record_of, monkeypatch
+    clocked, create, steps_operator, stored_record
 ):
-    monkeypatch.setenv("AIRFLOW__EIP__ENVIRONMENT", "testing")
     clocked.limit_capacity(A, instance_type="r5.xlarge")
-    store = "dynamodb://leases?create=true"
-    job_flow_id = Task(create(fallbacks=(), lock_store=store, on_multi_node="allow")).run()
-    steps = Task(steps_operator(job_flow_id, lock_store=store))
+    job_flow_id = Task(create(fallbacks=(), lock_store=STORE, on_multi_node="allow")).run()
+    steps = Task(steps_operator(job_flow_id, lock_store=STORE))
     with pytest.raises(AirflowFailException):
         steps.run()
-    record = record_of()
+    record = stored_record()
     assert record.lease is None
     assert [ended.why for ended in record.history] == ["the cluster did not start in time"]
 
@@ -325,9 +286,9 @@ def test_what_would_fail_elsewhere_too_fails_at_once_with_emrs_reason(
     task = Task(create(lock_store=store))
     with pytest.raises(ClusterEndedError, match=says):
         task.run()
-    assert len(runs(clocked)) == 1
+    assert len(launches(clocked)) == 1
     assert outcomes(task) == [(0, code)]
-    assert "AssociationId" not in ec2.describe_addresses(AllocationIds=[allocation_id])["Addresses"][0]
+    assert not is_associated(ec2)
 
 
 def test_when_no_candidate_starts_the_error_names_each_and_rounds_go_through_all_again(clocked, create, store, emr):
@@ -422,28 +383,26 @@ def test_a_fallback_may_bring_its_own_nat_gateway_and_the_routes_are_put_back(
 
 
 def test_a_cluster_that_was_started_early_and_failed_counts_as_the_first_candidate(
-    clocked, create, queue, monkeypatch, terminate_operator, create_operator, subnets, overrides
+    clocked, create, queue, terminate_operator, create_operator, subnets, overrides
 ):
-    monkeypatch.setenv("AIRFLOW__EIP__ENVIRONMENT", "testing")
-    store = "dynamodb://leases?create=true"
-    holder = Task(create_operator("holder", lock_store=store, fallbacks=()), dag_id="holder").run()
+    holder = Task(create_operator("holder", lock_store=STORE, fallbacks=()), dag_id="holder").run()
     clocked.limit_capacity(A)
-    waiter = Task(create(lock_store=store, prewarm=True, deferrable=True), dag_id="waiter")
+    waiter = Task(create(lock_store=STORE, prewarm=True, deferrable=True), dag_id="waiter")
     waiter.start()
-    queue.until(lambda: len(runs(clocked)) == 2, waiter)
+    queue.until(lambda: len(launches(clocked)) == 2, waiter)
     queue.pass_time(600, waiter)
-    Task(terminate_operator(holder, lock_store=store), dag_id="holder").run()
+    Task(terminate_operator(holder, lock_store=STORE), dag_id="holder").run()
     queue.until(lambda: waiter.ended, waiter)
     assert waiter.error is None
     assert outcomes(waiter) == [(0, "INTERNAL_ERROR_EC2_INSUFFICIENT_CAPACITY_AZ"), (1, "started")]
-    assert len(runs(clocked)) == 3
+    assert len(launches(clocked)) == 3
 
 
-def test_a_retry_goes_on_with_the_candidate_that_a_crashed_try_launched(clocked, create, check, store, monkeypatch):
+def test_a_retry_goes_on_with_the_candidate_that_a_crashed_try_launched(clocked, create, check, store):
     clocked.limit_capacity(A)
     first = Task(create(lock_store=store, deferrable=True), max_tries=1)
     first.start()
-    while len(runs(clocked)) < 2:
+    while len(launches(clocked)) < 2:
         step_on(first)
     # The process is gone, and its trigger, too.
     clocked.clock.advance(60)
@@ -452,16 +411,14 @@ def test_a_retry_goes_on_with_the_candidate_that_a_crashed_try_launched(clocked,
     assert outcomes(retry) == [(1, "started")]
 
 
-def test_a_retry_of_a_try_that_crashed_while_its_cluster_ended_waits_for_the_end(clocked, create, check, monkeypatch):
-    monkeypatch.setenv("AIRFLOW__EIP__ENVIRONMENT", "testing")
-    store = "dynamodb://leases?create=true"
+def test_a_retry_of_a_try_that_crashed_while_its_cluster_ended_waits_for_the_end(clocked, create, check):
     clocked.fail_next_cluster(state="STARTING", hangs=True)
-    first = Task(create(lock_store=store, deferrable=True, start_timeout=timedelta(minutes=5)), max_tries=1)
+    first = Task(create(lock_store=STORE, deferrable=True, start_timeout=timedelta(minutes=5)), max_tries=1)
     first.start()
     while "cluster_ended" not in str(first.deferral.trigger.serialize()):
         step_on(first)
     retry = Task(
-        create(lock_store=store, deferrable=True, start_timeout=timedelta(minutes=5)), try_number=2, max_tries=1
+        create(lock_store=STORE, deferrable=True, start_timeout=timedelta(minutes=5)), try_number=2, max_tries=1
     )
     check(retry.run())
     assert outcomes(retry) == [(0, "start_timeout"), (1, "started")]
@@ -476,8 +433,8 @@ def test_a_kill_while_the_failed_cluster_ends_leaves_nothing(clocked, create, em
     task.fail_deferral()
     clocked.clock.advance(300)
     assert {c["Status"]["State"] for c in emr.list_clusters()["Clusters"]} == {"TERMINATED"}
-    assert "AssociationId" not in ec2.describe_addresses(AllocationIds=[allocation_id])["Addresses"][0]
-    assert len(runs(clocked)) == 1
+    assert not is_associated(ec2)
+    assert len(launches(clocked)) == 1
 
 
 def test_every_candidate_is_checked_before_anything_changes(clocked, create, assert_nothing_changed, store):
@@ -538,20 +495,18 @@ def test_an_older_try_that_gives_up_a_cluster_leaves_it_to_the_newer_one_that_go
 
 @pytest.mark.usefixtures("with_core")
 def test_a_cluster_that_was_started_early_and_hangs_is_replaced_when_the_lease_is_acquired(
-    clocked, create, queue, monkeypatch, terminate_operator, create_operator
+    clocked, create, queue, terminate_operator, create_operator
 ):
-    monkeypatch.setenv("AIRFLOW__EIP__ENVIRONMENT", "testing")
-    store = "dynamodb://leases?create=true"
     holder = Task(
-        create_operator("holder", lock_store=store, on_multi_node="allow", idle_timeout=None), dag_id="holder"
+        create_operator("holder", lock_store=STORE, on_multi_node="allow", idle_timeout=None), dag_id="holder"
     ).run()
     clocked.limit_capacity(A, instance_type="r5.xlarge")
-    given = {"lock_store": store, "prewarm": True, "deferrable": True, "on_multi_node": "allow"}
+    given = {"lock_store": STORE, "prewarm": True, "deferrable": True, "on_multi_node": "allow"}
     waiter = Task(create(**given, start_timeout=timedelta(minutes=10)), dag_id="waiter")
     waiter.start()
-    queue.until(lambda: len(runs(clocked)) == 2, waiter)
+    queue.until(lambda: len(launches(clocked)) == 2, waiter)
     queue.pass_time(900, waiter)
-    Task(terminate_operator(holder, lock_store=store), dag_id="holder").run()
+    Task(terminate_operator(holder, lock_store=STORE), dag_id="holder").run()
     queue.until(lambda: waiter.ended, waiter)
     assert waiter.error is None
     assert outcomes(waiter) == [(0, "start_timeout"), (1, "started")]
@@ -564,7 +519,7 @@ def test_the_execution_timeout_ends_the_start_of_any_candidate(clocked, create, 
     task = Task(create(lock_store=store, deferrable=True, execution_timeout=timedelta(minutes=15)))
     with pytest.raises(AirflowTaskTimeout, match="execution_timeout"):
         task.run()
-    assert len(runs(clocked)) == 2
+    assert len(launches(clocked)) == 2
     clocked.clock.advance(300)
     assert {c["Status"]["State"] for c in emr.list_clusters()["Clusters"]} == {"TERMINATED", "TERMINATED_WITH_ERRORS"}
-    assert "AssociationId" not in ec2.describe_addresses(AllocationIds=[allocation_id])["Addresses"][0]
+    assert not is_associated(ec2)

@@ -10,33 +10,15 @@ import pytest
 
 from airflow_eip_provider.airflow_compat import AirflowFailException
 from airflow_eip_provider.exceptions import ClusterEndedError
-from airflow_eip_provider.stores.uri import open_store
 from harness.judge import two_clusters_of_a_lease
 from harness.life import Task, first_event
+from tests.integration.operators.aws_state import STORE, cluster_state, launches, outcomes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from airflow_eip_provider.lease.record import Record
 
 A, B = "eu-west-1a", "eu-west-1b"
-STORE = "dynamodb://leases?create=true"
-
-
-@pytest.fixture(autouse=True)
-def _environment(clocked: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AIRFLOW__EIP__ENVIRONMENT", "testing")
-
-
-@pytest.fixture
-def subnets(ec2: Any) -> dict[str, str]:
-    found = ec2.describe_subnets(Filters=[{"Name": "default-for-az", "Values": ["true"]}])["Subnets"]
-    return {subnet["AvailabilityZone"]: subnet["SubnetId"] for subnet in found}
-
-
-@pytest.fixture
-def to_b(subnets: dict[str, str]) -> dict[str, Any]:
-    return {"Instances": {"Ec2SubnetId": subnets[B]}}
 
 
 @pytest.fixture
@@ -50,29 +32,8 @@ def create(create_operator: Any, overrides: dict[str, Any], subnets: dict[str, s
     return make
 
 
-@pytest.fixture
-def record_of(allocation_id: str, boto: Any) -> Callable[[], Record]:
-    def read() -> Record:
-        client = boto("dynamodb")
-        return open_store(STORE, lambda *_: client).read(allocation_id).record
-
-    return read
-
-
-def runs(aws: Any) -> list[Any]:
-    return [call for call in aws.events.calls("RunJobFlow") if not call["error_code"]]
-
-
-def outcomes(task: Task) -> list[tuple[int, str]]:
-    return [(one["candidate"], one["outcome"]) for one in task.ti.xcoms.get("attempts", ())]
-
-
-def state_of(emr: Any, job_flow_id: str) -> str:
-    return str(emr.describe_cluster(ClusterId=job_flow_id)["Cluster"]["Status"]["State"])
-
-
 def test_a_lease_whose_cluster_ended_late_is_not_taken_over_while_its_owner_replaces_it(
-    clocked, create, queue, record_of
+    clocked, create, queue, stored_record
 ):
     # The owner keeps its lease and its token, whoever of the two looks first after the end: no other may end the lease
     # of an owner that has another candidate. The cluster ends by itself 20 minutes after its launch: Limits.surface is
@@ -84,13 +45,13 @@ def test_a_lease_whose_cluster_ended_late_is_not_taken_over_while_its_owner_repl
     waiter.start()
     queue.pass_time(1200, waiter, owner)
     clocked.take_zone_down(A)
-    queue.until(lambda: owner.ended or waiter.ended or bool(record_of().history), waiter, owner)
-    assert [ended.why for ended in record_of().history] == []
+    queue.until(lambda: owner.ended or waiter.ended or bool(stored_record().history), waiter, owner)
+    assert [ended.why for ended in stored_record().history] == []
     assert owner.error is None
     assert outcomes(owner) == [(0, "primary_lost"), (1, "started")]
 
 
-def test_a_lease_is_not_taken_over_when_airflow_resumes_its_owner_late(clocked, create, queue, record_of):
+def test_a_lease_is_not_taken_over_when_airflow_resumes_its_owner_late(clocked, create, queue, stored_record):
     # The owner has given its cluster up in the record; then Airflow needs a quarter of an hour to resume it, or EMR as
     # long to end the cluster (for which the owner waits half an hour). The lease is its own meanwhile.
     clocked.fail_next_cluster(state="STARTING", hangs=True)
@@ -100,9 +61,9 @@ def test_a_lease_is_not_taken_over_when_airflow_resumes_its_owner_late(clocked, 
     waiter.start()
     while "cluster_ended" not in str(owner.deferral.trigger.serialize()):
         owner.resume(asyncio.run(first_event(owner.trigger())))
-    assert record_of().lease.to_be_terminated
+    assert stored_record().lease.to_be_terminated
     queue.pass_time(960, waiter)
-    assert [ended.why for ended in record_of().history] == []
+    assert [ended.why for ended in stored_record().history] == []
     queue.until(lambda: owner.ended, waiter, owner)
     assert owner.error is None
     assert outcomes(owner) == [(0, "start_timeout"), (1, "started")]
@@ -115,7 +76,7 @@ def test_the_wait_for_the_end_of_a_second_cluster_has_its_own_deadline(clocked, 
     task = Task(create(fallbacks=[to_b, to_a]))
     task.start()
     clocked.fail_next_cluster(state="STARTING", hangs=True)
-    while len(runs(clocked)) < 2:
+    while len(launches(clocked)) < 2:
         task.resume(asyncio.run(first_event(task.trigger())))
     queue.pass_time(2400, task)
     clocked.take_zone_down(B)
@@ -125,7 +86,6 @@ def test_the_wait_for_the_end_of_a_second_cluster_has_its_own_deadline(clocked, 
     assert two_clusters_of_a_lease(clocked.events.read()) == []
 
 
-@pytest.mark.parametrize("store", [None, STORE])
 def test_a_cluster_that_a_person_ends_shortly_before_the_deadline_is_not_replaced(clocked, create, queue, emr, store):
     # TERMINATING takes a minute, so the cluster's EndDateTime is after the deadline; the request was before it.
     clocked.fail_next_cluster(state="STARTING", hangs=True)
@@ -135,7 +95,7 @@ def test_a_cluster_that_a_person_ends_shortly_before_the_deadline_is_not_replace
     emr.terminate_job_flows(JobFlowIds=[task.ti.xcoms["job_flow_id"]])
     task.resume(asyncio.run(first_event(task.trigger())))
     task.go_on()
-    assert len(runs(clocked)) == 1
+    assert len(launches(clocked)) == 1
     assert isinstance(task.error, ClusterEndedError)
 
 
@@ -147,7 +107,7 @@ def test_steps_do_not_terminate_a_cluster_that_is_not_of_their_address(clocked, 
     another = ec2.allocate_address(Domain="vpc")["AllocationId"]
     with pytest.raises(AirflowFailException):
         Task(steps_operator(other_owners, allocation_id=another, lock_store=STORE)).run()
-    assert state_of(emr, other_owners) in {"STARTING", "BOOTSTRAPPING"}
+    assert cluster_state(emr, other_owners) in {"STARTING", "BOOTSTRAPPING"}
 
 
 def test_steps_do_not_terminate_a_cluster_that_its_creating_task_has_not_handed_over(
@@ -159,12 +119,12 @@ def test_steps_do_not_terminate_a_cluster_that_its_creating_task_has_not_handed_
     clocked.fail_next_cluster(state="STARTING", hangs=True)
     waiter = Task(create(fallbacks=(), lock_store=STORE, prewarm=True), dag_id="waiter")
     waiter.start()
-    queue.until(lambda: len(runs(clocked)) == 2, waiter)
+    queue.until(lambda: len(launches(clocked)) == 2, waiter)
     early = max(emr.list_clusters()["Clusters"], key=lambda one: one["Status"]["Timeline"]["CreationDateTime"])["Id"]
     clocked.clock.advance(2700)
     with pytest.raises(AirflowFailException):
         Task(steps_operator(early, lock_store=STORE)).run()
-    assert state_of(emr, early) in {"STARTING", "BOOTSTRAPPING"}
+    assert cluster_state(emr, early) in {"STARTING", "BOOTSTRAPPING"}
 
 
 @pytest.mark.parametrize("has_fallbacks", [False, True])
@@ -178,12 +138,12 @@ def test_a_cluster_that_was_started_early_and_ended_idle_is_launched_again(
         create(lock_store=STORE, prewarm=True, fallbacks=fallbacks, idle_timeout=timedelta(minutes=5)), dag_id="waiter"
     )
     waiter.start()
-    queue.until(lambda: len(runs(clocked)) == 2, waiter)
+    queue.until(lambda: len(launches(clocked)) == 2, waiter)
     queue.pass_time(900, waiter)
     Task(terminate_operator(holder, lock_store=STORE), dag_id="holder").run()
     queue.until(lambda: waiter.ended, waiter)
     assert waiter.error is None
-    assert len(runs(clocked)) == 3
+    assert len(launches(clocked)) == 3
 
 
 def test_a_cluster_that_was_started_early_waits_for_its_nat_gateway_in_few_deferrals(
@@ -203,7 +163,7 @@ def test_a_cluster_that_was_started_early_waits_for_its_nat_gateway_in_few_defer
     )
     waiter.start()
     assert waiter.error is None
-    queue.until(lambda: len(runs(clocked)) == 2, waiter)
+    queue.until(lambda: len(launches(clocked)) == 2, waiter)
     queue.pass_time(900, waiter)
     Task(terminate_operator(holder, lock_store=STORE), dag_id="holder").run()
     queue.until(lambda: "NatGatewayTrigger" in waiter.deferrals or waiter.ended, waiter)

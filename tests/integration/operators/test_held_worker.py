@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from airflow_eip_provider.exceptions import AddressBusyError
-from airflow_eip_provider.operators.eip import EipAssociateOperator
 from harness.life import Task
 
 SAYS = "waits in a worker for Elastic IP"
@@ -26,23 +25,13 @@ def held(ec2: Any, clocked: Any, allocation_id: str, subnet_id: str) -> Any:
     return instances[1]["InstanceId"]
 
 
-def test_waiting_for_an_address_that_something_carries(clocked, held, create_operator, deferrable, logged):
+@pytest.mark.parametrize("task", ["create", "associate"])
+def test_waiting_for_an_address_that_something_carries(
+    clocked, held, create_operator, associate, deferrable, logged, task
+):
+    given = {"deferrable": deferrable, "lock_timeout": SOON}
     with pytest.raises(AddressBusyError):
-        Task(create_operator(deferrable=deferrable, lock_timeout=SOON)).run()
-    assert logged().count(SAYS) == (0 if deferrable else 1)
-
-
-def test_waiting_to_associate_it(clocked, held, allocation_id, deferrable, logged):
-    operator = EipAssociateOperator(
-        task_id="a",
-        allocation_id=allocation_id,
-        instance_id=held,
-        aws_conn_id=None,
-        deferrable=deferrable,
-        lock_timeout=SOON,
-    )
-    with pytest.raises(AddressBusyError):
-        Task(operator).run()
+        Task(create_operator(**given) if task == "create" else associate(instance_id=held, **given)).run()
     assert logged().count(SAYS) == (0 if deferrable else 1)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from airflow_eip_provider.lease.record import LIMITS
 from harness.life import Task
+from tests.integration.operators.aws_state import run_queued
 
 READS = ("GetItem", "GetObject")
 WRITES = ("PutItem", "PutObject")
@@ -58,8 +59,7 @@ def test_the_second_owner_waits_without_a_cluster_and_is_told_its_place_and_the_
     clocked, leased, ended, queue, record, logged
 ):
     first, second, third = leased("first"), leased("second"), leased("third")
-    first.start()
-    queue.until(lambda: first.ended, first)
+    run_queued(queue, first)
     second.start()
     third.start()
     queue.pass_time(60, second, third)
@@ -80,8 +80,7 @@ def test_the_second_owner_waits_without_a_cluster_and_is_told_its_place_and_the_
 
 def test_blocking_and_deferred_waits_share_one_queue(clocked, leased, create_operator, lock_store, ended, queue):
     first = leased("first")
-    first.start()
-    queue.until(lambda: first.ended, first)
+    run_queued(queue, first)
     clocked.clock.call_later(
         200, lambda: clocked.end_cluster(first.result, state="TERMINATED", message="done"), name="the holder's end"
     )
@@ -94,8 +93,7 @@ def test_a_dead_waiter_costs_those_behind_it_one_grace_and_keeps_its_place_for_n
     clocked, leased, ended, queue, record
 ):
     holder, dead, alive = leased("holder"), leased("dead"), leased("alive")
-    holder.start()
-    queue.until(lambda: holder.ended, holder)
+    run_queued(queue, holder)
     dead.start()
     alive.start()
     ended(holder.result)
@@ -109,8 +107,7 @@ def test_a_waiter_that_was_passed_over_keeps_its_place_before_those_that_come_la
     clocked, leased, ended, queue, record
 ):
     holder, slow, quick, later = leased("holder"), leased("slow"), leased("quick"), leased("later")
-    holder.start()
-    queue.until(lambda: holder.ended, holder)
+    run_queued(queue, holder)
     slow.start()
     quick.start()
     ended(holder.result)
@@ -131,8 +128,7 @@ def test_the_first_writer_decides_on_the_grace_and_others_say_that_theirs_does_n
     leased, lock_store, queue, record, monkeypatch, logged
 ):
     holder = leased("holder", lock_store=f"{lock_store}{'&' if '?' in lock_store else '?'}grace=300")
-    holder.start()
-    queue.until(lambda: holder.ended, holder)
+    run_queued(queue, holder)
     assert record().grace == 300
     monkeypatch.setenv("AIRFLOW__EIP__GRACE", "45")
     waits = leased("waits")
@@ -155,8 +151,7 @@ def test_a_grace_that_is_no_number_of_seconds_is_refused_before_anything_changes
 
 def test_a_wait_that_is_too_long_leaves_the_queue_and_names_the_holder(leased, queue, record):
     holder, late = leased("holder"), leased("late", lock_timeout=timedelta(minutes=2))
-    holder.start()
-    queue.until(lambda: holder.ended, holder)
+    run_queued(queue, holder)
     late.start()
     late.go_on()
     assert "held by 'testing/holder/run-1/create/-1' on " in str(late.error)
@@ -167,8 +162,7 @@ def test_a_wait_that_is_too_long_leaves_the_queue_and_names_the_holder(leased, q
 
 def test_a_kill_in_the_queue_gives_the_place_up(leased, queue, record):
     holder, killed = leased("holder"), leased("killed")
-    holder.start()
-    queue.until(lambda: holder.ended, holder)
+    run_queued(queue, holder)
     killed.start()
     operator = killed._pristine
     operator.pre_execute(killed.context)

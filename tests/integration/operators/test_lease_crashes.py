@@ -12,14 +12,10 @@ from airflow_eip_provider.operators.eip import EipReleaseOperator
 from airflow_eip_provider.stores.uri import open_store
 from harness.leases import vanish
 from harness.life import Task
+from tests.integration.operators.aws_state import active_clusters, is_associated, run_queued
 
 pytestmark = pytest.mark.parametrize("lock_store", ["dynamodb"], indirect=True)
 BEFORE_LAUNCH = [("write_record", False), ("write_record", True), ("launch", False)]
-
-
-def live_clusters(emr: Any) -> list[str]:
-    states = ["STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING"]
-    return [cluster["Id"] for cluster in emr.list_clusters(ClusterStates=states)["Clusters"]]
 
 
 def launched(aws: Any) -> int:
@@ -32,8 +28,7 @@ def test_a_holder_that_vanished_before_it_launched_is_followed_by_the_next_owner
 ):
     gone, following = leased("gone"), leased("following")
     vanish(monkeypatch, gone, method, after=after)
-    following.start()
-    queue.until(lambda: following.ended, following)
+    run_queued(queue, following)
     assert following.error is None
     assert record().lease.resource_id == following.result
     assert launched(clocked) == 1
@@ -44,12 +39,11 @@ def test_a_holder_that_vanished_after_it_launched_is_closed_by_the_next_owner_on
 ):
     gone, following = leased("gone", waiter_max_attempts=40), leased("following")
     vanish(monkeypatch, gone, "launch", after=True)
-    left = live_clusters(emr)
+    left = active_clusters(emr)
     acquired_at = record().lease.acquired_at
-    following.start()
-    queue.until(lambda: following.ended, following)
+    run_queued(queue, following)
     assert following.error is None
-    assert live_clusters(emr) == [following.result]
+    assert active_clusters(emr) == [following.result]
     assert clocked.cluster(left[0]).state == "TERMINATED"
     assert record().lease.acquired_at - acquired_at >= 40 * 15 + 900, "not before its own deadline"
     assert "taken over" in record().history[-1].why
@@ -61,21 +55,18 @@ def test_a_retry_goes_on_where_the_try_before_it_vanished(
 ):
     gone, retry = leased("daily"), leased("daily", try_number=2)
     vanish(monkeypatch, gone, method, after=after)
-    retry.start()
-    queue.until(lambda: retry.ended, retry)
+    run_queued(queue, retry)
     assert retry.error is None
     assert launched(clocked) == 1, "adopted"
-    assert live_clusters(emr) == [retry.result]
+    assert active_clusters(emr) == [retry.result]
     assert record().lease.resource_id == retry.result
 
 
 def test_a_retry_after_the_hand_over_finds_its_cluster_bound(clocked, leased, queue, record):
     gone, retry = leased("daily"), leased("daily", try_number=2)
-    gone.start()
-    queue.until(lambda: gone.ended, gone)
+    run_queued(queue, gone)
     token = record().lease.token
-    retry.start()
-    queue.until(lambda: retry.ended, retry)
+    run_queued(queue, retry)
     assert retry.result == gone.result
     assert launched(clocked) == 1
     assert record().lease.token == token
@@ -83,8 +74,7 @@ def test_a_retry_after_the_hand_over_finds_its_cluster_bound(clocked, leased, qu
 
 def test_a_bound_cluster_that_ends_by_itself_hands_the_address_on(clocked, leased, queue, record):
     holder, following = leased("holder"), leased("following")
-    holder.start()
-    queue.until(lambda: holder.ended, holder)
+    run_queued(queue, holder)
     following.start()
     queue.pass_time(60, following)
     clocked.end_cluster(holder.result, state="TERMINATED_WITH_ERRORS", message="spot interruption")
@@ -95,8 +85,7 @@ def test_a_bound_cluster_that_ends_by_itself_hands_the_address_on(clocked, lease
 
 def test_a_held_address_is_never_taken_over_while_its_cluster_lives_however_long(clocked, leased, queue, record):
     holder, following = leased("holder", idle_timeout=timedelta(days=7)), leased("following")
-    holder.start()
-    queue.until(lambda: holder.ended, holder)
+    run_queued(queue, holder)
     following.start()
     for _ in range(20):
         clocked.clock.advance(1800)
@@ -114,8 +103,7 @@ def test_an_early_release_that_stopped_halfway_ends_without_a_human(
     clocked, leased, queue, record, monkeypatch, lock_store, allocation_id, ended, method, after, nth
 ):
     holder, following = leased("holder"), leased("following")
-    holder.start()
-    queue.until(lambda: holder.ended, holder)
+    run_queued(queue, holder)
     following.start()
     operator = EipReleaseOperator(
         task_id="release",
@@ -138,8 +126,7 @@ def test_a_teardown_that_vanished_after_the_termination_is_followed_by_the_next_
     leased, queue, record, monkeypatch, terminate_operator, lock_store
 ):
     holder, following = leased("holder"), leased("following")
-    holder.start()
-    queue.until(lambda: holder.ended, holder)
+    run_queued(queue, holder)
     following.start()
     teardown = Task(terminate_operator(holder.result, lock_store=lock_store), dag_id="holder")
     vanish(monkeypatch, teardown, "read_record", after=False)
@@ -155,11 +142,10 @@ def test_a_clean_up_that_vanished_is_finished_by_the_next_owner(clocked, leased,
     operator.pre_execute(failing.context)
     undo = operator.undo
     vanish(monkeypatch, _Killed(failing, undo), "terminate", after=False)
-    assert len(live_clusters(emr)) == 1
-    following.start()
-    queue.until(lambda: following.ended, following)
+    assert len(active_clusters(emr)) == 1
+    run_queued(queue, following)
     assert following.error is None
-    assert live_clusters(emr) == [following.result]
+    assert active_clusters(emr) == [following.result]
 
 
 class _Killed:
@@ -203,8 +189,8 @@ def test_an_owner_that_was_passed_over_while_it_slept_undoes_what_it_did(
     _evict(record(), boto, lock_store, allocation_id)
     slow.go_on()
     assert "the lease no longer belongs to this task" in str(slow.error)
-    assert live_clusters(emr) == []
-    assert "AssociationId" not in ec2.describe_addresses()["Addresses"][0]
+    assert active_clusters(emr) == []
+    assert not is_associated(ec2)
 
 
 def _evict(record: Any, boto: Any, lock_store: str, allocation_id: str) -> None:
@@ -220,14 +206,13 @@ def _evict(record: Any, boto: Any, lock_store: str, allocation_id: str) -> None:
 def test_an_older_try_that_wakes_up_touches_nothing_of_the_newer_ones(clocked, leased, queue, record, emr):
     older, newer = leased("daily"), leased("daily", try_number=2)
     older.start()
-    newer.start()
-    queue.until(lambda: newer.ended, newer)
+    run_queued(queue, newer)
     older.go_on()
     assert older.error is not None
     operator = older._pristine
     operator.pre_execute(older.context)
     operator.on_kill()
-    assert live_clusters(emr) == [newer.result]
+    assert active_clusters(emr) == [newer.result]
     assert record().lease.resource_id == newer.result
 
 
@@ -238,5 +223,5 @@ def test_of_two_environments_with_one_name_one_goes_on_and_the_other_says_so(clo
     queue.until(lambda: here.ended and there.ended, here, there)
     failed = [task for task in (here, there) if task.error is not None]
     assert len(failed) == 1
-    assert live_clusters(emr) == [record().lease.resource_id]
+    assert active_clusters(emr) == [record().lease.resource_id]
     assert launched(clocked) == 1

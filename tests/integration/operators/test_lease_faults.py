@@ -11,6 +11,7 @@ from airflow_eip_provider.exceptions import LockStoreUnavailableError
 from airflow_eip_provider.operators.eip import EipReleaseOperator
 from airflow_eip_provider.operators.phases import PhasedOperator
 from harness.life import Task
+from tests.integration.operators.aws_state import STORE, is_associated, run_queued
 
 if TYPE_CHECKING:
     from airflow_eip_provider.triggers.watch import WatchTrigger
@@ -68,12 +69,12 @@ def test_a_bucket_in_another_region_is_refused(create_operator, assert_nothing_c
 def test_a_store_needs_the_name_of_the_environment(create_operator, assert_nothing_changed, monkeypatch):
     monkeypatch.delenv(ENVIRONMENT)
     with pytest.raises(Exception, match="environment is not set"):
-        Task(create_operator(lock_store="dynamodb://leases?create=true")).run()
+        Task(create_operator(lock_store=STORE)).run()
     assert_nothing_changed()
 
 
 def test_the_store_of_airflow_cfg_is_used_and_none_turns_it_off(clocked, create_operator, monkeypatch):
-    monkeypatch.setenv("AIRFLOW__EIP__LOCK_STORE", "dynamodb://leases?create=true")
+    monkeypatch.setenv("AIRFLOW__EIP__LOCK_STORE", STORE)
     locked, physical = Task(create_operator("locked")), Task(create_operator("physical", lock_store=None))
     assert locked.run()
     clocked.end_cluster(locked.result, state="TERMINATED", message="done")
@@ -88,7 +89,7 @@ def test_a_missing_permission_is_named_before_a_cluster_is_launched(
 ):
     clocked.deny(operation)
     with pytest.raises(Exception, match=says):
-        Task(create_operator(lock_store="dynamodb://leases?create=true")).run()
+        Task(create_operator(lock_store=STORE)).run()
     assert_nothing_changed()
 
 
@@ -139,8 +140,7 @@ def test_a_store_that_fails_for_a_while_is_waited_out_in_the_queue(
 ):
     read = "GetItem" if lock_store.startswith("dynamodb") else "GetObject"
     holder, waiting = leased("holder"), leased("waiting")
-    holder.start()
-    queue.until(lambda: holder.ended, holder)
+    run_queued(queue, holder)
     waiting.start()
     code = {"status": 503} if kind == "error" else {}
     clocked.faults.add(operation=read, kind=kind, times=10, **code)
@@ -186,8 +186,7 @@ def test_a_role_that_cannot_be_assumed_for_a_while_is_waited_out_in_the_queue(
     }
     monkeypatch.setenv("AIRFLOW_CONN_AWS_ROLE", json.dumps({"conn_type": "aws", "extra": extra}))
     holder, waiting = leased("holder"), leased("waiting", deferrable=deferrable, aws_conn_id="aws_role")
-    holder.start()
-    queue.until(lambda: holder.ended, holder)
+    run_queued(queue, holder)
     wait = PhasedOperator._wait
     faults = iter([3])
 
@@ -209,8 +208,7 @@ def test_a_store_that_is_down_while_a_session_runs_concerns_no_step_and_delays_t
 ):
     put, get = ("PutItem", "GetItem") if lock_store.startswith("dynamodb") else ("PutObject", "GetObject")
     holder = leased("holder")
-    holder.start()
-    queue.until(lambda: holder.ended, holder)
+    run_queued(queue, holder)
     steps = Task(steps_operator(holder.result, lock_store=lock_store, deferrable=True), dag_id="holder")
     steps.start()
     for operation in (put, get):
@@ -218,7 +216,7 @@ def test_a_store_that_is_down_while_a_session_runs_concerns_no_step_and_delays_t
     steps.go_on()
     assert steps.error is None, "nobody asks the store while a step runs"
     Task(terminate_operator(holder.result, lock_store=lock_store), dag_id="holder").run()
-    assert "AssociationId" not in ec2.describe_addresses()["Addresses"][0]
+    assert not is_associated(ec2)
     assert record().lease is None
 
 
@@ -226,8 +224,7 @@ def test_a_step_is_refused_once_the_address_was_released_early_and_the_next_owne
     clocked, leased, queue, record, ended, steps_operator, lock_store, allocation_id, emr
 ):
     first, second = leased("first"), leased("second")
-    first.start()
-    queue.until(lambda: first.ended, first)
+    run_queued(queue, first)
     second.start()
     release = EipReleaseOperator(
         task_id="release",
@@ -251,8 +248,7 @@ def test_a_step_is_refused_while_the_lease_is_closing(
     clocked, leased, queue, steps_operator, lock_store, allocation_id, step
 ):
     first = leased("first")
-    first.start()
-    queue.until(lambda: first.ended, first)
+    run_queued(queue, first)
     running = Task(
         steps_operator(first.result, lock_store=lock_store, steps=[step("--sleep", "300")], deferrable=True),
         dag_id="first",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
 
 import pytest
 
@@ -13,27 +12,22 @@ from airflow_eip_provider.stores.uri import open_store
 from airflow_eip_provider.triggers.observed import Observed
 from harness.leases import vanish
 from harness.life import Task
+from tests.integration.operators.aws_state import active_clusters, run_queued
 
 pytestmark = pytest.mark.parametrize("lock_store", ["dynamodb"], indirect=True)
-
-
-def live_clusters(emr: Any) -> list[str]:
-    states = ["STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING"]
-    return [cluster["Id"] for cluster in emr.list_clusters(ClusterStates=states)["Clusters"]]
 
 
 @pytest.fixture
 def holder(leased, queue):
     task = leased("holder")
-    task.start()
-    queue.until(lambda: task.ended, task)
+    run_queued(queue, task)
     return task
 
 
 def start(task, queue, emr, clusters):
     """Let a task queue, and its cluster start."""
     task.start()
-    queue.until(lambda: len(live_clusters(emr)) == clusters, task)
+    queue.until(lambda: len(active_clusters(emr)) == clusters, task)
 
 
 def test_the_first_of_the_queue_starts_its_cluster_early_and_binds_within_a_poll_of_the_release(
@@ -43,7 +37,7 @@ def test_the_first_of_the_queue_starts_its_cluster_early_and_binds_within_a_poll
     first.start()
     second.start()
     queue.pass_time(300, first, second)
-    assert len(live_clusters(emr)) == 2, "the holder's and one more"
+    assert len(active_clusters(emr)) == 2, "the holder's and one more"
     early = record().queue[0].resource_id
     assert early is not None
     assert record().queue[1].prewarmed_at is None
@@ -64,7 +58,7 @@ def test_once_the_first_has_the_lease_the_next_starts_early(leased, ended, queue
     ended(holder.result)
     queue.until(lambda: first.ended, first, second)
     queue.pass_time(60, second)
-    assert record().queue[0].resource_id in live_clusters(emr)
+    assert record().queue[0].resource_id in active_clusters(emr)
     assert record().lease.resource_id == first.result
 
 
@@ -74,7 +68,7 @@ def test_two_places_may_start_early_when_both_say_so(leased, queue, record, emr,
         task.start()
     queue.pass_time(120, *tasks)
     assert [entry.resource_id is not None for entry in record().queue] == [True, True, False]
-    assert len(live_clusters(emr)) == 3
+    assert len(active_clusters(emr)) == 3
 
 
 def test_who_gives_up_takes_its_early_cluster_with_it(leased, queue, record, emr, holder):
@@ -82,7 +76,7 @@ def test_who_gives_up_takes_its_early_cluster_with_it(leased, queue, record, emr
     start(task, queue, emr, 2)
     task.go_on()
     assert "held by" in str(task.error)
-    assert live_clusters(emr) == [holder.result]
+    assert active_clusters(emr) == [holder.result]
     assert record().queue == ()
 
 
@@ -92,7 +86,7 @@ def test_a_kill_ends_the_early_cluster(leased, queue, record, emr, holder):
     operator = task._pristine
     operator.pre_execute(task.context)
     operator.on_kill()
-    assert live_clusters(emr) == [holder.result]
+    assert active_clusters(emr) == [holder.result]
     assert record().queue == ()
 
 
@@ -108,7 +102,7 @@ def test_an_early_cluster_that_died_is_replaced_when_the_lease_comes(
     queue.until(lambda: task.ended, task)
     assert task.error is None
     assert task.result != early
-    assert live_clusters(emr) == [task.result]
+    assert active_clusters(emr) == [task.result]
 
 
 @pytest.mark.parametrize(
@@ -125,7 +119,7 @@ def test_a_retry_finds_the_cluster_that_a_vanished_try_started_early(
     ended(holder.result)
     queue.until(lambda: retry.ended, retry)
     assert retry.error is None
-    assert live_clusters(emr) == [retry.result]
+    assert active_clusters(emr) == [retry.result]
     assert len(clocked.events.calls("RunJobFlow")) == 2
 
 
@@ -141,9 +135,8 @@ def test_an_early_cluster_of_a_waiter_that_vanished_is_ended_by_who_passes_it_ov
     queue.until(lambda: following.ended, following)
     ended(following.result)
     last = leased("last")
-    last.start()
-    queue.until(lambda: last.ended, last)
-    assert live_clusters(emr) == [last.result]
+    run_queued(queue, last)
+    assert active_clusters(emr) == [last.result]
 
 
 def _pass_over(times, boto, lock_store, allocation_id):

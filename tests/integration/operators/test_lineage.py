@@ -14,6 +14,7 @@ from airflow.providers.common.compat.openlineage.utils import spark
 from airflow_eip_provider.airflow_compat import AirflowFailException
 from airflow_eip_provider.operators.eip import EipReleaseOperator
 from harness.life import Task
+from tests.integration.operators.aws_state import dynamodb_only
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -179,7 +180,7 @@ def test_the_facet_of_steps_behind_a_nat_gateway_names_the_address(clocked, netw
     assert shown_facet(task.operator, task)["publicIp"] == creating.ti.xcoms["static_ip"]["public_ip"]
 
 
-@pytest.mark.parametrize("lock_store", ["dynamodb"], indirect=True)
+@dynamodb_only
 def test_the_facet_of_a_run_names_cluster_address_and_lease_and_is_not_masked(
     clocked, lock_store, create_operator, steps_operator, ec2, allocation_id
 ):

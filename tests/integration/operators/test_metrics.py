@@ -14,6 +14,7 @@ from airflow_eip_provider.lease_client.client import StoreLeaseClient
 from airflow_eip_provider.triggers.observed import Observed
 from harness.leases import vanish
 from harness.life import Task
+from tests.integration.operators.aws_state import dynamodb_only, run_queued
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -39,13 +40,12 @@ class Sent(list[tuple[str, float, dict[str, str]]]):
 
 @pytest.fixture
 def sent(monkeypatch: pytest.MonkeyPatch) -> Sent:
-    monkeypatch.setenv("AIRFLOW__EIP__ENVIRONMENT", "testing")
     sent = Sent()
     monkeypatch.setattr(metrics, "statistics", lambda: sent)
     return sent
 
 
-@pytest.mark.parametrize("lock_store", ["dynamodb"], indirect=True)
+@dynamodb_only
 def test_a_whole_run_sends_each_duration_once_with_its_tags(
     clocked, sent, lock_store, create_operator, steps_operator, terminate_operator, step, allocation_id, deferrable
 ):
@@ -89,7 +89,7 @@ def test_without_a_lock_store_the_wait_for_the_address_is_the_queue(
     assert sent.values(metrics.LEASE_SECONDS) == []
 
 
-@pytest.mark.parametrize("lock_store", ["dynamodb"], indirect=True)
+@dynamodb_only
 def test_the_queue_is_measured_by_tasks_and_triggerer_and_its_length_falls_again(clocked, sent, leased, queue, ended):
     holder, second, third = leased("holder"), leased("second", prewarm=False), leased("third", prewarm=False)
     held = holder.run()
@@ -114,7 +114,7 @@ def test_the_queue_is_measured_by_tasks_and_triggerer_and_its_length_falls_again
     assert len(sent.values(metrics.QUEUE_SECONDS, dag_id="third")) == 1
 
 
-@pytest.mark.parametrize("lock_store", ["dynamodb"], indirect=True)
+@dynamodb_only
 def test_of_many_who_wait_in_one_triggerer_one_sends_the_length_at_a_look(sent, leased, boto):
     leased("holder").run()
     waits = [leased(f"waits-{n}", prewarm=False) for n in range(3)]
@@ -127,7 +127,7 @@ def test_of_many_who_wait_in_one_triggerer_one_sends_the_length_at_a_look(sent, 
     assert sent.values(metrics.QUEUE_LENGTH) == [3]
 
 
-@pytest.mark.parametrize("lock_store", ["dynamodb"], indirect=True)
+@dynamodb_only
 def test_a_retry_that_goes_on_with_the_lease_does_not_measure_the_queue_again(clocked, sent, leased, monkeypatch):
     first = leased("daily")
     vanish(monkeypatch, first, "launch", after=True)
@@ -139,7 +139,7 @@ def test_a_retry_that_goes_on_with_the_lease_does_not_measure_the_queue_again(cl
     assert sent.values(metrics.ORPHANS_TERMINATED) == [], "it went on with the cluster of the try before"
 
 
-@pytest.mark.parametrize("lock_store", ["dynamodb"], indirect=True)
+@dynamodb_only
 def test_a_retry_in_the_queue_counts_from_the_arrival_of_the_first_try(clocked, sent, leased, queue, ended):
     held = leased("holder").run()
     first = leased("daily", prewarm=False)
@@ -155,15 +155,14 @@ def test_a_retry_in_the_queue_counts_from_the_arrival_of_the_first_try(clocked, 
     assert 900 <= waited < 1300
 
 
-@pytest.mark.parametrize("lock_store", ["dynamodb"], indirect=True)
+@dynamodb_only
 def test_an_orphan_that_shows_up_is_counted_by_whoever_ends_it(
     clocked, sent, leased, queue, allocation_id, monkeypatch
 ):
     crashed = leased("crashed", waiter_max_attempts=40)
     vanish(monkeypatch, crashed, "launch", after=True)  # and no retry comes
     takes_over = leased("next")
-    takes_over.start()
-    queue.until(lambda: takes_over.ended, takes_over)
+    run_queued(queue, takes_over)
     assert takes_over.error is None
     assert sent.values(metrics.ORPHANS_TERMINATED, allocation_id=allocation_id, dag_id="next") == [1]
     assert len(sent.values(metrics.LEASE_SECONDS, dag_id="crashed")) == 1
@@ -201,7 +200,7 @@ def test_tags_have_no_character_that_a_line_of_statsd_gives_a_meaning(sent, monk
     assert sent[0][2] == {"allocation_id": "eipalloc-1", "environment": "pro_d_x_y", "dag_id": "a_b_c_"}
 
 
-@pytest.mark.parametrize("lock_store", ["dynamodb"], indirect=True)
+@dynamodb_only
 def test_a_phase_that_is_repeated_without_an_answer_measures_once(clocked, sent, leased, monkeypatch):
     launch, calls = StoreLeaseClient.launch, []
 

@@ -16,17 +16,7 @@ from airflow_eip_provider.preflight import nat as nat_checks
 from airflow_eip_provider.sensors.eip import EipAssociationSensor
 from airflow_eip_provider.triggers.undo import undo_stored
 from harness.life import Task
-
-
-@pytest.fixture(params=["none", "dynamodb"])
-def store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str | None:
-    """Without a lock store, and with one."""
-    monkeypatch.setenv("AIRFLOW__EIP__ENVIRONMENT", "testing")
-    return None if request.param == "none" else "dynamodb://leases?create=true"
-
-
-def launched(aws: Any) -> list[str]:
-    return [call["response"]["JobFlowId"] for call in aws.events.calls("RunJobFlow") if call["status"] == 200]
+from tests.integration.operators.aws_state import launched
 
 
 def made(aws: Any) -> int:
@@ -74,7 +64,7 @@ def test_what_the_gateway_is_asked_for_says_whose_it_is_and_what_the_routes_were
     tags = {tag["Key"]: tag["Value"] for tag in ec2.describe_nat_gateways()["NatGateways"][0]["Tags"]}
     assert tags["airflow-eip:job-flow-id"] == job_flow_id
     assert tags[f"airflow-eip:route:{network.table}"] == "none"
-    assert tags["airflow-eip:owner-name"] == "default/azure_daily/run-1/create/-1"
+    assert tags["airflow-eip:owner-name"] == "testing/azure_daily/run-1/create/-1"
 
 
 def test_the_sensor_sees_the_address_on_the_cluster(clocked, network, nat, allocation_id):

@@ -9,6 +9,7 @@ import pytest
 from airflow_eip_provider.airflow_compat import AirflowFailException
 from airflow_eip_provider.operators.bindings import NatGateway
 from harness.life import Task
+from tests.integration.operators.aws_state import STORE
 from tests.integration.operators.nat import Network
 
 UNKNOWN_SUBNET, UNKNOWN_TABLE = "subnet-0123456789abcdef0", "rtb-0123456789abcdef0"
@@ -149,35 +150,27 @@ def existing(network: Network, ec2: Any, allocation_id: str, clocked: Any) -> st
     return str(made)
 
 
-STORE = "dynamodb://leases?create=true"
-
-
-@pytest.fixture
-def named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AIRFLOW__EIP__ENVIRONMENT", "testing")
-
-
 def test_an_existing_gateway_without_a_lock_store(refused, existing):
     refused(existing, "lock store", binding=NatGateway(nat_gateway_id=existing))
 
 
-def test_a_gateway_that_does_not_exist(refused, named):
+def test_a_gateway_that_does_not_exist(refused):
     unknown = "nat-0123456789abcdef0"
     refused(unknown, "does not exist", binding=NatGateway(nat_gateway_id=unknown), lock_store=STORE)
 
 
-def test_a_gateway_with_another_address(refused, existing, ec2, named):
+def test_a_gateway_with_another_address(refused, existing, ec2):
     other = ec2.allocate_address(Domain="vpc")["AllocationId"]
     refused(existing, other, binding=NatGateway(nat_gateway_id=existing), allocation_id=other, lock_store=STORE)
 
 
-def test_a_cluster_subnet_that_does_not_lead_to_the_gateway(refused, existing, network, ec2, named):
+def test_a_cluster_subnet_that_does_not_lead_to_the_gateway(refused, existing, network, ec2):
     ec2.delete_route(RouteTableId=network.table, DestinationCidrBlock="0.0.0.0/0")
     refused(network.private, existing, binding=NatGateway(nat_gateway_id=existing), lock_store=STORE)
 
 
 def test_an_existing_gateway_is_used_in_turn_and_left_as_it_is(
-    clocked, existing, network, nat, named, steps_operator, terminate_operator, queue, assert_gateway_untouched
+    clocked, existing, network, nat, steps_operator, terminate_operator, queue, assert_gateway_untouched
 ):
     given = {"binding": NatGateway(nat_gateway_id=existing), "lock_store": STORE}
     first, second = Task(nat(**given), dag_id="first"), Task(nat(**given, deferrable=True), dag_id="second")
@@ -194,7 +187,7 @@ def test_an_existing_gateway_is_used_in_turn_and_left_as_it_is(
 
 
 def test_no_step_runs_on_a_cluster_that_was_not_told_to_use_the_gateway(
-    clocked, existing, network, nat, named, steps_operator, create_operator, overrides, emr
+    clocked, existing, network, nat, steps_operator, create_operator, overrides, emr
 ):
     mine = Task(nat(binding=NatGateway(nat_gateway_id=existing), lock_store=STORE)).run()
     tags = emr.describe_cluster(ClusterId=mine)["Cluster"]["Tags"]

@@ -15,6 +15,7 @@ from airflow_eip_provider.operators.emr import EmrCreateWithStaticIpOperator
 from airflow_eip_provider.triggers.verdict import Verdict
 from airflow_eip_provider.triggers.watch import WatchTrigger
 from harness.life import Task
+from tests.integration.operators.aws_state import STORE, dynamodb_only
 
 try:  # Airflow >= 3.1
     from airflow.sdk import BaseNotifier
@@ -64,7 +65,7 @@ def occupied(clocked: Any, ec2: Any, allocation_id: str, subnet_id: str) -> Call
 
 
 def test_a_long_wait_is_told_once_and_goes_on(
-    clocked, occupied, told, create_operator, store, deferrable, allocation_id, monkeypatch
+    clocked, occupied, told, create_operator, store, deferrable, allocation_id
 ):
     clocked.clock.call_later(1800, occupied, name="the address is free")
     task = Task(
@@ -104,7 +105,7 @@ def test_a_wait_that_was_told_of_still_ends(clocked, occupied, told, create_oper
     assert len(told) == 1
 
 
-@pytest.mark.parametrize("lock_store", ["dynamodb"], indirect=True)
+@dynamodb_only
 def test_in_the_queue_of_a_store_it_is_told_with_the_place(clocked, leased, queue, told):
     leased("holder").run()
     waits = leased("waits", prewarm=False, on_queued_longer_than=(timedelta(minutes=10), told))
@@ -122,12 +123,12 @@ def test_in_the_queue_of_a_store_it_is_told_with_the_place(clocked, leased, queu
 
 
 @pytest.mark.parametrize(("remembered", "calls"), [({}, 1), (None, 2)], ids=["Airflow 3.3", "before"])
-@pytest.mark.parametrize("lock_store", ["dynamodb"], indirect=True)
+@dynamodb_only
 def test_a_retry_does_not_tell_again_where_it_can_know(clocked, leased, create_operator, told, remembered, calls):
     leased("holder").run()
     for try_number in (1, 2):
         operator = create_operator(
-            lock_store="dynamodb://leases?create=true",
+            lock_store=STORE,
             deferrable=True,
             prewarm=False,
             retries=1,
@@ -142,13 +143,13 @@ def test_a_retry_does_not_tell_again_where_it_can_know(clocked, leased, create_o
     assert len(told) == calls
 
 
-@pytest.mark.parametrize("lock_store", ["dynamodb"], indirect=True)
+@dynamodb_only
 def test_a_task_that_is_cleared_tells_anew(clocked, leased, create_operator, told):
     leased("holder").run()
     remembered: dict[str, Any] = {}
     for try_number, max_tries in ((1, 0), (2, 1)):
         operator = create_operator(
-            lock_store="dynamodb://leases?create=true",
+            lock_store=STORE,
             deferrable=True,
             prewarm=False,
             retries=0,
@@ -176,7 +177,7 @@ def test_each_failover_is_told_once_with_what_did_not_start(clocked, told, creat
 
 
 def test_a_lost_address_is_told_once_after_the_steps_are_cancelled(
-    clocked, told, ec2, create_operator, steps_operator, step, allocation_id, deferrable, monkeypatch
+    clocked, told, ec2, create_operator, steps_operator, step, allocation_id, deferrable
 ):
     job_flow_id = Task(create_operator(lock_store=None, deferrable=True)).run()
 
@@ -199,7 +200,7 @@ def test_a_lost_address_is_told_once_after_the_steps_are_cancelled(
     assert "left the cluster" in told[0]["message"]
 
 
-def test_a_notifier_that_fails_is_logged_and_fails_nothing(clocked, occupied, create_operator, logged, monkeypatch):
+def test_a_notifier_that_fails_is_logged_and_fails_nothing(clocked, occupied, create_operator, logged):
     def broken(context: Any) -> None:
         raise AirflowFailException("the chat is down")
 

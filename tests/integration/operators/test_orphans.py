@@ -17,6 +17,7 @@ from airflow_eip_provider.hooks.emr import EmrClusterHook
 from airflow_eip_provider.lease_client.client import StoreLeaseClient
 from airflow_eip_provider.operators.emr import EmrCreateWithStaticIpOperator
 from harness.life import Task
+from tests.integration.operators.aws_state import active_clusters, dynamodb_only, is_associated
 
 
 @pytest.fixture
@@ -57,10 +58,6 @@ def after_launches(monkeypatch: pytest.MonkeyPatch) -> Any:
     return do
 
 
-def live(emr: Any) -> list[str]:
-    return [c["Id"] for c in emr.list_clusters(ClusterStates=list(clusters.LIVE_STATES))["Clusters"]]
-
-
 def launches(aws: Any) -> int:
     return len(aws.events.calls("RunJobFlow"))
 
@@ -80,7 +77,7 @@ def test_a_cluster_that_shows_up_before_the_bind_is_ended_then(
     lists_late(90)
     retry = Task(create_operator(deferrable=deferrable), try_number=2)
     job_flow_id = retry.run()
-    assert live(emr) == [job_flow_id]
+    assert active_clusters(emr) == [job_flow_id]
     assert launches(clocked) == 2
 
 
@@ -89,17 +86,17 @@ def test_a_cluster_that_shows_up_after_the_bind_is_ended_by_the_teardown(
 ):
     lists_late(300)
     job_flow_id = Task(create_operator(), try_number=2).run()
-    assert len(live(emr)) == 2
+    assert len(active_clusters(emr)) == 2
     clocked.clock.advance(300)
     Task(terminate_operator(job_flow_id, deferrable=deferrable)).run()
-    assert live(emr) == []
+    assert active_clusters(emr) == []
 
 
 def test_a_lost_answer_finds_a_cluster_that_shows_up_within_two_minutes(clocked, create_operator, lists_late, emr):
     lists_late(115)
     clocked.faults.add(operation="RunJobFlow", kind="lost_response")
     job_flow_id = Task(create_operator()).run()
-    assert live(emr) == [job_flow_id]
+    assert active_clusters(emr) == [job_flow_id]
     assert launches(clocked) == 1
 
 
@@ -114,7 +111,7 @@ def test_a_lost_answer_and_a_later_cluster_leave_one_after_the_teardown(
     assert launches(clocked) == 2
     clocked.clock.advance(600)
     Task(terminate_operator(job_flow_id)).run()
-    assert live(emr) == []
+    assert active_clusters(emr) == []
 
 
 def test_a_retry_that_fails_ends_what_shows_up_late(clocked, killed, create_operator, lists_late, emr):
@@ -123,7 +120,7 @@ def test_a_retry_that_fails_ends_what_shows_up_late(clocked, killed, create_oper
     retry.start()
     clocked.clock.advance(60)
     retry.fail_deferral()
-    assert live(emr) == []
+    assert active_clusters(emr) == []
 
 
 def test_a_teardown_leaves_the_cluster_of_a_newer_try_alone(
@@ -135,7 +132,7 @@ def test_a_teardown_leaves_the_cluster_of_a_newer_try_alone(
     emr.add_tags(ResourceId=other, Tags=[{"Key": TRY_TAG, "Value": "3"}])
     lists_late(0)
     Task(terminate_operator(job_flow_id)).run()
-    assert live(emr) == [other]
+    assert active_clusters(emr) == [other]
 
 
 def test_a_chain_without_a_retry_lists_no_clusters(clocked, create_operator, terminate_operator):
@@ -203,15 +200,10 @@ def test_without_any_start_every_cluster_may_be_an_earlier_trys():
     assert earliest_start({"ti": SimpleNamespace()}) == 0
 
 
-STORES = pytest.mark.parametrize("store", [None, "dynamodb://leases?create=true"], ids=["no store", "store"])
-
-
-@STORES
 @pytest.mark.parametrize("code", ["ExpiredTokenException", "AccessDeniedException"])
 def test_an_error_of_the_search_does_not_launch_a_second_cluster(
-    clocked, monkeypatch, create_operator, terminate_operator, lists_late, deferrable, emr, store, code
+    clocked, create_operator, terminate_operator, lists_late, deferrable, emr, store, code
 ):
-    monkeypatch.setenv("AIRFLOW__EIP__ENVIRONMENT", "testing")
     lists_late(50)
     clocked.faults.add(operation="RunJobFlow", kind="lost_response")
     clocked.faults.add(operation="ListClusters", kind="error", code=code, status=400, message="no", times=1)
@@ -219,7 +211,7 @@ def test_an_error_of_the_search_does_not_launch_a_second_cluster(
     assert launches(clocked) == 1
     clocked.clock.advance(120)
     Task(terminate_operator(job_flow_id, lock_store=store)).run()
-    assert live(emr) == []
+    assert active_clusters(emr) == []
 
 
 def test_a_search_without_any_answer_is_an_unclear_launch(clocked, create_operator, deferrable):
@@ -248,7 +240,7 @@ def test_a_launch_that_is_stopped_before_its_answer_leaves_no_cluster(
     task.start()
     assert task.error is stop
     assert launches(clocked) == 1
-    assert live(emr) == []
+    assert active_clusters(emr) == []
 
 
 def test_a_launch_that_is_stopped_leaves_what_a_newer_try_has_adopted(
@@ -260,7 +252,7 @@ def test_a_launch_that_is_stopped_leaves_what_a_newer_try_has_adopted(
 
     after_launches(adopted)
     Task(create_operator(deferrable=deferrable)).start()
-    assert len(live(emr)) == 1
+    assert len(active_clusters(emr)) == 1
 
 
 def test_a_refused_launch_is_not_searched_for(clocked, create_operator, deferrable):
@@ -285,7 +277,7 @@ def test_an_older_try_leaves_a_cluster_that_a_newer_one_has_just_adopted(old_tag
     adopted = newer.ti.xcoms["job_flow_id"]
     assert adopted == older.ti.xcoms["job_flow_id"]
     older.fail_deferral()
-    assert live(emr) == [adopted]
+    assert active_clusters(emr) == [adopted]
 
 
 @pytest.mark.parametrize(("retries", "within"), [(0, 5), (1, 75)])
@@ -295,7 +287,7 @@ def test_a_failed_try_ends_its_cluster(clocked, create_operator, emr, retries, w
     clocked.clock.advance(30)
     began = clocked.clock.now()
     task.fail_deferral()
-    assert live(emr) == []
+    assert active_clusters(emr) == []
     assert (clocked.clock.now() - began).total_seconds() < within
 
 
@@ -317,19 +309,17 @@ def _killed(*_: Any) -> None:
     raise KilledError("eipalloc-1")
 
 
-@STORES
 def test_a_cluster_that_emr_does_not_know_yet_is_ended_within_a_minute(
     clocked, monkeypatch, unknown_for, create_operator, deferrable, emr, store
 ):
-    monkeypatch.setenv("AIRFLOW__EIP__ENVIRONMENT", "testing")
     monkeypatch.setattr(EmrCreateWithStaticIpOperator, "link_cluster", _killed)  # as soon as RunJobFlow has answered
     unknown_for(45)
     Task(create_operator(deferrable=deferrable, lock_store=store)).start()
     assert launches(clocked) == 1
-    assert live(emr) == []
+    assert active_clusters(emr) == []
 
 
-@pytest.mark.parametrize("lock_store", ["dynamodb"], indirect=True)
+@dynamodb_only
 def test_the_next_owner_ends_a_cluster_that_emr_shows_later(
     clocked, monkeypatch, unknown_for, create_operator, deferrable, emr, lock_store, record, leased
 ):
@@ -340,24 +330,24 @@ def test_the_next_owner_ends_a_cluster_that_emr_shows_later(
     assert record().lease is None
     assert [orphan.keep for orphan in record().possible_orphans] == [None]
     clocked.clock.advance(200)
-    assert len(live(emr)) == 1
+    assert len(active_clusters(emr)) == 1
     following = leased("next").run()
-    assert live(emr) == [following]
+    assert active_clusters(emr) == [following]
 
 
-@pytest.mark.parametrize("lock_store", ["dynamodb"], indirect=True)
+@dynamodb_only
 def test_a_clean_up_without_the_lock_store_names_the_cluster_that_is_left(clocked, leased, logged, emr):
     task = leased("daily")
     task.start()
     clocked.faults.add(operation="GetItem", kind="error", status=500, times=10_000)
     task.fail_deferral()
-    (left,) = live(emr)
+    (left,) = active_clusters(emr)
     said = " ".join(logged().split())
     assert f"Cluster {left} is not terminated" in said
     assert f"aws emr terminate-clusters --cluster-ids {left}" in said
 
 
-@pytest.mark.parametrize("lock_store", ["dynamodb"], indirect=True)
+@dynamodb_only
 def test_without_the_lock_store_and_the_address_a_failed_task_touches_neither_cluster_and_the_next_owner_ends_it(
     clocked, leased, logged, emr, ec2, monkeypatch
 ):
@@ -376,7 +366,7 @@ def test_without_the_lock_store_and_the_address_a_failed_task_touches_neither_cl
         task.start()
         task.go_on()
     assert isinstance(task.error, AddressBusyError)
-    (left,) = live(emr)
+    (left,) = active_clusters(emr)
     assert f"Cluster {left} is not terminated" in " ".join(logged().split())
     address = ec2.describe_addresses()["Addresses"][0]
     assert address["InstanceId"] == thieves[0]
@@ -387,7 +377,7 @@ def test_without_the_lock_store_and_the_address_a_failed_task_touches_neither_cl
     following.go_on()
     assert following.error is None
     clocked.clock.advance(60)
-    assert live(emr) == [following.result]
+    assert active_clusters(emr) == [following.result]
 
 
 def test_a_cluster_that_a_failure_leaves_alive_loses_an_address_that_ec2_does_not_show_on_it_yet(
@@ -403,5 +393,5 @@ def test_a_cluster_that_a_failure_leaves_alive_loses_an_address_that_ec2_does_no
     monkeypatch.setattr(ElasticIpHook, "associate", associated_and_killed)
     Task(create_operator(terminate_job_flow_on_failure=False)).start()
     clocked.faults.clear()
-    assert len(live(emr)) == 1
-    assert "AssociationId" not in ec2.describe_addresses()["Addresses"][0]
+    assert len(active_clusters(emr)) == 1
+    assert not is_associated(ec2)

@@ -9,19 +9,15 @@ import pytest
 
 from airflow_eip_provider.airflow_compat import AirflowFailException
 from airflow_eip_provider.exceptions import AddressBusyError
-from airflow_eip_provider.operators.eip import EipAssociateOperator, EipReleaseOperator
 from airflow_eip_provider.sensors.eip import EipAssociationSensor
-from airflow_eip_provider.stores.uri import open_store
 from harness.leases import vanish
 from harness.life import Task
+from tests.integration.operators.aws_state import active_clusters, dynamodb_only, read_record, run_instance, run_queued
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from airflow_eip_provider.lease.record import Record
-    from harness.leases import Queue
-
-dynamodb_only = pytest.mark.parametrize("lock_store", ["dynamodb"], indirect=True)
 
 
 @pytest.fixture
@@ -33,12 +29,7 @@ def pool(ec2: Any) -> list[str]:
 @pytest.fixture
 def record_of(lock_store: str, boto: Any) -> Callable[[str], Record]:
     """Read the record of an address."""
-
-    def read(allocation_id: str) -> Record:
-        client = boto(lock_store.split(":", maxsplit=1)[0])
-        return open_store(lock_store, lambda *_: client).read(allocation_id).record
-
-    return read
+    return lambda allocation_id: read_record(boto, allocation_id, lock_store=lock_store)
 
 
 @pytest.fixture
@@ -52,13 +43,6 @@ def ended(lock_store: str, terminate_operator: Any) -> Callable[..., Any]:
     return end
 
 
-def run(queue: Queue, *tasks: Task) -> None:
-    """Let tasks come to their ends, one after the other."""
-    for task in tasks:
-        task.start()
-        queue.until(lambda task=task: task.ended, task)
-
-
 def carried(ec2: Any, pool: list[str]) -> dict[str, str | None]:
     """Return which instance carries each address."""
     found = ec2.describe_addresses(AllocationIds=pool)["Addresses"]
@@ -69,16 +53,11 @@ def dags_in(record: Record) -> list[str]:
     return [entry.attempt.name.split("/")[1] for entry in record.queue]
 
 
-def live_clusters(emr: Any) -> list[str]:
-    states = ["STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING"]
-    return [cluster["Id"] for cluster in emr.list_clusters(ClusterStates=states)["Clusters"]]
-
-
 def test_as_many_run_at_a_time_as_there_are_addresses_and_the_next_gets_the_first_that_is_free(
     clocked, leased, ended, queue, record_of, pool, ec2
 ):
     tasks = [leased(f"dag{number}", allocation_id=pool, prewarm=False) for number in range(5)]
-    run(queue, *tasks[:3])
+    run_queued(queue, *tasks[:3])
     bound = [task.ti.xcoms["static_ip"]["allocation_id"] for task in tasks[:3]]
     assert sorted(bound) == pool
     assert [task.ti.xcoms["allocation_id"] for task in tasks[:3]] == bound
@@ -102,7 +81,7 @@ def test_a_pool_and_a_task_that_wants_one_of_its_addresses_share_one_queue(
 ):
     holder = leased("holder", allocation_id=pool[0], prewarm=False)
     other = leased("other", allocation_id=pool[1], prewarm=False)
-    run(queue, holder, other)
+    run_queued(queue, holder, other)
     either = leased("either", allocation_id=pool[:2], prewarm=False)
     single = leased("single", allocation_id=pool[0], prewarm=False)
     either.start()
@@ -120,7 +99,7 @@ def test_a_pool_and_a_task_that_wants_one_of_its_addresses_share_one_queue(
 @dynamodb_only
 def test_a_pool_of_one_and_a_list_of_one_are_the_address_itself(clocked, leased, queue, record_of, pool):
     task = leased("one", allocation_id=[pool[0]])
-    run(queue, task)
+    run_queued(queue, task)
     assert task.ti.xcoms["static_ip"]["allocation_id"] == pool[0]
     assert len(clocked.events.calls("PutItem")) == 2, "acquired and handed over"
 
@@ -129,7 +108,7 @@ def test_a_pool_of_one_and_a_list_of_one_are_the_address_itself(clocked, leased,
 def test_a_tag_names_the_addresses_when_the_try_begins(clocked, leased, queue, pool, ec2):
     ec2.create_tags(Resources=pool[1:], Tags=[{"Key": "purpose", "Value": "azure-sql"}])
     tasks = [leased(f"dag{n}", allocation_id={"tag:purpose": "azure-sql"}) for n in range(2)]
-    run(queue, *tasks)
+    run_queued(queue, *tasks)
     assert sorted(task.ti.xcoms["static_ip"]["allocation_id"] for task in tasks) == pool[1:]
 
 
@@ -159,7 +138,7 @@ def test_an_address_that_does_not_exist_or_is_kept_by_something_else_is_left_out
     ec2.create_nat_gateway(SubnetId=subnet_id, AllocationId=pool[1])
     clocked.clock.advance(300)
     task = leased("daily", allocation_id=pool)
-    run(queue, task)
+    run_queued(queue, task)
     assert task.ti.xcoms["static_ip"]["allocation_id"] == pool[2]
     said = logged()
     assert all(f"left out: Elastic IP '{name}'" in said for name in pool[:2])
@@ -167,20 +146,17 @@ def test_an_address_that_does_not_exist_or_is_kept_by_something_else_is_left_out
 
 @dynamodb_only
 def test_the_tasks_that_follow_find_the_address_of_the_cluster_in_the_pool(
-    clocked, leased, queue, pool, ec2, steps_operator, lock_store, ended, record_of
+    clocked, leased, queue, pool, ec2, steps_operator, release, lock_store, ended, record_of
 ):
     first = leased("first", allocation_id=pool)
     second = leased("second", allocation_id=pool)
-    run(queue, first, second)
+    run_queued(queue, first, second)
     address = second.ti.xcoms["static_ip"]["allocation_id"]
     steps = steps_operator(second.result, allocation_id=pool, lock_store=lock_store, deferrable=True)
     assert Task(steps, dag_id="second").run()
     sensor = EipAssociationSensor(task_id="bound", allocation_id=pool, job_flow_id=second.result, aws_conn_id=None)
     assert Task(sensor).run()["allocation_id"] == address
-    release = EipReleaseOperator(
-        task_id="release", allocation_id=pool, job_flow_id=second.result, lock_store=lock_store, aws_conn_id=None
-    )
-    assert Task(release).run() is True
+    assert Task(release(allocation_id=pool, job_flow_id=second.result, lock_store=lock_store)).run() is True
     assert carried(ec2, pool)[address] is None
     assert record_of(address).lease is None
     ended(first.result, pool)
@@ -192,10 +168,10 @@ def test_a_cluster_that_was_started_early_goes_to_whichever_address_is_free_firs
     clocked, leased, ended, queue, record_of, pool, emr
 ):
     holders = [leased(f"holder{n}", allocation_id=pool[:2]) for n in range(2)]
-    run(queue, *holders)
+    run_queued(queue, *holders)
     waiter = leased("waiter", allocation_id=pool[:2], prewarm=True)
     waiter.start()
-    queue.until(lambda: len(live_clusters(emr)) == 3, waiter)
+    queue.until(lambda: len(active_clusters(emr)) == 3, waiter)
     [entry] = record_of(pool[0]).queue
     assert entry.prewarmed_at is not None
     assert record_of(pool[1]).queue[0].prewarmed_at is None, "one cluster"
@@ -213,9 +189,8 @@ def test_a_cluster_that_was_started_early_goes_to_whichever_address_is_free_firs
     # Neither the next owner's sweep nor anything else ends it.
     nexts = leased("next", allocation_id=pool[0])
     ended(next(task.result for task in holders if task.ti.xcoms["allocation_id"] == pool[0]), pool[0])
-    nexts.start()
-    queue.until(lambda: nexts.ended, nexts)
-    assert waiter.result in live_clusters(emr)
+    run_queued(queue, nexts)
+    assert waiter.result in active_clusters(emr)
 
 
 CUTS = [
@@ -232,7 +207,7 @@ def test_a_retry_takes_the_places_of_a_try_that_vanished_while_it_joined_the_que
     clocked, leased, ended, queue, record_of, pool, monkeypatch, emr, method, after, nth
 ):
     holders = [leased(f"holder{n}", allocation_id=pool[:2]) for n in range(2)]
-    run(queue, *holders)
+    run_queued(queue, *holders)
     gone = leased("daily", allocation_id=pool[:2], prewarm=False)
     vanish(monkeypatch, gone, method, after=after, nth=nth)
     retry = leased("daily", allocation_id=pool[:2], try_number=2, prewarm=False)
@@ -260,16 +235,15 @@ def test_a_retry_goes_on_with_the_lease_of_a_try_that_vanished_after_its_turn(
     clocked, leased, ended, queue, record_of, pool, monkeypatch, emr, method, after, nth
 ):
     holders = [leased(f"holder{n}", allocation_id=pool[:2]) for n in range(2)]
-    run(queue, *holders)
+    run_queued(queue, *holders)
     gone = leased("daily", allocation_id=pool[:2], prewarm=False)
     gone.start()
     ended(holders[1].result, pool)
     vanish(monkeypatch, gone, method, after=after, nth=nth)
     retry = leased("daily", allocation_id=pool[:2], try_number=2, prewarm=False)
-    retry.start()
-    queue.until(lambda: retry.ended, retry)
+    run_queued(queue, retry)
     assert retry.error is None
-    assert sorted(live_clusters(emr)) == sorted([holders[0].result, retry.result])
+    assert sorted(active_clusters(emr)) == sorted([holders[0].result, retry.result])
     assert [record_of(name).queue for name in pool[:2]] == [(), ()]
     address = retry.ti.xcoms["static_ip"]["allocation_id"]
     assert record_of(address).lease.resource_id == retry.result
@@ -279,7 +253,7 @@ def test_a_retry_goes_on_with_the_lease_of_a_try_that_vanished_after_its_turn(
 @dynamodb_only
 def test_a_task_that_gives_up_leaves_every_queue(clocked, leased, queue, record_of, pool):
     holders = [leased(f"holder{n}", allocation_id=pool[:2]) for n in range(2)]
-    run(queue, *holders)
+    run_queued(queue, *holders)
     impatient = leased("impatient", allocation_id=pool[:2], lock_timeout=timedelta(minutes=5))
     with pytest.raises(AddressBusyError, match=pool[0]):
         impatient.run()
@@ -297,8 +271,7 @@ def test_without_a_lock_store_a_free_address_is_taken_and_one_that_ec2_refuses_i
     third = Task(create_operator(allocation_id=pool, deferrable=True), dag_id="third")
     third.start()
     assert third.ti.xcoms["allocation_id"] == pool[2]
-    stranger = ec2.run_instances(ImageId="ami-12c6146b", MinCount=1, MaxCount=1)["Instances"][0]["InstanceId"]
-    clocked.clock.advance(120)
+    stranger = run_instance(ec2, clocked)
     ec2.associate_address(AllocationId=pool[2], InstanceId=stranger)
     Task(terminate_operator(tasks[0].result, allocation_id=pool), dag_id="teardown").run()
     third.go_on()
@@ -323,14 +296,11 @@ def test_without_a_lock_store_a_task_waits_until_any_address_is_free(
 
 
 @dynamodb_only
-def test_an_instance_gets_any_free_address(clocked, leased, queue, pool, ec2, lock_store, record_of):
+def test_an_instance_gets_any_free_address(clocked, leased, queue, pool, ec2, lock_store, record_of, associate):
     holder = leased("holder", allocation_id=pool[0])
-    run(queue, holder)
-    instance = ec2.run_instances(ImageId="ami-12c6146b", MinCount=1, MaxCount=1)["Instances"][0]["InstanceId"]
-    clocked.clock.advance(120)
-    operator = EipAssociateOperator(
-        task_id="associate", allocation_id=pool, instance_id=instance, lock_store=lock_store, aws_conn_id=None
-    )
+    run_queued(queue, holder)
+    instance = run_instance(ec2, clocked)
+    operator = associate(allocation_id=pool, instance_id=instance, lock_store=lock_store)
     facts = Task(operator, dag_id="instance").run()
     assert facts["allocation_id"] == pool[1]
     assert record_of(pool[1]).lease.resource_id == instance

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from harness.life import Task
+from tests.integration.operators.aws_state import run_queued
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,8 +49,7 @@ def bound(leased: Any, queue: Any) -> Callable[[str, str], Task]:
 
     def run(dag_id: str, allocation_id: str) -> Task:
         task: Task = leased(dag_id, allocation_id=allocation_id)
-        task.start()
-        queue.until(lambda: task.ended, task)
+        run_queued(queue, task)
         return task
 
     return run
@@ -64,8 +64,7 @@ def test_a_free_address_of_a_pool_takes_more_reads_and_the_same_writes(
     clocked.clock.advance(600)
     counted()
     task = leased("daily", allocation_id=pool if size > 1 else pool[0])
-    task.start()
-    queue.until(lambda: task.ended, task)
+    run_queued(queue, task)
     several = size > 1
     assert counted() == {
         READS: 2 * size + 2 if several else 2,

@@ -5,41 +5,27 @@ from __future__ import annotations
 import json
 from collections import UserList
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 from airflow_eip_provider.airflow_compat import AirflowFailException
 from airflow_eip_provider.lease_client import client as lease_client
-from airflow_eip_provider.operators.eip import EipAssociateOperator, EipReleaseOperator
 from airflow_eip_provider.operators.emr import EmrCreateWithStaticIpOperator
 from airflow_eip_provider.sensors.eip import EipAssociationSensor
 from airflow_eip_provider.stores.uri import open_store
 from harness.life import Task
-from tests.integration.operators.test_pool import carried, live_clusters, pool, record_of
+from tests.integration.operators.aws_state import active_clusters, dynamodb_only, run_instance, run_queued
+from tests.integration.operators.test_pool import carried, ended, pool, record_of
 
-__all__ = ["pool", "record_of"]
-
-dynamodb_only = pytest.mark.parametrize("lock_store", ["dynamodb"], indirect=True)
-
-
-@pytest.fixture
-def ended(lock_store, terminate_operator):
-    def end(job_flow_id: str, allocation_id: Any) -> None:
-        operator = terminate_operator(job_flow_id, allocation_id=allocation_id, lock_store=lock_store)
-        Task(operator, dag_id="teardown").run()
-
-    return end
+__all__ = ["ended", "pool", "record_of"]
 
 
 @pytest.fixture
 def full(leased, queue, pool):
     """Two holders that have the first two addresses."""
     holders = [leased(f"holder{n}", allocation_id=pool[:2]) for n in range(2)]
-    for task in holders:
-        task.start()
-        queue.until(lambda task=task: task.ended, task)
+    run_queued(queue, *holders)
     return {task.ti.xcoms["allocation_id"]: task.result for task in holders}
 
 
@@ -53,12 +39,6 @@ def opened(store, boto):
 
 def throttled() -> ClientError:
     return ClientError({"Error": {"Code": "Throttling", "Message": "Rate exceeded"}}, "DescribeAddresses")
-
-
-def an_instance(ec2, clocked):
-    instance = ec2.run_instances(ImageId="ami-12c6146b", MinCount=1, MaxCount=1)["Instances"][0]["InstanceId"]
-    clocked.clock.advance(120)
-    return instance
 
 
 def fail_once(monkeypatch, owner, name, error):
@@ -77,40 +57,31 @@ def fail_once(monkeypatch, owner, name, error):
 def test_a_lost_state_without_a_store_leaves_no_cluster(clocked, create_operator, pool, emr, ec2):
     task = Task(create_operator(allocation_id=pool, deferrable=True))
     task.start()
-    assert len(live_clusters(emr)) == 1
+    assert len(active_clusters(emr)) == 1
     task.fail_deferral()
-    assert live_clusters(emr) == []
+    assert active_clusters(emr) == []
 
 
 @dynamodb_only
 @pytest.mark.parametrize("prewarm", [False, True])
-def test_a_lost_state_leaves_every_queue_and_ends_the_early_cluster(
-    clocked, leased, queue, full, pool, record_of, emr, prewarm
+@pytest.mark.parametrize("end", ["a lost state", "a kill"])
+def test_the_end_of_a_deferral_leaves_every_queue_and_ends_the_early_cluster(
+    clocked, leased, queue, full, pool, record_of, emr, prewarm, end
 ):
     task = leased("daily", allocation_id=pool[:2], prewarm=prewarm)
     task.start()
     queue.pass_time(600, task)
-    assert len(live_clusters(emr)) == 2 + prewarm
-    task.fail_deferral()
+    assert len(active_clusters(emr)) == 2 + prewarm
+    if end == "a kill":
+        trigger = task.trigger()
+        trigger.aws_conn_id = None
+        kind, what = trigger.undo
+        assert what["allocation_id"] == pool[:2]
+        trigger.undo_now(kind, what, spare_handed_over=True)
+    else:
+        task.fail_deferral()
     assert [record_of(name).queue for name in pool[:2]] == [(), ()]
-    assert sorted(live_clusters(emr)) == sorted(full.values())
-
-
-@dynamodb_only
-@pytest.mark.parametrize("prewarm", [False, True])
-def test_the_kill_of_a_deferral_leaves_every_queue_and_ends_the_early_cluster(
-    clocked, leased, queue, full, pool, record_of, emr, prewarm, boto
-):
-    task = leased("daily", allocation_id=pool[:2], prewarm=prewarm)
-    task.start()
-    queue.pass_time(600, task)
-    trigger = task.trigger()
-    trigger.aws_conn_id = None
-    kind, what = trigger.undo
-    assert what["allocation_id"] == pool[:2]
-    trigger.undo_now(kind, what, spare_handed_over=True)
-    assert [record_of(name).queue for name in pool[:2]] == [(), ()]
-    assert sorted(live_clusters(emr)) == sorted(full.values())
+    assert sorted(active_clusters(emr)) == sorted(full.values())
 
 
 @dynamodb_only
@@ -124,7 +95,7 @@ def test_a_stale_trigger_leaves_alone_what_was_handed_over(clocked, leased, queu
     assert task.error is None
     stale.undo_now(kind, what, spare_handed_over=True)
     assert record_of(pool[1]).lease.resource_id == task.result
-    assert task.result in live_clusters(emr)
+    assert task.result in active_clusters(emr)
 
 
 @dynamodb_only
@@ -162,10 +133,9 @@ def test_a_retry_goes_on_at_an_address_that_left_the_pool(clocked, leased, queue
     address = first.ti.xcoms["allocation_id"]
     ec2.delete_tags(Resources=[address], Tags=[{"Key": "purpose"}])
     retry = leased("daily", allocation_id={"tag:purpose": "azure-sql"}, try_number=2)
-    retry.start()
-    queue.until(lambda: retry.ended, retry)
+    run_queued(queue, retry)
     assert retry.error is None
-    assert live_clusters(emr) == [retry.result]
+    assert active_clusters(emr) == [retry.result]
     leases = [record_of(name).lease for name in pool]
     assert [lease.resource_id for lease in leases if lease] == [retry.result]
 
@@ -175,7 +145,7 @@ def test_a_retry_without_a_store_goes_on_at_an_address_that_left_the_pool(clocke
     first.start()
     retry = Task(create_operator(allocation_id=pool[1:], deferrable=True), try_number=2)
     retry.run()
-    assert live_clusters(emr) == [retry.result]
+    assert active_clusters(emr) == [retry.result]
 
 
 @dynamodb_only
@@ -185,10 +155,9 @@ def test_a_retry_goes_on_where_no_address_is_left_in_the_pool(clocked, leased, q
     first.start()
     ec2.delete_tags(Resources=pool, Tags=[{"Key": "purpose"}])
     retry = leased("daily", allocation_id={"tag:purpose": "azure-sql"}, try_number=2)
-    retry.start()
-    queue.until(lambda: retry.ended, retry)
+    run_queued(queue, retry)
     assert retry.error is None
-    assert live_clusters(emr) == [retry.result]
+    assert active_clusters(emr) == [retry.result]
 
 
 @dynamodb_only
@@ -197,12 +166,11 @@ def test_a_retry_has_one_cluster_when_the_address_of_its_early_one_left_the_pool
 ):
     first = leased("daily", allocation_id=pool[:2], prewarm=True)
     first.start()
-    queue.until(lambda: len(live_clusters(emr)) == 3, first)
+    queue.until(lambda: len(active_clusters(emr)) == 3, first)
     retry = leased("daily", allocation_id=[pool[1], pool[2]], try_number=2, prewarm=True)
-    retry.start()
-    queue.until(lambda: retry.ended, retry)
+    run_queued(queue, retry)
     assert retry.error is None
-    assert sorted(live_clusters(emr)) == sorted([*full.values(), retry.result])
+    assert sorted(active_clusters(emr)) == sorted([*full.values(), retry.result])
 
 
 @dynamodb_only
@@ -235,53 +203,47 @@ def test_an_address_that_is_released_during_the_wait_is_left_out_without_a_store
     assert task.ti.xcoms["static_ip"]["allocation_id"] == pool[1]
 
 
-def test_an_instance_without_a_store_gets_the_address_that_is_free(clocked, pool, ec2, deferrable):
-    other, instance = an_instance(ec2, clocked), an_instance(ec2, clocked)
+def test_an_instance_without_a_store_gets_the_address_that_is_free(clocked, pool, ec2, deferrable, associate):
+    other, instance = run_instance(ec2, clocked), run_instance(ec2, clocked)
     ec2.associate_address(AllocationId=pool[0], InstanceId=other)
-    operator = EipAssociateOperator(
-        task_id="associate", allocation_id=pool, instance_id=instance, aws_conn_id=None, deferrable=deferrable
-    )
+    operator = associate(allocation_id=pool, instance_id=instance, deferrable=deferrable)
     assert Task(operator).run()["allocation_id"] == pool[1]
     assert carried(ec2, pool)[pool[0]] == other
 
 
-def test_an_instance_without_a_store_keeps_the_address_that_it_has(clocked, pool, ec2):
-    instance = an_instance(ec2, clocked)
+def test_an_instance_without_a_store_keeps_the_address_that_it_has(clocked, pool, ec2, associate):
+    instance = run_instance(ec2, clocked)
     ec2.associate_address(AllocationId=pool[1], InstanceId=instance)
-    operator = EipAssociateOperator(task_id="associate", allocation_id=pool, instance_id=instance, aws_conn_id=None)
+    operator = associate(allocation_id=pool, instance_id=instance)
     assert Task(operator, try_number=2).run()["allocation_id"] == pool[1]
 
 
 @dynamodb_only
-def test_an_instance_keeps_the_address_of_the_pool_that_it_has(clocked, pool, ec2, lock_store, record_of):
-    instance = an_instance(ec2, clocked)
+def test_an_instance_keeps_the_address_of_the_pool_that_it_has(clocked, pool, ec2, lock_store, record_of, associate):
+    instance = run_instance(ec2, clocked)
     ec2.associate_address(AllocationId=pool[1], InstanceId=instance)
-    operator = EipAssociateOperator(
-        task_id="associate", allocation_id=pool, instance_id=instance, lock_store=lock_store, aws_conn_id=None
-    )
+    operator = associate(allocation_id=pool, instance_id=instance, lock_store=lock_store)
     assert Task(operator).run()["allocation_id"] == pool[1]
     assert record_of(pool[0]).lease is None
 
 
-def test_an_instance_without_a_store_waits_until_one_is_free(clocked, pool, ec2, deferrable):
-    other, instance = an_instance(ec2, clocked), an_instance(ec2, clocked)
-    second = an_instance(ec2, clocked)
+def test_an_instance_without_a_store_waits_until_one_is_free(clocked, pool, ec2, deferrable, associate):
+    other, instance = run_instance(ec2, clocked), run_instance(ec2, clocked)
+    second = run_instance(ec2, clocked)
     ec2.associate_address(AllocationId=pool[0], InstanceId=other)
     associated = ec2.associate_address(AllocationId=pool[1], InstanceId=second)["AssociationId"]
     clocked.clock.call_later(200, lambda: ec2.disassociate_address(AssociationId=associated), name="a release")
-    operator = EipAssociateOperator(
-        task_id="associate", allocation_id=pool[:2], instance_id=instance, aws_conn_id=None, deferrable=deferrable
-    )
+    operator = associate(allocation_id=pool[:2], instance_id=instance, deferrable=deferrable)
     assert Task(operator).run()["allocation_id"] == pool[1]
 
 
 @pytest.mark.parametrize("times", [0, 1, 2])
-def test_a_release_is_safe_to_run_twice_and_without_an_address(clocked, pool, ec2, opened, times):
-    instance = an_instance(ec2, clocked)
-    shared = {"allocation_id": pool, "instance_id": instance, "aws_conn_id": None, "lock_store": opened}
+def test_a_release_is_safe_to_run_twice_and_without_an_address(clocked, pool, ec2, opened, times, associate, release):
+    instance = run_instance(ec2, clocked)
+    shared = {"allocation_id": pool, "instance_id": instance, "lock_store": opened}
     if times:
-        Task(EipAssociateOperator(task_id="associate", **shared)).run()
-    found = [Task(EipReleaseOperator(task_id="release", **shared)).run() for _ in range(2)]
+        Task(associate(**shared)).run()
+    found = [Task(release(**shared)).run() for _ in range(2)]
     assert found == [times > 0, False]
     assert list(carried(ec2, pool).values()) == [None] * 3
 
@@ -292,7 +254,7 @@ def test_a_teardown_takes_a_cluster_without_an_address_or_unknown_to_emr(
     Task(terminate_operator("j-UNKNOWN1", allocation_id=pool, lock_store=opened)).run()
     stranger = emr.run_job_flow(**overrides)["JobFlowId"]
     Task(terminate_operator(stranger, allocation_id=pool, lock_store=opened)).run()
-    assert live_clusters(emr) == []
+    assert active_clusters(emr) == []
     made = Task(create_operator(allocation_id=pool, lock_store=opened)).run()
     for _ in range(2):
         Task(terminate_operator(made, allocation_id=pool, lock_store=opened)).run()
@@ -301,7 +263,7 @@ def test_a_teardown_takes_a_cluster_without_an_address_or_unknown_to_emr(
 def test_a_deferred_teardown_of_a_cluster_without_an_address(clocked, terminate_operator, pool, opened, emr, overrides):
     stranger = emr.run_job_flow(**overrides)["JobFlowId"]
     Task(terminate_operator(stranger, allocation_id=pool, lock_store=opened, deferrable=True)).run()
-    assert live_clusters(emr) == []
+    assert active_clusters(emr) == []
 
 
 def test_a_teardown_with_a_wrong_id_says_what_is_left(clocked, create_operator, terminate_operator, pool, opened):
@@ -316,8 +278,7 @@ def test_a_teardown_frees_the_address_while_the_lock_store_gives_no_answer(
     clocked, leased, queue, pool, ec2, emr, lock_store, terminate_operator, monkeypatch
 ):
     task = leased("daily", allocation_id=pool)
-    task.start()
-    queue.until(lambda: task.ended, task)
+    run_queued(queue, task)
 
     def down(*_):
         raise EndpointConnectionError(endpoint_url="https://dynamodb")
@@ -339,7 +300,7 @@ def test_nothing_is_left_when_emr_refuses_the_tags_of_another_address(
 ):
     task = leased("daily", allocation_id=pool[:2], prewarm=True)
     task.start()
-    queue.until(lambda: len(live_clusters(emr)) == 3, task)
+    queue.until(lambda: len(active_clusters(emr)) == 3, task)
     at = next(name for name in pool[:2] if record_of(name).queue[0].prewarmed_at is not None)
     other = next(name for name in pool[:2] if name != at)
     error = ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, "AddTags")
@@ -351,25 +312,43 @@ def test_nothing_is_left_when_emr_refuses_the_tags_of_another_address(
     ended(full[other], other)
     queue.until(lambda: task.ended, task)
     assert task.error is error
-    assert live_clusters(emr) == [full[at]]
+    assert active_clusters(emr) == [full[at]]
     assert [record_of(name).queue for name in pool[:2]] == [(), ()]
     assert record_of(other).lease is None
 
 
 @dynamodb_only
-def test_an_early_cluster_that_has_ended_is_replaced(clocked, leased, queue, ended, full, pool, emr, record_of):
+@pytest.mark.parametrize("takes_tags", [True, False])
+def test_an_early_cluster_that_has_ended_is_replaced(
+    clocked, leased, queue, ended, full, pool, emr, record_of, monkeypatch, takes_tags
+):
     task = leased("daily", allocation_id=pool[:2], prewarm=True)
     task.start()
-    queue.until(lambda: len(live_clusters(emr)) == 3, task)
+    queue.until(lambda: len(active_clusters(emr)) == 3, task)
     at = next(name for name in pool[:2] if record_of(name).queue[0].prewarmed_at is not None)
     early = record_of(at).queue[0].resource_id
     other = next(name for name in pool[:2] if name != at)
     clocked.end_cluster(early, state="TERMINATED", message="idle")
     ended(full[other], other)
+    refused = []
+
+    def refuse(params, **_):
+        refused.append(params)
+        raise ClientError({"Error": {"Code": "InvalidRequestException", "Message": "it is terminated"}}, "AddTags")
+
+    give = lease_client.LeaseWorld.give_lease_tags
+
+    def give_or_refuse(self, resource_id, token):
+        if not takes_tags:
+            self.clients["emr"].meta.events.register("provide-client-params.emr.AddTags", refuse)
+        give(self, resource_id, token)
+
+    monkeypatch.setattr(lease_client.LeaseWorld, "give_lease_tags", give_or_refuse)
     queue.until(lambda: task.ended, task)
+    assert bool(refused) is not takes_tags
     assert task.error is None
     assert task.result != early
-    assert sorted(live_clusters(emr)) == sorted([full[at], task.result])
+    assert sorted(active_clusters(emr)) == sorted([full[at], task.result])
 
 
 @dynamodb_only
@@ -387,8 +366,7 @@ def test_what_names_a_pool(clocked, leased, queue, pool, ec2, form):
     }[form]
     ec2.create_tags(Resources=[pool[0]], Tags=[{"Key": "purpose", "Value": "a"}])
     task = leased("daily", allocation_id=given)
-    task.start()
-    queue.until(lambda: task.ended, task)
+    run_queued(queue, task)
     assert task.error is None
     assert task.ti.xcoms["static_ip"]["allocation_id"] == pool[0]
 
@@ -425,7 +403,9 @@ def test_a_deferral_of_a_version_before_goes_on_with_its_address_when_the_dag_na
         clocked.clock.advance(60)
     queue.until(lambda: new.ended, new)
     assert new.error is None
-    assert sorted(live_clusters(emr)) == sorted([new.result, *(v for k, v in full.items() if launched or k != pool[0])])
+    assert sorted(active_clusters(emr)) == sorted(
+        [new.result, *(v for k, v in full.items() if launched or k != pool[0])]
+    )
     assert sum(record_of(n).lease is not None and record_of(n).lease.resource_id == new.result for n in pool) == 1
     assert [record_of(n).queue for n in pool] == [()] * 3
 
@@ -468,7 +448,7 @@ def test_a_kill_while_it_takes_an_address_leaves_nothing(
     kill_at(monkeypatch, task, method, after=after, nth=nth)
     assert "killed" in str(task.error), task.error
     assert [record_of(name).queue for name in pool[:2]] == [(), ()]
-    assert live_clusters(emr) == [full[name] for name in pool[:2] if name != at]
+    assert active_clusters(emr) == [full[name] for name in pool[:2] if name != at]
     lease = record_of(at).lease
     assert lease is None
 
@@ -484,7 +464,7 @@ def test_a_kill_while_it_joins_leaves_every_queue(
     kill_at(monkeypatch, task, method, after=True, nth=nth)
     assert "killed" in str(task.error), task.error
     assert [record_of(name).queue for name in pool[:2]] == [(), ()]
-    assert sorted(live_clusters(emr)) == sorted(full.values())
+    assert sorted(active_clusters(emr)) == sorted(full.values())
 
 
 def test_a_fallback_keeps_the_address(clocked, create_operator, overrides, pool, emr, ec2, opened, deferrable):
@@ -497,7 +477,7 @@ def test_a_fallback_keeps_the_address(clocked, create_operator, overrides, pool,
     task = Task(create_operator(**given))
     task.run()
     assert len(task.ti.xcoms["attempts"]) == 2
-    assert live_clusters(emr) == [task.result]
+    assert active_clusters(emr) == [task.result]
     assert task.ti.xcoms["static_ip"]["allocation_id"] == pool[0] == task.ti.xcoms["allocation_id"]
 
 
@@ -538,7 +518,7 @@ def test_of_those_that_chose_one_address_without_a_store_the_others_move_on_or_l
     kind, what = third.trigger().undo
     assert (kind, what["allocation_id"]) == ("cluster", pool[0])
     third.fail_deferral()
-    assert sorted(live_clusters(emr)) == sorted(task.result for task in tasks[:2])
+    assert sorted(active_clusters(emr)) == sorted(task.result for task in tasks[:2])
 
 
 @pytest.mark.parametrize("expect", ["associated", "free"])
@@ -549,7 +529,7 @@ def test_a_sensor_of_a_pool_needs_a_cluster(clocked, pool, expect):
 
 
 def test_a_sensor_of_a_pool_follows_an_instance(clocked, pool, ec2):
-    instance = an_instance(ec2, clocked)
+    instance = run_instance(ec2, clocked)
     ec2.associate_address(AllocationId=pool[1], InstanceId=instance)
     sensor = EipAssociationSensor(task_id="bound", allocation_id=pool, instance_id=instance, aws_conn_id=None)
     assert Task(sensor).run()["allocation_id"] == pool[1]
@@ -569,33 +549,3 @@ def test_messages_name_the_addresses(clocked, leased, queue, full, pool, logged)
     assert "('eipalloc" not in told
     assert "['eipalloc" not in str(task.error)
     assert "''" not in str(task.error)
-
-
-@dynamodb_only
-def test_an_early_cluster_that_ended_and_takes_no_tags_is_replaced(
-    clocked, leased, queue, ended, full, pool, emr, record_of, monkeypatch
-):
-    task = leased("daily", allocation_id=pool[:2], prewarm=True)
-    task.start()
-    queue.until(lambda: len(live_clusters(emr)) == 3, task)
-    at = next(name for name in pool[:2] if record_of(name).queue[0].prewarmed_at is not None)
-    clocked.end_cluster(record_of(at).queue[0].resource_id, state="TERMINATED", message="idle")
-    other = next(name for name in pool[:2] if name != at)
-    ended(full[other], other)
-    refused = []
-
-    def refuse(params, **_):
-        refused.append(params)
-        raise ClientError({"Error": {"Code": "InvalidRequestException", "Message": "it is terminated"}}, "AddTags")
-
-    real = lease_client.LeaseWorld.give_lease_tags
-
-    def give(self, resource_id, token):
-        self.clients["emr"].meta.events.register("provide-client-params.emr.AddTags", refuse)
-        real(self, resource_id, token)
-
-    monkeypatch.setattr(lease_client.LeaseWorld, "give_lease_tags", give)
-    queue.until(lambda: task.ended, task)
-    assert refused
-    assert task.error is None
-    assert sorted(live_clusters(emr)) == sorted([full[at], task.result])

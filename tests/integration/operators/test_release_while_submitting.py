@@ -9,8 +9,8 @@ import pytest
 from airflow_eip_provider.airflow_compat import AirflowFailException
 from airflow_eip_provider.aws.clusters import GUARD_MARK
 from airflow_eip_provider.exceptions import SubmissionCancelledError
-from airflow_eip_provider.operators.eip import EipReleaseOperator
 from harness.life import Task
+from tests.integration.operators.aws_state import run_queued
 
 HELD_SECONDS = 300
 # What a submitter needs to look again and to cancel; without any wait in between it is nothing on this clock.
@@ -22,14 +22,9 @@ def time_of(event):
 
 
 @pytest.fixture
-def release(allocation_id, clocked):
+def released(release):
     """Release the address early, as a task of the DAG does."""
-
-    def run(job_flow_id, **parameters):
-        given = {"allocation_id": allocation_id, "job_flow_id": job_flow_id, "aws_conn_id": None, **parameters}
-        Task(EipReleaseOperator(task_id="release", **given), dag_id="first").run()
-
-    return run
+    return lambda job_flow_id, **given: Task(release(job_flow_id=job_flow_id, **given), dag_id="first").run()
 
 
 def ran_seconds(clocked, job_flow_id):
@@ -48,17 +43,16 @@ def ran_seconds(clocked, job_flow_id):
 
 @pytest.mark.parametrize("held", ["ListSteps", "AddJobFlowSteps"])
 def test_a_step_whose_submission_outlasts_the_lease_is_cancelled_at_once(
-    clocked, leased, queue, lock_store, release, steps_operator, step, emr, held, deferrable
+    clocked, leased, queue, lock_store, released, steps_operator, step, emr, held, deferrable
 ):
     first, second = leased("first"), leased("second", prewarm=True)
-    first.start()
-    queue.until(lambda: first.ended, first)
+    run_queued(queue, first)
     second.start()
     queue.pass_time(900, second)
 
     def meanwhile():
         began = clocked.clock.now()
-        release(first.result, lock_store=lock_store)
+        released(first.result, lock_store=lock_store)
         queue.until(lambda: second.ended, second)
         emr.add_job_flow_steps(JobFlowId=second.result, Steps=[step("--sleep", "120")])
         passed = (clocked.clock.now() - began).total_seconds()
@@ -78,13 +72,13 @@ def test_a_step_whose_submission_outlasts_the_lease_is_cancelled_at_once(
 
 @pytest.mark.parametrize("held", ["ListSteps", "AddJobFlowSteps"])
 def test_without_a_lock_store_it_is_cancelled_when_the_address_is_gone(
-    clocked, create_operator, release, steps_operator, step, ec2, held, deferrable
+    clocked, create_operator, released, steps_operator, step, ec2, held, deferrable
 ):
     job_flow_id = Task(create_operator(), dag_id="first").run()
     clocked.clock.advance(600)
 
     def meanwhile():
-        release(job_flow_id)
+        released(job_flow_id)
         clocked.clock.advance(HELD_SECONDS)
 
     clocked.faults.add(operation=held, kind="hold", seconds=HELD_SECONDS, during=meanwhile)
@@ -97,17 +91,16 @@ def test_without_a_lock_store_it_is_cancelled_when_the_address_is_gone(
 
 
 def test_a_step_that_emr_shows_late_is_waited_for(
-    clocked, leased, queue, lock_store, release, step, emr, allocation_id, deferrable
+    clocked, leased, queue, lock_store, released, step, emr, allocation_id, deferrable
 ):
     """A step that was submitted right before the lease was closed keeps the address until it has ended."""
     first = leased("first")
-    first.start()
-    queue.until(lambda: first.ended, first)
+    run_queued(queue, first)
     clocked.clock.advance(600)
     clocked.faults.add(operation="ListSteps", kind="stale", seconds=50, times=None)
     fenced = step("--sleep", "200", name=f"read {GUARD_MARK}0123456789ab.1]")
     emr.add_job_flow_steps(JobFlowId=first.result, Steps=[fenced])
-    release(first.result, lock_store=lock_store, deferrable=deferrable)
+    released(first.result, lock_store=lock_store, deferrable=deferrable)
     ended = [time_of(event) for event in clocked.events.read(kind="step") if event["state"] == "COMPLETED"]
     freed = [time_of(event) for event in clocked.events.read(kind="address") if event["change"] == "disassociated"]
     assert len(ended) == len(freed) == 1

@@ -17,6 +17,7 @@ from airflow_eip_provider.kill_flag import KillFlag
 from airflow_eip_provider.operators.eip import EipAssociateOperator, EipReleaseOperator
 from airflow_eip_provider.stores.uri import open_store
 from harness.life import Task
+from tests.integration.operators.aws_state import dynamodb_only, step_states
 from tests.integration.operators.past import Past
 
 if TYPE_CHECKING:
@@ -63,14 +64,9 @@ def while_submitting(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], 
 
 
 @pytest.fixture
-def release(allocation_id: str) -> Callable[..., Any]:
+def released(release: Any) -> Callable[..., Any]:
     """Release the address early, to the end."""
-
-    def run(job_flow_id: str, **parameters: Any) -> Any:
-        given = {"allocation_id": allocation_id, "job_flow_id": job_flow_id, "aws_conn_id": None, **parameters}
-        return Task(EipReleaseOperator(task_id="release", **given), dag_id="release").run()
-
-    return run
+    return lambda job_flow_id, **given: Task(release(job_flow_id=job_flow_id, **given), dag_id="release").run()
 
 
 def free_address(ec2: Any) -> None:
@@ -81,14 +77,10 @@ def free(allocation_id: str) -> Address:
     return Address(allocation_id, "203.0.113.1", "vpc")
 
 
-def states(emr: Any, job_flow_id: str) -> list[str]:
-    return [step["Status"]["State"] for step in emr.list_steps(ClusterId=job_flow_id)["Steps"]]
-
-
 def test_an_early_release_while_steps_are_submitted_has_them_cancelled_at_once_and_the_error_says_so(
-    clocked, leased_id, lock_store, steps_operator, step, release, while_submitting, deferrable, emr
+    clocked, leased_id, lock_store, steps_operator, step, released, while_submitting, deferrable, emr
 ):
-    while_submitting(lambda: release(leased_id, lock_store=lock_store))
+    while_submitting(lambda: released(leased_id, lock_store=lock_store))
     operator = steps_operator(leased_id, steps=[step("--sleep", "900")], lock_store=lock_store, deferrable=deferrable)
     task = Task(operator)
     with pytest.raises(AirflowFailException) as error:
@@ -100,13 +92,13 @@ def test_an_early_release_while_steps_are_submitted_has_them_cancelled_at_once_a
     assert task.deferrals == []
     submitted, cancelled = clocked.events.calls("AddJobFlowSteps")[0], clocked.events.calls("CancelSteps")[0]
     assert cancelled["time"] == submitted["time"], "before any wait"
-    assert states(emr, leased_id) == ["CANCELLED"]
+    assert step_states(emr, leased_id) == ["CANCELLED"]
 
 
 def test_an_early_release_without_a_lock_store_has_the_steps_cancelled_after_a_second_look(
-    clocked, job_flow_id, steps_operator, step, release, while_submitting, deferrable, emr
+    clocked, job_flow_id, steps_operator, step, released, while_submitting, deferrable, emr
 ):
-    while_submitting(lambda: release(job_flow_id))
+    while_submitting(lambda: released(job_flow_id))
     operator = steps_operator(job_flow_id, steps=[step("--sleep", "900")], deferrable=deferrable)
     with pytest.raises(
         SubmissionCancelledError, match="left the cluster meanwhile and is now not associated; cancelled"
@@ -114,7 +106,7 @@ def test_an_early_release_without_a_lock_store_has_the_steps_cancelled_after_a_s
         Task(operator).run()
     assert len(clocked.events.calls("CancelSteps")) == 1
     clocked.clock.advance(60)
-    assert states(emr, job_flow_id) == ["CANCELLED"]
+    assert step_states(emr, job_flow_id) == ["CANCELLED"]
 
 
 def elsewhere(allocation_id: str) -> Address:
@@ -161,7 +153,7 @@ def test_a_cancellation_that_is_refused_is_repeated_for_the_steps_that_are_known
     assert len(cancelled) >= 13
     assert {tuple(call["request"]["StepIds"]) for call in cancelled} == {tuple(submitted[0]["response"]["StepIds"])}
     clocked.clock.advance(60)
-    assert states(emr, job_flow_id) == ["CANCELLED"]
+    assert step_states(emr, job_flow_id) == ["CANCELLED"]
 
 
 def test_one_stale_answer_after_the_submission_that_shows_the_previous_owner_cancels_nothing(
@@ -171,7 +163,7 @@ def test_one_stale_answer_after_the_submission_that_shows_the_previous_owner_can
     operator = steps_operator(job_flow_id, steps=[step("--sleep", "300")], deferrable=deferrable)
     Task(operator).run()
     assert past.stale_answers == 1
-    assert states(emr, job_flow_id) == ["COMPLETED"]
+    assert step_states(emr, job_flow_id) == ["COMPLETED"]
 
 
 @pytest.mark.parametrize("seconds", [8, 20], ids=["one look", "two looks"])
@@ -183,15 +175,15 @@ def test_stale_answers_in_the_first_minute_that_show_the_previous_owner_cancel_n
     past.show_address(elsewhere(allocation_id), seconds=seconds, after=26)
     Task(operator).run()
     assert past.stale_answers >= 1
-    assert states(emr, job_flow_id) == ["COMPLETED"]
+    assert step_states(emr, job_flow_id) == ["COMPLETED"]
 
 
-@pytest.mark.parametrize("lock_store", ["dynamodb"], indirect=True)
+@dynamodb_only
 def test_a_store_that_fails_after_the_submission_leaves_the_decision_to_the_address(
-    clocked, leased_id, lock_store, steps_operator, step, release, while_submitting, leased, deferrable
+    clocked, leased_id, lock_store, steps_operator, step, released, while_submitting, leased, deferrable
 ):
     def go_to_another() -> None:
-        release(leased_id, lock_store=lock_store)
+        released(leased_id, lock_store=lock_store)
         leased("other").run()
         clocked.faults.add(operation="GetItem", kind="error", status=500, times=10_000)
 
@@ -211,7 +203,7 @@ def test_with_an_active_lease_stale_answers_after_the_submission_cancel_nothing(
     given = {"steps": [step("--sleep", "300")], "lock_store": lock_store}
     Task(steps_operator(leased_id, deferrable=deferrable, **given)).run()
     assert past.stale_answers >= 1
-    assert states(emr, leased_id) == ["COMPLETED"]
+    assert step_states(emr, leased_id) == ["COMPLETED"]
 
 
 def test_steps_of_an_earlier_try_are_cancelled_when_the_retry_finds_the_lease_released(
@@ -224,7 +216,7 @@ def test_steps_of_an_earlier_try_are_cancelled_when_the_retry_finds_the_lease_re
     with pytest.raises(AirflowFailException, match="leased to nobody"):
         Task(steps_operator(leased_id, **given), try_number=2).run()
     clocked.clock.advance(60)
-    assert states(emr, leased_id) == ["CANCELLED"]
+    assert step_states(emr, leased_id) == ["CANCELLED"]
 
 
 def _release_lease(lock_store: str, record: Any, boto: Any) -> None:
@@ -258,10 +250,10 @@ def test_steps_are_cancelled_when_their_lease_is_gone_although_the_address_is_st
     with pytest.raises(AirflowFailException, match="leased to nobody; cancelled the steps that still needed it"):
         Task(operator).run()
     clocked.clock.advance(60)
-    assert states(emr, leased_id) == ["CANCELLED"]
+    assert step_states(emr, leased_id) == ["CANCELLED"]
 
 
-@pytest.mark.parametrize("lock_store", ["dynamodb"], indirect=True)
+@dynamodb_only
 def test_a_lock_store_that_gives_no_answer_while_steps_run_cancels_nothing(
     clocked, leased_id, lock_store, steps_operator, step, deferrable, emr
 ):
@@ -271,7 +263,7 @@ def test_a_lock_store_that_gives_no_answer_while_steps_run_cancels_nothing(
     clocked.clock.call_later(60, go_away, name="an outage")
     given = {"steps": [step("--sleep", "200")], "lock_store": lock_store, "deferrable": deferrable}
     Task(steps_operator(leased_id, **given)).run()
-    assert states(emr, leased_id) == ["COMPLETED"]
+    assert step_states(emr, leased_id) == ["COMPLETED"]
 
 
 def test_steps_are_submitted_once_ec2_shows_the_binding_that_was_made_just_before(
@@ -280,7 +272,7 @@ def test_steps_are_submitted_once_ec2_shows_the_binding_that_was_made_just_befor
     past.show_address(free(allocation_id), seconds=25)
     assert len(Task(steps_operator(job_flow_id, deferrable=deferrable)).run()) == 1
     assert past.stale_answers == 3
-    assert states(emr, job_flow_id) == ["COMPLETED"]
+    assert step_states(emr, job_flow_id) == ["COMPLETED"]
 
 
 def test_a_stale_answer_while_steps_run_cancels_nothing(
@@ -291,7 +283,7 @@ def test_a_stale_answer_while_steps_run_cancels_nothing(
     past.show_address(free(allocation_id), seconds=10, after=150)
     Task(operator).run()
     assert past.stale_answers >= 2
-    assert states(emr, job_flow_id) == ["COMPLETED"]
+    assert step_states(emr, job_flow_id) == ["COMPLETED"]
     assert clocked.events.calls("CancelSteps") == []
 
 
@@ -305,7 +297,7 @@ def test_an_address_that_is_away_for_two_looks_has_the_steps_cancelled(
         Task(operator).run()
     assert 120 + 10 <= (clocked.clock.now() - start).total_seconds() <= 120 + 60
     clocked.clock.advance(60)
-    assert states(emr, job_flow_id) == ["CANCELLED"]
+    assert step_states(emr, job_flow_id) == ["CANCELLED"]
 
 
 def test_steps_whose_answer_was_lost_run_once_although_list_steps_shows_them_late(
@@ -315,36 +307,25 @@ def test_steps_whose_answer_was_lost_run_once_although_list_steps_shows_them_lat
     past.hide_steps(seconds=55)
     assert len(Task(steps_operator(job_flow_id, deferrable=deferrable)).run()) == 1
     assert past.stale_answers > 1
-    assert states(emr, job_flow_id) == ["COMPLETED"]
+    assert step_states(emr, job_flow_id) == ["COMPLETED"]
 
 
-def test_a_retry_waits_for_steps_of_a_lost_try_that_list_steps_does_not_show_yet(
-    clocked, job_flow_id, steps_operator, step, past, deferrable
+@pytest.mark.parametrize("max_tries", [2, 3], ids=["a retry", "after a clear"])
+def test_a_new_try_waits_for_steps_of_a_lost_one_that_list_steps_does_not_show_yet(
+    clocked, job_flow_id, steps_operator, step, past, deferrable, max_tries
 ):
     given = {"steps": [step("--sleep", "900")], "retries": 2}
     lost = Task(steps_operator(job_flow_id, deferrable=True, **given))
     lost.start()
     past.hide_steps(seconds=45)
-    retry = Task(steps_operator(job_flow_id, deferrable=deferrable, **given), try_number=2)
-    assert retry.run() == lost.ti.xcoms["step_ids"]
+    again = Task(steps_operator(job_flow_id, deferrable=deferrable, **given), try_number=2, max_tries=max_tries)
+    assert again.run() == lost.ti.xcoms["step_ids"]
     assert len(clocked.events.calls("AddJobFlowSteps")) == 1
 
 
-def test_a_task_that_is_cleared_right_after_its_submission_goes_on_with_the_steps_although_they_show_late(
-    clocked, job_flow_id, steps_operator, step, past, deferrable
-):
-    given = {"steps": [step("--sleep", "900")], "retries": 2}
-    first = Task(steps_operator(job_flow_id, deferrable=True, **given))
-    first.start()
-    past.hide_steps(seconds=45)
-    cleared = Task(steps_operator(job_flow_id, deferrable=deferrable, **given), try_number=2, max_tries=3)
-    assert cleared.run() == first.ti.xcoms["step_ids"]
-    assert len(clocked.events.calls("AddJobFlowSteps")) == 1
-
-
-@pytest.mark.parametrize("lock_store", ["dynamodb"], indirect=True)
+@dynamodb_only
 def test_a_retry_that_paused_checks_the_fence_again_before_it_submits(
-    clocked, leased_id, lock_store, steps_operator, step, release, deferrable, monkeypatch
+    clocked, leased_id, lock_store, steps_operator, step, released, deferrable, monkeypatch
 ):
     """The address is released while the retry waits for steps that ListSteps may show late."""
     given = {"steps": [step("--sleep", "900")], "retries": 2, "lock_store": lock_store, "deferrable": deferrable}
@@ -354,7 +335,7 @@ def test_a_retry_that_paused_checks_the_fence_again_before_it_submits(
     def pause_and_release(self: KillFlag, seconds: float) -> None:
         if left:
             left.pop()
-            release(leased_id, lock_store=lock_store)
+            released(leased_id, lock_store=lock_store)
         pause(self, seconds)
 
     monkeypatch.setattr(KillFlag, "pause", pause_and_release)
@@ -398,12 +379,12 @@ def test_a_step_that_is_found_ended_when_the_address_is_away_is_a_warning_in_the
 
 
 def test_steps_that_ended_before_their_lease_was_released_are_no_warning(
-    clocked, leased_id, lock_store, steps_operator, step, deferrable, release, logged
+    clocked, leased_id, lock_store, steps_operator, step, deferrable, released, logged
 ):
     given = {"steps": [step("--sleep", "103")], "lock_store": lock_store, "deferrable": deferrable}
     # Looks at 100 s, when the step runs, and at 200 s, when it has ended and the address was released.
     task = Task(steps_operator(leased_id, waiter_delay=100, **given))
-    clocked.clock.call_later(170, lambda: release(leased_id, lock_store=lock_store), name="an early release")
+    clocked.clock.call_later(170, lambda: released(leased_id, lock_store=lock_store), name="an early release")
     assert len(task.run()) == 1
     assert "address_left" not in task.ti.xcoms
     assert "was released when the steps had ended" in logged()

@@ -20,6 +20,7 @@ from airflow_eip_provider.operators.owner import Owner, task_of_run
 from harness.life import Task
 from harness.simulated_clock import SimulatedClock
 from local_emr.faults import Fault
+from tests.integration.operators.aws_state import STORE, cluster_state, dynamodb_only, is_associated
 from tests.unit.task_groups.conftest import make_dag
 
 if TYPE_CHECKING:
@@ -55,14 +56,6 @@ def throttle(clocked: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     return limit
 
 
-def state(emr: Any, job_flow_id: str) -> str:
-    return str(emr.describe_cluster(ClusterId=job_flow_id)["Cluster"]["Status"]["State"])
-
-
-def bound(ec2: Any) -> bool:
-    return "AssociationId" in ec2.describe_addresses()["Addresses"][0]
-
-
 def test_terminate_job_flows_is_the_first_call(clocked, job_flow_id, terminate_operator, deferrable):
     clocked.events.clear()
     Task(terminate_operator(job_flow_id, deferrable=deferrable)).run()
@@ -75,12 +68,12 @@ def test_a_teardown_succeeds_while_describe_cluster_is_throttled(
 ):
     throttle("DescribeCluster", per_second=0.05)
     if first == "throttled":
-        state(emr, job_flow_id)
+        cluster_state(emr, job_flow_id)
     began = clocked.clock.now()
     Task(terminate_operator(job_flow_id, deferrable=deferrable)).run()
     freed = next(e for e in clocked.events.read(kind="address") if e["change"] == "disassociated")
     assert (clocked.clock.now() - began).total_seconds() < 600
-    assert not bound(ec2)
+    assert not is_associated(ec2)
     assert freed["seq"] < next(e["seq"] for e in clocked.events.read(kind="cluster") if e["to"] == "TERMINATED")
 
 
@@ -91,11 +84,11 @@ def test_a_call_that_is_throttled_for_minutes_is_made_again_on_its_own(
     clocked.faults.add(operation=operation, kind="throttle", times=60)
     clocked.events.clear()
     Task(terminate_operator(job_flow_id, deferrable=deferrable)).run()
-    assert not bound(ec2)
+    assert not is_associated(ec2)
     assert len(clocked.events.calls("TerminateJobFlows")) == 1, "the teardown does not begin anew"
 
 
-@pytest.mark.parametrize("lock_store", ["dynamodb"], indirect=True)
+@dynamodb_only
 def test_a_lock_store_that_is_down_does_not_keep_the_cluster_alive(
     clocked, create_operator, terminate_operator, deferrable, lock_store, emr, ec2
 ):
@@ -105,11 +98,11 @@ def test_a_lock_store_that_is_down_does_not_keep_the_cluster_alive(
         Task(
             terminate_operator(job_flow_id, lock_store=lock_store, deferrable=deferrable, waiter_max_attempts=10)
         ).run()
-    assert state(emr, job_flow_id) == "TERMINATED"
-    assert not bound(ec2)
+    assert cluster_state(emr, job_flow_id) == "TERMINATED"
+    assert not is_associated(ec2)
 
 
-@pytest.mark.parametrize("lock_store", ["dynamodb"], indirect=True)
+@dynamodb_only
 def test_the_lease_is_closed_before_a_teardown_waits_for_steps(
     clocked, create_operator, terminate_operator, lock_store, record, monkeypatch
 ):
@@ -224,16 +217,14 @@ def test_steps_refuse_what_is_no_clusters_id(clocked, steps_operator):
         Task(steps_operator("[]")).run()
 
 
-@pytest.mark.parametrize("store", [None, "dynamodb://leases?create=true"])
 def test_an_unknown_id_fails_while_a_cluster_of_the_same_run_is_there(
-    clocked, create_operator, terminate_operator, deferrable, store, monkeypatch, emr, ec2
+    clocked, create_operator, terminate_operator, deferrable, store, emr, ec2
 ):
-    monkeypatch.setenv("AIRFLOW__EIP__ENVIRONMENT", "testing")
     job_flow_id = Task(create_operator(lock_store=store)).run()
     with pytest.raises(AirflowFailException, match=f"{UNKNOWN}.*{job_flow_id}"):
         Task(terminate_operator(UNKNOWN, lock_store=store, deferrable=deferrable)).run()
-    assert state(emr, job_flow_id) not in {"TERMINATING", "TERMINATED"}
-    assert bound(ec2)
+    assert cluster_state(emr, job_flow_id) not in {"TERMINATING", "TERMINATED"}
+    assert is_associated(ec2)
 
 
 def test_an_unknown_id_fails_while_a_cluster_of_the_run_only_waits_for_the_address(
@@ -247,15 +238,12 @@ def test_an_unknown_id_fails_while_a_cluster_of_the_run_only_waits_for_the_addre
 
 
 def test_an_unknown_id_fails_while_the_runs_lease_is_on_a_cluster_that_was_made_elsewhere(
-    clocked, create_operator, terminate_operator, allocation_id, monkeypatch, emr, ec2, overrides
+    clocked, create_operator, terminate_operator, associate, emr, ec2, overrides
 ):
-    monkeypatch.setenv("AIRFLOW__EIP__ENVIRONMENT", "testing")
-    store = "dynamodb://leases?create=true"
     elsewhere = emr.run_job_flow(**overrides)["JobFlowId"]
-    common = {"allocation_id": allocation_id, "lock_store": store, "aws_conn_id": None}
-    Task(EipAssociateOperator(task_id="bind", job_flow_id=elsewhere, **common)).run()
+    Task(associate(task_id="bind", job_flow_id=elsewhere, lock_store=STORE)).run()
     with pytest.raises(AirflowFailException, match=elsewhere):
-        Task(terminate_operator(UNKNOWN, lock_store=store)).run()
+        Task(terminate_operator(UNKNOWN, lock_store=STORE)).run()
 
 
 @pytest.mark.parametrize("other", [{"dag_id": "other"}, {"run_id": "run-2"}, {"run_id": "run-"}], ids=str)
@@ -263,14 +251,13 @@ def test_an_unknown_id_is_a_success_while_only_others_use_the_address(
     clocked, job_flow_id, terminate_operator, other, emr
 ):
     assert Task(terminate_operator(UNKNOWN), **other).run() is None
-    assert state(emr, job_flow_id) not in {"TERMINATING", "TERMINATED"}
+    assert cluster_state(emr, job_flow_id) not in {"TERMINATING", "TERMINATED"}
 
 
-def test_a_release_of_an_unknown_id_fails_while_the_run_has_the_address(clocked, job_flow_id, allocation_id, ec2):
-    release = EipReleaseOperator(task_id="release", allocation_id=allocation_id, job_flow_id=UNKNOWN, aws_conn_id=None)
+def test_a_release_of_an_unknown_id_fails_while_the_run_has_the_address(clocked, job_flow_id, release, ec2):
     with pytest.raises(AirflowFailException, match=job_flow_id):
-        Task(release).run()
-    assert bound(ec2)
+        Task(release(job_flow_id=UNKNOWN)).run()
+    assert is_associated(ec2)
 
 
 @pytest.mark.parametrize("missing", [None, "", "None"])

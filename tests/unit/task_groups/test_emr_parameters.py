@@ -127,7 +127,9 @@ def test_missing_address_is_refused(dag: Any) -> None:
 @pytest.mark.parametrize("name", ["retries", "trigger_rule", "pool"])
 def test_parameter_of_any_task_is_refused_rather_than_given_to_one(dag: Any, name: str) -> None:
     assert name in inspect.signature(BaseOperator).parameters
-    with pytest.raises(InvalidInputError, match=f"group 'azure': {name} could be meant for any of its tasks; .*default_args"):
+    with pytest.raises(
+        InvalidInputError, match=f"group 'azure': {name} could be meant for any of its tasks; .*default_args"
+    ):
         cluster_of(**{name: 1})
 
 
