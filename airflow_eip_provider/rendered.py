@@ -38,11 +38,7 @@ def rendered(value: object, *, name: str, doing: str) -> str:
 
 
 def check_choice(parameter: str, value: object, choices: Collection[object]) -> None:
-    """
-    Check a parameter that takes one of several values.
-
-    :raises InvalidInputError: when it is none of them.
-    """
+    """Check that a parameter has one of several values."""
     if value not in choices:
         raise InvalidInputError(
             f"checking {parameter} {value!r}",

@@ -164,11 +164,7 @@ def _has_same_name(rule: FirewallRule, wanted: FirewallRule) -> bool:
 
 
 def _check_admits_only(wanted: FirewallRule, rules: list[FirewallRule], server: SqlServer) -> None:
-    """
-    Check that a rule of this name, if it exists, admits only this address.
-
-    :raises FirewallRuleConflictError: when it admits anything else.
-    """
+    """Check that a rule of this name, if it exists, admits only this address."""
     for rule in rules:
         if _has_same_name(rule, wanted) and (rule.start, rule.end) != (wanted.start, wanted.end):
             raise FirewallRuleConflictError(wanted.name, server=server.name, admits=rule.range, public_ip=wanted.start)

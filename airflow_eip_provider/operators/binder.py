@@ -44,11 +44,7 @@ class Binder:
         self.association_id: str | None = None
 
     def address(self) -> Address:
-        """
-        Return the address with its current association.
-
-        :raises AddressNotFoundError: when it does not exist.
-        """
+        """Return the address with its current association, or raise ``AddressNotFoundError``."""
         address = self._hook.get_address(self._allocation_id)
         if address is None:
             raise AddressNotFoundError(self._allocation_id, region=self._hook.conn_region_name)

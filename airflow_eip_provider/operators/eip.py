@@ -67,11 +67,7 @@ class _TargetOperator(PhasedOperator, AwsBaseOperator[ElasticIpHook]):
         return self.instance_id if is_nothing(self.job_flow_id) else self.job_flow_id
 
     def check_target(self) -> None:
-        """
-        Check that exactly one of a cluster and an instance is named.
-
-        :raises InvalidInputError: when both are named, or neither, or one rendered to nothing or is malformed.
-        """
+        """Check that exactly one of a cluster and an instance is named, and that its ID is well-formed."""
         targets = (self.job_flow_id, self.instance_id)
         if sum(not is_nothing(target) for target in targets) != 1 or any(t and is_nothing(t) for t in targets):
             raise InvalidInputError(

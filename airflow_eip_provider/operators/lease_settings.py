@@ -24,21 +24,13 @@ UNSET: Any = Unset.UNSET
 
 
 def configured_lock_store() -> str | None:
-    """
-    Return ``[eip] lock_store``, with the grace of ``[eip] grace``; ``None`` when it is not set.
-
-    :raises InvalidInputError: for a malformed URI or grace.
-    """
+    """Return ``[eip] lock_store``, with the grace of ``[eip] grace``; ``None`` when it is not set."""
     uri = conf.get("eip", "lock_store", fallback=None)
     return with_configured_grace(uri) if uri else None
 
 
 def with_configured_grace(uri: str) -> str:
-    """
-    Return the URI of a lock store with the grace of ``[eip] grace``, unless it names one or that is not set.
-
-    :raises InvalidInputError: for a malformed URI or grace.
-    """
+    """Return the URI of a lock store with the grace of ``[eip] grace``, unless it names one or that is not set."""
     from airflow_eip_provider.stores.uri import with_grace
 
     grace = conf.get("eip", "grace", fallback=None)
@@ -68,11 +60,7 @@ def lock_store_uri(given: Any) -> str | None:
 
 
 def attempt_of(context: Context, nonce: str | None = None) -> Attempt:
-    """
-    Return the attempt of this try.
-
-    :param nonce: the attempt's nonce, if it has one already.
-    """
+    """Return the attempt of this try, with its nonce if it has one already."""
     from airflow_eip_provider.lease.record import Attempt
     from airflow_eip_provider.operators.owner import Owner
 

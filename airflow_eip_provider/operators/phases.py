@@ -100,11 +100,7 @@ class Result:
 
 
 def raise_if_cluster_gone(facts: dict[str, Any]) -> None:
-    """
-    Raise an error if a verdict's data says that the cluster has ended.
-
-    :raises ClusterEndedError: with the state and EMR's reason.
-    """
+    """Raise ``ClusterEndedError`` if a verdict's data says that the cluster has ended."""
     if facts.get("gone") == "cluster":
         raise ClusterEndedError(facts["job_flow_id"], state=facts["state"], reason=facts["reason"])
 
@@ -437,11 +433,7 @@ class PhasedOperator(Addressed, Notifying):
 
     @property
     def lease_client(self) -> LeaseClient:
-        """
-        The client for the lease of the address.
-
-        :raises InvalidInputError: for a malformed URI, and for a store without the name of this environment.
-        """
+        """The client for the lease of the address."""
         chosen = self.lease_queue.chosen
         if chosen is None:
             raise TypeError(f"this task has not acquired any of {self.allocation_id} yet")

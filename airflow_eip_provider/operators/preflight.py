@@ -43,12 +43,7 @@ def _invalid(what: str, *, problem: str, remedy: str) -> InvalidInputError:
 
 
 def require(setup: Setup, checks: Sequence[Check]) -> list[str]:
-    """
-    Run the checks that a launch depends on.
-
-    :return: warnings.
-    :raises PreflightError: with all problems.
-    """
+    """Run the checks that a launch depends on; return warnings, and raise ``PreflightError`` with all problems."""
     from airflow_eip_provider.preflight import examine
 
     return _warnings(setup.allocation_id, examine(setup, [check for check in checks if check.at_launch]))
@@ -90,12 +85,7 @@ def usable_addresses(
 
 
 def require_plans(plans: Sequence[Plan]) -> list[str]:
-    """
-    Run the checks that a launch depends on for every candidate.
-
-    :return: warnings.
-    :raises PreflightError: with all problems, and with fallbacks the candidates that have them.
-    """
+    """Run the checks that a launch depends on for every candidate; see :func:`require`."""
     from airflow_eip_provider.preflight import examine_plans
 
     return _warnings(plans[0].setup.allocation_id, examine_plans(plans, at_launch=True))
@@ -109,11 +99,7 @@ def _warnings(allocation_id: str, outcomes: Iterable[Outcome]) -> list[str]:
 
 
 def checked_mapping(value: object, *, parameter: str) -> dict[str, Any]:
-    """
-    Return a parameter that is a mapping, or a string (such as a rendered ``.json`` file) that contains one.
-
-    :raises InvalidInputError: for anything else.
-    """
+    """Return a parameter that is a mapping, or a string (such as a rendered ``.json`` file) that contains one."""
     parsed = parse_literal(value)
     if not isinstance(parsed, dict):
         raise _invalid(
@@ -125,11 +111,7 @@ def checked_mapping(value: object, *, parameter: str) -> dict[str, Any]:
 
 
 def check_waits(waiter_delay: object, waiter_max_attempts: object) -> None:
-    """
-    Check how often and how long an operator polls: numbers, or strings of them, such as from a template.
-
-    :raises InvalidInputError: when one is not such a number, or the wait would be too long.
-    """
+    """Check how often and how long an operator polls: numbers, or strings of them, such as from a template."""
     delay = number_of(waiter_delay)
     if delay is None or delay <= 0:
         raise _invalid(
@@ -154,11 +136,7 @@ def check_waits(waiter_delay: object, waiter_max_attempts: object) -> None:
 
 
 def check_duration(parameter: str, value: object) -> None:
-    """
-    Check a duration.
-
-    :raises InvalidInputError: when it is not a ``timedelta``, or is negative or too long.
-    """
+    """Check that a value is a ``timedelta`` that is neither negative nor too long."""
     if not isinstance(value, timedelta) or not timedelta(0) <= value <= _LONGEST_WAIT:
         raise _invalid(
             f"{parameter} {value!r}",
@@ -168,11 +146,7 @@ def check_duration(parameter: str, value: object) -> None:
 
 
 def check_idle_timeout(value: object) -> None:
-    """
-    Check ``idle_timeout``; with ``None`` EMR does not terminate an idle cluster.
-
-    :raises InvalidInputError: when EMR would not accept it.
-    """
+    """Check that EMR accepts ``idle_timeout``; with ``None`` it does not terminate an idle cluster."""
     least, most = _IDLE_TIMEOUT
     if value is not None and (not isinstance(value, timedelta) or not least <= value <= most):
         raise _invalid(

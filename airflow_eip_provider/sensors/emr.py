@@ -135,11 +135,7 @@ class EmrPrimaryHealthSensor(WatchingSensor):
         return verdict
 
     def _new_watch(self) -> PrimaryWatch:
-        """
-        Check all parameters, and return a new watch.
-
-        :raises InvalidInputError: naming the parameter that is wrong.
-        """
+        """Check all parameters, and return a new watch."""
         from airflow_eip_provider.triggers.health import Known, PrimaryWatch, check_host
 
         job_flow_id = rendered(self.job_flow_id, name="job_flow_id", doing="watching the health of a cluster")

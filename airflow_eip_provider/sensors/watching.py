@@ -62,11 +62,7 @@ class WatchingSensor(AwsBaseSensor[ElasticIpHook]):
     _data: Any
 
     def poll(self) -> Verdict:
-        """
-        Poll once.
-
-        :raises PermanentError: for what waiting cannot change; it fails the task.
-        """
+        """Poll once; a ``PermanentError`` fails the task."""
         raise NotImplementedError
 
     def trigger(self, *, waiter_delay: float, deadline: float) -> WatchTrigger:
@@ -99,11 +95,7 @@ class WatchingSensor(AwsBaseSensor[ElasticIpHook]):
         }
 
     def judge(self, status: str, data: dict[str, Any]) -> bool:
-        """
-        Keep the data of a verdict, and return whether it ends the wait.
-
-        :raises AirflowFailException: when it is "failed".
-        """
+        """Keep the data of a verdict, and return whether it ends the wait; fail if it is "failed"."""
         if status == "failed":
             self.fail(self.error_of(data))
         self._data = data
@@ -132,11 +124,7 @@ class WatchingSensor(AwsBaseSensor[ElasticIpHook]):
         return float(self.timeout) if capped is None else min(float(self.timeout), capped)
 
     def poke(self, context: Context) -> bool:
-        """
-        Poll once.
-
-        :raises AirflowFailException: when the wait cannot succeed any more.
-        """
+        """Poll once; fail when the wait cannot succeed any more."""
         try:
             verdict = self._poll_with_fresh_credentials()
         except PermanentError as error:
@@ -150,11 +138,7 @@ class WatchingSensor(AwsBaseSensor[ElasticIpHook]):
         return self.judge(verdict.status, verdict.data)
 
     def _poll_with_fresh_credentials(self) -> Verdict:
-        """
-        Poll, and once more with new clients if the session token has expired.
-
-        :raises CredentialsExpiredError: when the connection has no newer token.
-        """
+        """Poll, and once more with new clients if the session token has expired."""
         try:
             return self.poll()
         except Exception as error:

@@ -17,11 +17,7 @@ __all__ = ["Binding", "NatGateway", "PrimaryNode", "checked_binding"]
 
 
 def checked_binding(value: object) -> Binding:
-    """
-    Return an operator's ``binding``; a mapping, or a string that contains one, has the parameters of a NAT gateway.
-
-    :raises InvalidInputError: for anything else.
-    """
+    """Return an operator's ``binding``; a mapping, or a string that contains one, has a NAT gateway's parameters."""
     given: Any = parse_literal(value)
     if given in (None, "", "None"):
         return PrimaryNode()

@@ -47,11 +47,7 @@ class Site:
         return self.aws.eip
 
     def poll(self, target: Target) -> Verdict:
-        """
-        Read the cluster's state once.
-
-        :raises ClusterEndedError: when it has ended.
-        """
+        """Read the cluster's state once; raise ``ClusterEndedError`` if it has ended."""
         from airflow_eip_provider.triggers.emr import judge_target
 
         is_new = clock.time() < self.appears_by
@@ -109,11 +105,7 @@ class Binding(ABC):
         """The preflight checks of this binding, in order."""
 
     def examined(self, setup: Setup) -> Setup:
-        """
-        Return the setup with what the checks of this binding need.
-
-        :raises InvalidInputError: when the binding's own parameters are wrong.
-        """
+        """Check the binding's parameters, and return the setup with what its checks need."""
         return setup
 
     @abstractmethod

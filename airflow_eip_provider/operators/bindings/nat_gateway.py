@@ -63,11 +63,7 @@ class NatGateway(Binding):
         return CLUSTER_GATEWAY_CHECKS if self.nat_gateway_id is None else GATEWAY_CHECKS
 
     def examined(self, setup: Setup) -> Setup:
-        """
-        Return the setup with the parameters of the gateway.
-
-        :raises InvalidInputError: as :meth:`check_parameters`.
-        """
+        """Check the parameters, and return the setup with them."""
         self.check_parameters()
         return replace(
             setup,
@@ -77,11 +73,7 @@ class NatGateway(Binding):
         )
 
     def check_parameters(self) -> None:
-        """
-        Check the parameters without calling AWS.
-
-        :raises InvalidInputError: when they match neither of the two forms, or an ID is malformed.
-        """
+        """Check without calling AWS that the parameters match one of the two forms."""
         tables = self.route_table_ids
         creates = bool(self.public_subnet_id) or bool(tables)
         if creates == bool(self.nat_gateway_id):

@@ -68,12 +68,7 @@ class Fence:
         self._egress: Egress | None = None
 
     def cluster(self) -> Cluster:
-        """
-        Return the cluster.
-
-        :raises NotKnownYetError: when EMR does not know it, or not yet.
-        :raises ClusterEndedError: when it has ended or is ending.
-        """
+        """Return the cluster; raise an error if EMR does not know it, or it is ending or has ended."""
         cluster = self._emr.get_cluster(self._job_flow_id)
         if cluster is None:
             raise NotKnownYetError(self._job_flow_id)

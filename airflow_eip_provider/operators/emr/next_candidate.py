@@ -90,11 +90,7 @@ class NextCandidateOperator(LeasingOperator):
 
     @property
     def candidates(self) -> tuple[Candidate, ...]:
-        """
-        The candidates, in the order in which they are tried.
-
-        :raises InvalidInputError: when the overrides or a fallback have the wrong form.
-        """
+        """The candidates, in the order in which they are tried."""
         if "_candidates" not in self.__dict__:
             from airflow_eip_provider.preflight import parsed_fallbacks
 
@@ -145,11 +141,7 @@ class NextCandidateOperator(LeasingOperator):
         return len(self.candidates) * (self.start_seconds + ENDS_WITHIN.total_seconds())
 
     def check_start_timeout(self) -> None:
-        """
-        Check ``start_timeout``.
-
-        :raises InvalidInputError: when it is not a duration in which a cluster could start.
-        """
+        """Check that ``start_timeout`` is a duration in which a cluster could start, or ``None``."""
         if self.start_timeout is None:
             return
         preflight.check_duration("start_timeout", self.start_timeout)

@@ -245,11 +245,7 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
         return self._failed(state, failed) if failed else Result(state.step_ids)
 
     def _check_started(self, state: StepsState, facts: dict[str, Any]) -> None:
-        """
-        Terminate a cluster that has not started in time; make no call if one of its steps has started.
-
-        :raises StartTimeoutError: when it is terminated.
-        """
+        """Terminate a cluster that has not started in time; make no call if one of its steps has started."""
         from airflow_eip_provider.operators.emr.unstarted import end_unstarted
 
         if state.start_deadline is None or clock.time() < state.start_deadline:

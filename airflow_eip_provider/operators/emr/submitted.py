@@ -48,11 +48,7 @@ class StepMark:
         return marked
 
     def by_try(self, steps: Sequence[Step]) -> dict[int, list[Step]]:
-        """
-        Return this owner's steps by the try that submitted them, oldest first.
-
-        :param steps: the steps of the cluster, newest first.
-        """
+        """Return this owner's steps by try, oldest first; ``steps`` is newest first, as EMR lists them."""
         tries: dict[int, list[Step]] = {}
         for step in reversed(steps):
             if (number := self.try_of(step.name)) is not None:

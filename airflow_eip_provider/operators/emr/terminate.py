@@ -117,11 +117,7 @@ class EmrTerminateWithStaticIpOperator(PhasedOperator, EmrTerminateJobFlowOperat
         super().follow_address()
 
     def begin(self, context: Context) -> TerminateState:
-        """
-        Check the parameters and terminate the cluster, before anything is read.
-
-        :raises InvalidInputError: when the ID is malformed, or names no cluster while this DAG run has one.
-        """
+        """Check the parameters and terminate the cluster, before anything is read."""
         if self._has_cluster:
             if self.has_address:
                 preflight.check_allocation_id(self.allocation_id)
@@ -168,11 +164,7 @@ class EmrTerminateWithStaticIpOperator(PhasedOperator, EmrTerminateJobFlowOperat
         return EmrClusterTrigger(job_flow_id=self.job_flow_id, target="cluster_ended", **shared)
 
     def _note(self, state: TerminateState, event: dict[str, Any]) -> None:
-        """
-        Record the result of a wait; both facts are final.
-
-        :raises WaitTimeoutError: when the wait timed out.
-        """
+        """Record the result of a wait, which is final; raise an error if it timed out."""
         if event["status"] == "timeout":
             raise wait_timed_out(f"cluster '{self.job_flow_id}' to end", event)
         if event["status"] == "done":

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from airflow_eip_provider.aws.clusters import LIVE_STATES
 from airflow_eip_provider.stores.uri import open_store
+from harness.life import first_event
 
 if TYPE_CHECKING:
     from airflow_eip_provider.lease.record import Record
@@ -56,6 +58,11 @@ def associated_instance(ec2: Any) -> str | None:
     return instance
 
 
+def free_address(ec2: Any) -> None:
+    """Disassociate the first address."""
+    ec2.disassociate_address(AssociationId=ec2.describe_addresses()["Addresses"][0]["AssociationId"])
+
+
 def run_instance(ec2: Any, aws: Any) -> str:
     """Return a running instance."""
     launched = ec2.run_instances(ImageId="ami-0123456789abcdef0", MinCount=1, MaxCount=1)
@@ -73,3 +80,8 @@ def run_queued(queue: Queue, *tasks: Task) -> None:
     for task in tasks:
         task.start()
         queue.until(lambda task=task: task.ended, task)
+
+
+def step_on(task: Task) -> None:
+    """Let the trigger of a task fire, and the task's next phase run."""
+    task.resume(asyncio.run(first_event(task.trigger())))

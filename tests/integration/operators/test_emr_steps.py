@@ -11,6 +11,7 @@ import pytest
 from airflow_eip_provider.airflow_compat import AirflowFailException, AirflowTaskTimeout
 from airflow_eip_provider.exceptions import StepFailedError, WaitTimeoutError
 from harness.life import Task
+from tests.integration.operators.aws_state import free_address, step_states
 
 
 @pytest.fixture
@@ -19,10 +20,6 @@ def job_flow_id(clocked: Any, create_operator: Any) -> str:
     created: str = Task(create_operator()).run()
     clocked.clock.advance(600)
     return created
-
-
-def step_states(emr: Any, job_flow_id: str) -> list[str]:
-    return [step["Status"]["State"] for step in emr.list_steps(ClusterId=job_flow_id)["Steps"]]
 
 
 def test_steps_are_run_and_their_ids_returned_the_same_way_in_both_modes(
@@ -41,8 +38,7 @@ def test_steps_given_as_text_are_understood(clocked, job_flow_id, steps_operator
 
 
 def test_no_step_is_submitted_to_a_cluster_without_the_address(clocked, job_flow_id, steps_operator, ec2, emr):
-    association = ec2.describe_addresses()["Addresses"][0]["AssociationId"]
-    ec2.disassociate_address(AssociationId=association)
+    free_address(ec2)
     with pytest.raises(AirflowFailException, match=f"{job_flow_id}.*is not associated"):
         Task(steps_operator(job_flow_id)).run()
     assert clocked.events.calls("AddJobFlowSteps") == []
@@ -212,7 +208,7 @@ def test_steps_whose_submission_got_no_answer_are_cancelled_by_a_timeout_althoug
         raise AirflowTaskTimeout("execution_timeout")
 
     operator = steps_operator(job_flow_id, steps=[step("--sleep", "900")], deferrable=deferrable)
-    monkeypatch.setattr(operator, "_sleep", time_out)
+    monkeypatch.setattr(operator, "_pause_after", time_out)
     clocked.faults.add(operation="AddJobFlowSteps", kind="lost_response")
     clocked.faults.add(operation="ListSteps", kind="stale", seconds=50, times=None)
     with pytest.raises(AirflowTaskTimeout):

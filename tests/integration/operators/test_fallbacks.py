@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -23,8 +22,8 @@ from airflow_eip_provider.lease.record import Phase
 from airflow_eip_provider.lease_client.client import StoreLeaseClient
 from airflow_eip_provider.lease_client.physical import PhysicalLeaseClient
 from harness.judge import two_clusters_of_a_lease
-from harness.life import Task, first_event
-from tests.integration.operators.aws_state import STORE, is_associated, launches, outcomes
+from harness.life import Task
+from tests.integration.operators.aws_state import STORE, is_associated, launches, outcomes, step_on
 from tests.integration.operators.nat import Network
 
 if TYPE_CHECKING:
@@ -247,10 +246,6 @@ def test_a_zone_that_goes_down_before_the_start_is_left_within_create(clocked, c
     assert task.error is None
     check(task.result)
     assert outcomes(task) == [(0, "primary_lost"), (1, "started")]
-
-
-def step_on(task: Task) -> None:
-    task.resume(asyncio.run(first_event(task.trigger())))
 
 
 def test_an_outage_while_the_step_runs_fails_the_step_and_a_clear_of_the_group_lands_in_the_next_zone(

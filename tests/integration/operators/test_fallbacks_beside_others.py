@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +10,8 @@ import pytest
 from airflow_eip_provider.airflow_compat import AirflowFailException
 from airflow_eip_provider.exceptions import ClusterEndedError
 from harness.judge import two_clusters_of_a_lease
-from harness.life import Task, first_event
-from tests.integration.operators.aws_state import STORE, cluster_state, launches, outcomes
+from harness.life import Task
+from tests.integration.operators.aws_state import STORE, cluster_state, launches, outcomes, step_on
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,7 +59,7 @@ def test_a_lease_is_not_taken_over_when_airflow_resumes_its_owner_late(clocked, 
     waiter = Task(create(lock_store=STORE, fallbacks=(), prewarm=False), dag_id="waiter")
     waiter.start()
     while "cluster_ended" not in str(owner.deferral.trigger.serialize()):
-        owner.resume(asyncio.run(first_event(owner.trigger())))
+        step_on(owner)
     assert stored_record().lease.to_be_terminated
     queue.pass_time(960, waiter)
     assert [ended.why for ended in stored_record().history] == []
@@ -77,7 +76,7 @@ def test_the_wait_for_the_end_of_a_second_cluster_has_its_own_deadline(clocked, 
     task.start()
     clocked.fail_next_cluster(state="STARTING", hangs=True)
     while len(launches(clocked)) < 2:
-        task.resume(asyncio.run(first_event(task.trigger())))
+        step_on(task)
     queue.pass_time(2400, task)
     clocked.take_zone_down(B)
     task.go_on()
@@ -93,7 +92,7 @@ def test_a_cluster_that_a_person_ends_shortly_before_the_deadline_is_not_replace
     task.start()
     queue.pass_time(555, task)
     emr.terminate_job_flows(JobFlowIds=[task.ti.xcoms["job_flow_id"]])
-    task.resume(asyncio.run(first_event(task.trigger())))
+    step_on(task)
     task.go_on()
     assert len(launches(clocked)) == 1
     assert isinstance(task.error, ClusterEndedError)
@@ -170,7 +169,7 @@ def test_a_cluster_that_was_started_early_waits_for_its_nat_gateway_in_few_defer
     before = len(waiter.deferrals)
     for _ in range(20):
         if not waiter.ended:
-            waiter.resume(asyncio.run(first_event(waiter.trigger())))
+            step_on(waiter)
     assert waiter.ended
     assert waiter.error is None
     assert len(waiter.deferrals) - before <= 2
@@ -185,7 +184,7 @@ def test_the_address_stays_while_a_step_runs_that_emr_shows_late(clocked, create
     steps.start()
     for operation in ("DescribeCluster", "ListClusters", "ListSteps"):
         clocked.faults.add(operation=operation, kind="stale", seconds=60, times=None)
-    steps.resume(asyncio.run(first_event(steps.trigger())))
+    step_on(steps)
     clocked.faults.clear()
     ended = [event for event in clocked.events.calls("TerminateJobFlows") if not event["error_code"]]
     assert [event["request"] for event in ended] == []

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from airflow_eip_provider.lease.transitions import Release, step
-from airflow_eip_provider.operators.eip import EipReleaseOperator
 from airflow_eip_provider.stores.uri import open_store
 from harness.leases import vanish
 from harness.life import Task
@@ -100,19 +99,13 @@ def test_a_held_address_is_never_taken_over_while_its_cluster_lives_however_long
     [("write_record", True, 1), ("read_location", False, 1), ("read_location", True, 1), ("write_record", False, 2)],
 )
 def test_an_early_release_that_stopped_halfway_ends_without_a_human(
-    clocked, leased, queue, record, monkeypatch, lock_store, allocation_id, ended, method, after, nth
+    clocked, leased, queue, record, monkeypatch, lock_store, release, ended, method, after, nth
 ):
     holder, following = leased("holder"), leased("following")
     run_queued(queue, holder)
     following.start()
-    operator = EipReleaseOperator(
-        task_id="release",
-        allocation_id=allocation_id,
-        job_flow_id=holder.result,
-        lock_store=lock_store,
-        aws_conn_id=None,
-    )
-    vanish(monkeypatch, Task(operator, dag_id="holder"), method, after=after, nth=nth)
+    releasing = Task(release(job_flow_id=holder.result, lock_store=lock_store), dag_id="holder")
+    vanish(monkeypatch, releasing, method, after=after, nth=nth)
     if record().lease is not None and following.ended is False:
         queue.pass_time(120, following)
     if not following.ended:

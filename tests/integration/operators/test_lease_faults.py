@@ -8,20 +8,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_eip_provider.exceptions import LockStoreUnavailableError
-from airflow_eip_provider.operators.eip import EipReleaseOperator
 from airflow_eip_provider.operators.phases import PhasedOperator
 from harness.life import Task
-from tests.integration.operators.aws_state import STORE, is_associated, run_queued
+from tests.integration.operators.aws_state import STORE, cluster_state, is_associated, run_queued
 
 if TYPE_CHECKING:
     from airflow_eip_provider.triggers.watch import WatchTrigger
-
-ENVIRONMENT = "AIRFLOW__EIP__ENVIRONMENT"
-
-
-@pytest.fixture(autouse=True)
-def environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(ENVIRONMENT, "testing")
 
 
 @pytest.mark.parametrize(
@@ -67,7 +59,7 @@ def test_a_bucket_in_another_region_is_refused(create_operator, assert_nothing_c
 
 
 def test_a_store_needs_the_name_of_the_environment(create_operator, assert_nothing_changed, monkeypatch):
-    monkeypatch.delenv(ENVIRONMENT)
+    monkeypatch.delenv("AIRFLOW__EIP__ENVIRONMENT")
     with pytest.raises(Exception, match="environment is not set"):
         Task(create_operator(lock_store=STORE)).run()
     assert_nothing_changed()
@@ -221,31 +213,23 @@ def test_a_store_that_is_down_while_a_session_runs_concerns_no_step_and_delays_t
 
 
 def test_a_step_is_refused_once_the_address_was_released_early_and_the_next_owner_goes_on(
-    clocked, leased, queue, record, ended, steps_operator, lock_store, allocation_id, emr
+    clocked, leased, queue, record, ended, steps_operator, lock_store, release, emr
 ):
     first, second = leased("first"), leased("second")
     run_queued(queue, first)
     second.start()
-    release = EipReleaseOperator(
-        task_id="release",
-        allocation_id=allocation_id,
-        job_flow_id=first.result,
-        lock_store=lock_store,
-        aws_conn_id=None,
-    )
-    assert Task(release, dag_id="first").run() is True
+    assert Task(release(job_flow_id=first.result, lock_store=lock_store), dag_id="first").run() is True
     with pytest.raises(Exception, match="Elastic IP"):
         Task(steps_operator(first.result, lock_store=lock_store), dag_id="first").run()
     queue.until(lambda: second.ended, second)
-    state = emr.describe_cluster(ClusterId=first.result)["Cluster"]["Status"]["State"]
-    assert state in {"STARTING", "BOOTSTRAPPING"}, "it works on"
+    assert cluster_state(emr, first.result) in {"STARTING", "BOOTSTRAPPING"}, "it works on"
     assert record().history[-1].why == "released early"
     ended(first.result)
     assert record().lease.resource_id == second.result, "the first teardown leaves the second lease alone"
 
 
 def test_a_step_is_refused_while_the_lease_is_closing(
-    clocked, leased, queue, steps_operator, lock_store, allocation_id, step
+    clocked, leased, queue, steps_operator, lock_store, release, step
 ):
     first = leased("first")
     run_queued(queue, first)
@@ -254,15 +238,7 @@ def test_a_step_is_refused_while_the_lease_is_closing(
         dag_id="first",
     )
     running.start()
-    release = EipReleaseOperator(
-        task_id="release",
-        allocation_id=allocation_id,
-        job_flow_id=first.result,
-        lock_store=lock_store,
-        aws_conn_id=None,
-        deferrable=True,
-    )
-    releasing = Task(release, dag_id="first")
+    releasing = Task(release(job_flow_id=first.result, lock_store=lock_store, deferrable=True), dag_id="first")
     releasing.start()
     assert not releasing.ended, "it waits for the step"
     with pytest.raises(Exception, match="the lease is releasing"):

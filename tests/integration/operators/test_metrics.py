@@ -14,7 +14,7 @@ from airflow_eip_provider.lease_client.client import StoreLeaseClient
 from airflow_eip_provider.triggers.observed import Observed
 from harness.leases import vanish
 from harness.life import Task
-from tests.integration.operators.aws_state import dynamodb_only, run_queued
+from tests.integration.operators.aws_state import dynamodb_only, free_address, run_queued
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -173,8 +173,7 @@ def test_a_thief_is_counted_as_a_loss(clocked, sent, ec2, create_operator, steps
     task = Task(steps_operator(job_flow_id, steps=[step("--sleep", "3600")], lock_store=None, deferrable=True))
     task.start()
     clocked.clock.advance(READS_LAG_SECONDS + 1)
-    association = ec2.describe_addresses(AllocationIds=[allocation_id])["Addresses"][0]["AssociationId"]
-    ec2.disassociate_address(AssociationId=association)
+    free_address(ec2)
     task.go_on()
     assert isinstance(task.error, AirflowFailException)
     assert sent.values(metrics.LOST, dag_id="azure_daily", allocation_id=allocation_id) == [1]

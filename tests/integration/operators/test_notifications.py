@@ -15,7 +15,7 @@ from airflow_eip_provider.operators.emr import EmrCreateWithStaticIpOperator
 from airflow_eip_provider.triggers.verdict import Verdict
 from airflow_eip_provider.triggers.watch import WatchTrigger
 from harness.life import Task
-from tests.integration.operators.aws_state import STORE, dynamodb_only
+from tests.integration.operators.aws_state import STORE, dynamodb_only, free_address
 
 try:  # Airflow >= 3.1
     from airflow.sdk import BaseNotifier
@@ -25,7 +25,7 @@ except ImportError:  # Airflow 2.11 and 3.0
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-A, B = "eu-west-1a", "eu-west-1b"
+A = "eu-west-1a"
 
 
 class Told(list[dict[str, Any]]):
@@ -122,19 +122,21 @@ def test_in_the_queue_of_a_store_it_is_told_with_the_place(clocked, leased, queu
     assert len(told) == 1
 
 
-@pytest.mark.parametrize(("remembered", "calls"), [({}, 1), (None, 2)], ids=["Airflow 3.3", "before"])
+@pytest.mark.parametrize(
+    ("remembered", "retries", "max_tries", "calls"),
+    [({}, 1, (1, 1), 1), (None, 1, (1, 1), 2), ({}, 0, (0, 1), 2)],
+    ids=["Airflow 3.3", "before", "after a clear"],
+)
 @dynamodb_only
-def test_a_retry_does_not_tell_again_where_it_can_know(clocked, leased, create_operator, told, remembered, calls):
+def test_a_retry_does_not_tell_again_where_it_can_know_and_a_task_that_is_cleared_does(
+    clocked, leased, create_operator, told, remembered, retries, max_tries, calls
+):
     leased("holder").run()
-    for try_number in (1, 2):
-        operator = create_operator(
-            lock_store=STORE,
-            deferrable=True,
-            prewarm=False,
-            retries=1,
-            on_queued_longer_than=(timedelta(minutes=1), told),
-        )
-        waits = Task(operator, dag_id="waits", try_number=try_number, remembered=remembered)
+    limit = (timedelta(minutes=1), told)
+    given = {"lock_store": STORE, "deferrable": True, "prewarm": False, "on_queued_longer_than": limit}
+    for number, most in enumerate(max_tries, start=1):
+        operator = create_operator(retries=retries, **given)
+        waits = Task(operator, dag_id="waits", try_number=number, max_tries=most, remembered=remembered)
         waits.start()
         clocked.clock.advance(61)
         if (trigger := waits.trigger()).deadline <= clocked.clock.now().timestamp():
@@ -143,33 +145,12 @@ def test_a_retry_does_not_tell_again_where_it_can_know(clocked, leased, create_o
     assert len(told) == calls
 
 
-@dynamodb_only
-def test_a_task_that_is_cleared_tells_anew(clocked, leased, create_operator, told):
-    leased("holder").run()
-    remembered: dict[str, Any] = {}
-    for try_number, max_tries in ((1, 0), (2, 1)):
-        operator = create_operator(
-            lock_store=STORE,
-            deferrable=True,
-            prewarm=False,
-            retries=0,
-            on_queued_longer_than=(timedelta(minutes=1), told),
-        )
-        waits = Task(operator, dag_id="waits", try_number=try_number, max_tries=max_tries, remembered=remembered)
-        waits.start()
-        clocked.clock.advance(61)
-        if (trigger := waits.trigger()).deadline <= clocked.clock.now().timestamp():
-            waits.resume(trigger.payload(Verdict("pending", "")))
-    assert len(told) == 2
-
-
-def test_each_failover_is_told_once_with_what_did_not_start(clocked, told, create_operator, overrides, ec2, deferrable):
-    found = ec2.describe_subnets(Filters=[{"Name": "default-for-az", "Values": ["true"]}])["Subnets"]
-    subnets = {subnet["AvailabilityZone"]: subnet["SubnetId"] for subnet in found}
+def test_each_failover_is_told_once_with_what_did_not_start(
+    clocked, told, create_operator, overrides, subnets, to_b, deferrable
+):
     overrides["Instances"]["Ec2SubnetId"] = subnets[A]
     clocked.limit_capacity(A)
-    fallback = {"Instances": {"Ec2SubnetId": subnets[B]}}
-    task = Task(create_operator(fallbacks=[fallback], lock_store=None, deferrable=deferrable, on_failover=told))
+    task = Task(create_operator(fallbacks=[to_b], lock_store=None, deferrable=deferrable, on_failover=told))
     task.run()
     assert [(one["event"], one["candidate"], one["zone"]) for one in told] == [("failover", 1, A)]
     assert told[0]["outcome"] == "INTERNAL_ERROR_EC2_INSUFFICIENT_CAPACITY_AZ"
@@ -177,13 +158,9 @@ def test_each_failover_is_told_once_with_what_did_not_start(clocked, told, creat
 
 
 def test_a_lost_address_is_told_once_after_the_steps_are_cancelled(
-    clocked, told, ec2, create_operator, steps_operator, step, allocation_id, deferrable
+    clocked, told, ec2, create_operator, steps_operator, step, deferrable
 ):
     job_flow_id = Task(create_operator(lock_store=None, deferrable=True)).run()
-
-    def steal() -> None:
-        association = ec2.describe_addresses(AllocationIds=[allocation_id])["Addresses"][0]["AssociationId"]
-        ec2.disassociate_address(AssociationId=association)
 
     def cancelled(context: Any) -> None:
         assert clocked.events.calls("CancelSteps")
@@ -193,7 +170,7 @@ def test_a_lost_address_is_told_once_after_the_steps_are_cancelled(
     task = Task(steps_operator(job_flow_id, steps=steps, lock_store=None, deferrable=True, on_lost=cancelled))
     task.start()
     clocked.clock.advance(READS_LAG_SECONDS + 1)
-    steal()
+    free_address(ec2)
     task.go_on()
     assert isinstance(task.error, AirflowFailException)
     assert [one["event"] for one in told] == ["lost"]

@@ -126,12 +126,13 @@ def test_an_adoption_without_a_store_survives_an_error_while_the_try_begins(
 
 
 @dynamodb_only
-def test_a_retry_goes_on_at_an_address_that_left_the_pool(clocked, leased, queue, pool, ec2, emr, record_of):
+@pytest.mark.parametrize("leaves", ["its address", "every address"])
+def test_a_retry_goes_on_at_an_address_that_left_the_pool(clocked, leased, queue, pool, ec2, emr, record_of, leaves):
     ec2.create_tags(Resources=pool, Tags=[{"Key": "purpose", "Value": "azure-sql"}])
     first = leased("daily", allocation_id={"tag:purpose": "azure-sql"})
     first.start()
-    address = first.ti.xcoms["allocation_id"]
-    ec2.delete_tags(Resources=[address], Tags=[{"Key": "purpose"}])
+    left = pool if leaves == "every address" else [first.ti.xcoms["allocation_id"]]
+    ec2.delete_tags(Resources=left, Tags=[{"Key": "purpose"}])
     retry = leased("daily", allocation_id={"tag:purpose": "azure-sql"}, try_number=2)
     run_queued(queue, retry)
     assert retry.error is None
@@ -145,18 +146,6 @@ def test_a_retry_without_a_store_goes_on_at_an_address_that_left_the_pool(clocke
     first.start()
     retry = Task(create_operator(allocation_id=pool[1:], deferrable=True), try_number=2)
     retry.run()
-    assert active_clusters(emr) == [retry.result]
-
-
-@dynamodb_only
-def test_a_retry_goes_on_where_no_address_is_left_in_the_pool(clocked, leased, queue, pool, ec2, emr, record_of):
-    ec2.create_tags(Resources=pool, Tags=[{"Key": "purpose", "Value": "azure-sql"}])
-    first = leased("daily", allocation_id={"tag:purpose": "azure-sql"})
-    first.start()
-    ec2.delete_tags(Resources=pool, Tags=[{"Key": "purpose"}])
-    retry = leased("daily", allocation_id={"tag:purpose": "azure-sql"}, try_number=2)
-    run_queued(queue, retry)
-    assert retry.error is None
     assert active_clusters(emr) == [retry.result]
 
 

@@ -17,7 +17,7 @@ from airflow_eip_provider.kill_flag import KillFlag
 from airflow_eip_provider.operators.eip import EipAssociateOperator, EipReleaseOperator
 from airflow_eip_provider.stores.uri import open_store
 from harness.life import Task
-from tests.integration.operators.aws_state import dynamodb_only, step_states
+from tests.integration.operators.aws_state import dynamodb_only, free_address, step_states
 from tests.integration.operators.past import Past
 
 if TYPE_CHECKING:
@@ -67,10 +67,6 @@ def while_submitting(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], 
 def released(release: Any) -> Callable[..., Any]:
     """Release the address early, to the end."""
     return lambda job_flow_id, **given: Task(release(job_flow_id=job_flow_id, **given), dag_id="release").run()
-
-
-def free_address(ec2: Any) -> None:
-    ec2.disassociate_address(AssociationId=ec2.describe_addresses()["Addresses"][0]["AssociationId"])
 
 
 def free(allocation_id: str) -> Address:
