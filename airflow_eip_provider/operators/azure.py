@@ -133,7 +133,7 @@ class AzureSqlFirewallRuleOperator(AwsBaseOperator[ElasticIpHook]):
                 azure.delete_rule(server, wanted.name)
                 self.log.info("Removed firewall rule %s of Azure SQL server '%s'", wanted, server.name)
             if others:
-                self.log.warning("%s", by)
+                self.log.warning("%s still", by)
             outcome, admitted_by = ("removed" if exists else "absent"), others
         elif exists:
             self.log.info("Azure SQL server '%s' has firewall rule %s already", server.name, wanted)
