@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["EmrPrimaryHealthSensor", "HttpCheck"]
 
-# With mode="reschedule" each poke begins anew, and asks AWS for three things.
+# With mode="reschedule" each poke starts without state, and makes three AWS calls.
 _SHORTEST_RESCHEDULE_SECONDS = 60.0
 
 
@@ -112,9 +112,9 @@ class EmrPrimaryHealthSensor(WatchingSensor):
         return self._push(context, super().execute_complete(context, event))
 
     @staticmethod
-    def _push(context: Context, found: dict[str, Any]) -> dict[str, Any]:
-        context["ti"].xcom_push(key="health", value=found)
-        return found
+    def _push(context: Context, health: dict[str, Any]) -> dict[str, Any]:
+        context["ti"].xcom_push(key="health", value=health)
+        return health
 
     def poll(self) -> Verdict:
         """

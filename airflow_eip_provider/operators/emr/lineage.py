@@ -72,7 +72,7 @@ def _inject(steps: list[dict[str, Any]], properties_of: Any, context: Context, *
         if arguments[0].rsplit("/", 1)[-1] not in _SPARK_COMMANDS:
             continue
         if any(unless in argument for argument in arguments):
-            log.info("Step '%s' has properties '%s…' of its own, and keeps them", step.get("Name", ""), unless)
+            log.info("Step '%s' sets properties '%s…' itself, and keeps them", step.get("Name", ""), unless)
             continue
         jar["Args"] = [arguments[0], *added, *arguments[1:]]
 

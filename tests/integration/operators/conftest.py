@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import functools
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_eip_provider.airflow_compat import AirflowFailException
 from airflow_eip_provider.health import http
 from airflow_eip_provider.operators.eip import EipAssociateOperator, EipReleaseOperator
 from airflow_eip_provider.operators.emr import (
@@ -242,6 +244,40 @@ def assert_nothing_changed(clocked: Any) -> Callable[..., None]:
         assert changing == []
 
     return check
+
+
+@pytest.fixture
+def refused(clocked: Any, create_operator: Any, assert_nothing_changed: Any) -> Any:
+    """Expect a task with these parameters to fail without a retry, with this in its error, and AWS unchanged."""
+
+    def check(*in_message: str, **parameters: Any) -> None:
+        before = clocked.events.last
+        with pytest.raises(AirflowFailException) as error:
+            Task(create_operator(**parameters)).run()
+        for text in in_message:
+            assert text in str(error.value)
+        assert_nothing_changed(after=before)
+
+    return check
+
+
+@pytest.fixture
+def occupied(clocked: Any, ec2: Any, allocation_id: str, subnet_id: str) -> Callable[[], None]:
+    """Let something that is not a task have the address; return what disassociates it."""
+    made = ec2.create_network_interface(SubnetId=subnet_id)["NetworkInterface"]["NetworkInterfaceId"]
+    association = ec2.associate_address(AllocationId=allocation_id, NetworkInterfaceId=made)["AssociationId"]
+    return lambda: ec2.disassociate_address(AssociationId=association)
+
+
+@pytest.fixture
+def role_conn_id(monkeypatch: pytest.MonkeyPatch) -> str:
+    """A connection that assumes a role."""
+    extra = {
+        "role_arn": "arn:aws:iam::123456789012:role/airflow",
+        "config_kwargs": {"retries": {"total_max_attempts": 1}},
+    }
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_ROLE", json.dumps({"conn_type": "aws", "extra": extra}))
+    return "aws_role"
 
 
 def _is_dry_run(event: Any) -> bool:

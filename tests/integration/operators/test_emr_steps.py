@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import json
 from typing import Any
 
 import pytest
@@ -63,14 +62,9 @@ def test_a_thief_has_the_steps_cancelled_and_the_task_fails_naming_the_new_place
 
 
 def test_steps_run_on_while_the_triggerer_cannot_assume_the_role_for_a_while(
-    clocked, job_flow_id, steps_operator, step, emr, monkeypatch
+    clocked, job_flow_id, steps_operator, step, emr, role_conn_id
 ):
-    extra = {
-        "role_arn": "arn:aws:iam::123456789012:role/airflow",
-        "config_kwargs": {"retries": {"total_max_attempts": 1}},
-    }
-    monkeypatch.setenv("AIRFLOW_CONN_AWS_ROLE", json.dumps({"conn_type": "aws", "extra": extra}))
-    task = Task(steps_operator(job_flow_id, steps=[step()], deferrable=True, aws_conn_id="aws_role"))
+    task = Task(steps_operator(job_flow_id, steps=[step()], deferrable=True, aws_conn_id=role_conn_id))
     task.start()
     clocked.faults.add(operation="AssumeRole", kind="throttle", times=3)
     task.go_on()
@@ -239,16 +233,15 @@ def test_a_retry_that_is_refused_cancels_the_steps_of_the_try_before_it(
     assert step_states(emr, job_flow_id) == ["CANCELLED"]
 
 
-@pytest.mark.parametrize("steps", [[], "", None, "not a list", [{"Name": "no jar"}]])
-def test_bad_step_lists_are_refused_before_any_changing_call(
-    clocked, allocation_id, steps_operator, steps, assert_nothing_changed
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [({"steps": steps}, "steps") for steps in ([], "", None, "not a list", [{"Name": "no jar"}])]
+    + [({"wait_for_completion": False}, "wait_for_completion")],
+    ids=str,
+)
+def test_wrong_parameters_are_refused_before_any_changing_call(
+    clocked, allocation_id, steps_operator, wrong, said, assert_nothing_changed
 ):
-    with pytest.raises(AirflowFailException, match="steps"):
-        Task(steps_operator("j-1", steps=steps)).run()
-    assert_nothing_changed()
-
-
-def test_not_waiting_is_refused(clocked, allocation_id, steps_operator, assert_nothing_changed):
-    with pytest.raises(AirflowFailException, match="wait_for_completion"):
-        Task(steps_operator("j-1", wait_for_completion=False)).run()
+    with pytest.raises(AirflowFailException, match=said):
+        Task(steps_operator("j-1", **wrong)).run()
     assert_nothing_changed()

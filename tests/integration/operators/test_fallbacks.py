@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 A, B = "eu-west-1a", "eu-west-1b"
 POLL_SECONDS = 15
+TEN_MINUTES = {"on_multi_node": "allow", "start_timeout": timedelta(minutes=10)}
 CORE = {"InstanceRole": "CORE", "InstanceType": "r5.xlarge", "InstanceCount": 2}
 
 
@@ -136,9 +137,7 @@ def test_the_lease_keeps_its_token_and_its_place_and_is_active_when_the_cluster_
 def test_core_nodes_without_capacity_are_waited_for_until_the_start_timeout(clocked, create, check, store, deferrable):
     clocked.limit_capacity(A, instance_type="r5.xlarge")
     begun = clocked.clock.now()
-    task = Task(
-        create(lock_store=store, deferrable=deferrable, on_multi_node="allow", start_timeout=timedelta(minutes=10))
-    )
+    task = Task(create(lock_store=store, deferrable=deferrable, **TEN_MINUTES))
     check(task.run())
     assert outcomes(task) == [(0, "start_timeout"), (1, "started")]
     assert 600 <= task.ti.xcoms["attempts"][0]["seconds"] <= 600 + 2 * POLL_SECONDS
@@ -150,9 +149,7 @@ def test_one_answer_of_describe_cluster_in_twenty_seconds_is_enough(clocked, cre
     """Every pass of create makes one such call; a lease on a store makes more where it looks for orphans."""
     clocked.limit_capacity(A, instance_type="r5.xlarge")
     clocked.faults.add(operation="DescribeCluster", kind="rate", per_second=0.05, burst=1)
-    task = Task(
-        create(lock_store=None, deferrable=deferrable, on_multi_node="allow", start_timeout=timedelta(minutes=10))
-    )
+    task = Task(create(lock_store=None, deferrable=deferrable, **TEN_MINUTES))
     job_flow_id = task.run()
     clocked.faults.clear()
     check(job_flow_id)
@@ -185,9 +182,7 @@ def test_a_replacement_whose_look_shows_nothing_still_ends_the_first_cluster(
 
     for cls in (PhysicalLeaseClient, StoreLeaseClient):
         monkeypatch.setattr(cls, "replace", with_fault(cls.replace))
-    task = Task(
-        create(lock_store=store, deferrable=deferrable, on_multi_node="allow", start_timeout=timedelta(minutes=10))
-    )
+    task = Task(create(lock_store=store, deferrable=deferrable, **TEN_MINUTES))
     check(task.run())
     assert planned
     assert outcomes(task) == [(0, "start_timeout"), (1, "started")]

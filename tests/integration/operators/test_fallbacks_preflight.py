@@ -6,34 +6,14 @@ from typing import Any
 
 import pytest
 
-from airflow_eip_provider.airflow_compat import AirflowFailException
 from harness.life import Task
 
-A, B = "eu-west-1a", "eu-west-1b"
 ONLY_IN_A = "h1.2xlarge"  # EC2 offers it in eu-west-1a, not in eu-west-1b
 
 
-@pytest.fixture
-def to_b(ec2: Any, overrides: dict[str, Any]) -> dict[str, Any]:
-    """A first choice in zone a, and a fallback in zone b."""
-    subnets = {found["AvailabilityZone"]: found["SubnetId"] for found in ec2.describe_subnets()["Subnets"]}
-    overrides["Instances"]["Ec2SubnetId"] = subnets[A]
-    return {"Instances": {"Ec2SubnetId": subnets[B]}}
-
-
-@pytest.fixture
-def refused(clocked: Any, create_operator: Any, assert_nothing_changed: Any) -> Any:
-    """Expect a task with these parameters to fail permanently with this error, and AWS to be unchanged."""
-
-    def check(*in_message: str, **parameters: Any) -> None:
-        before = clocked.events.last
-        with pytest.raises(AirflowFailException) as error:
-            Task(create_operator(**parameters)).run()
-        for text in in_message:
-            assert text in str(error.value)
-        assert_nothing_changed(after=before)
-
-    return check
+@pytest.fixture(autouse=True)
+def _in_zone_a(overrides: dict[str, Any], subnets: dict[str, str]) -> None:
+    overrides["Instances"]["Ec2SubnetId"] = subnets["eu-west-1a"]
 
 
 @pytest.mark.parametrize(
@@ -63,7 +43,7 @@ def test_fallbacks_that_are_no_list(refused, to_b, fallbacks):
 
 def test_a_zone_that_does_not_offer_the_instance_type_of_a_fallback(refused, to_b, overrides):
     overrides["Instances"]["InstanceGroups"][0]["InstanceType"] = ONLY_IN_A
-    refused("fallbacks[0]", f"EC2 does not offer {ONLY_IN_A} there", B, fallbacks=[to_b])
+    refused("fallbacks[0]", f"EC2 does not offer {ONLY_IN_A} there", "eu-west-1b", fallbacks=[to_b])
 
 
 def test_everything_that_is_wrong_with_any_candidate_is_said_at_once(refused, to_b, overrides):

@@ -170,14 +170,9 @@ def test_a_store_that_never_takes_a_write_is_named_with_its_reason(clocked, leas
 
 
 def test_a_role_that_cannot_be_assumed_for_a_while_is_waited_out_in_the_queue(
-    clocked, leased, queue, record, deferrable, monkeypatch
+    clocked, leased, queue, record, deferrable, role_conn_id, monkeypatch
 ):
-    extra = {
-        "role_arn": "arn:aws:iam::123456789012:role/airflow",
-        "config_kwargs": {"retries": {"total_max_attempts": 1}},
-    }
-    monkeypatch.setenv("AIRFLOW_CONN_AWS_ROLE", json.dumps({"conn_type": "aws", "extra": extra}))
-    holder, waiting = leased("holder"), leased("waiting", deferrable=deferrable, aws_conn_id="aws_role")
+    holder, waiting = leased("holder"), leased("waiting", deferrable=deferrable, aws_conn_id=role_conn_id)
     run_queued(queue, holder)
     wait = PhasedOperator._wait
     faults = iter([3])

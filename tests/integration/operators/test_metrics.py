@@ -72,15 +72,11 @@ def test_a_whole_run_sends_each_duration_once_with_its_tags(
     assert 0 < bind < start < lease
 
 
-def test_without_a_lock_store_the_wait_for_the_address_is_the_queue(
-    clocked, sent, ec2, create_operator, allocation_id, subnet_id
-):
-    made = ec2.create_network_interface(SubnetId=subnet_id)["NetworkInterface"]["NetworkInterfaceId"]
-    association = ec2.associate_address(AllocationId=allocation_id, NetworkInterfaceId=made)["AssociationId"]
+def test_without_a_lock_store_the_wait_for_the_address_is_the_queue(clocked, sent, occupied, create_operator):
     waits = Task(create_operator(lock_store=None, deferrable=True))
     waits.start()
     clocked.clock.advance(300)
-    ec2.disassociate_address(AssociationId=association)
+    occupied()
     waits.go_on()
     assert waits.error is None
     [queue] = sent.values(metrics.QUEUE_SECONDS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -22,8 +22,6 @@ try:  # Airflow >= 3.1
 except ImportError:  # Airflow 2.11 and 3.0
     from airflow.notifications.basenotifier import BaseNotifier
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 A = "eu-west-1a"
 
@@ -54,14 +52,6 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Told:
 
     monkeypatch.setattr(WatchTrigger, "run", running)
     return told
-
-
-@pytest.fixture
-def occupied(clocked: Any, ec2: Any, allocation_id: str, subnet_id: str) -> Callable[[], None]:
-    """Let something that is no task have the address; return what takes it off."""
-    made = ec2.create_network_interface(SubnetId=subnet_id)["NetworkInterface"]["NetworkInterfaceId"]
-    association = ec2.associate_address(AllocationId=allocation_id, NetworkInterfaceId=made)["AssociationId"]
-    return lambda: ec2.disassociate_address(AssociationId=association)
 
 
 def test_a_long_wait_is_told_once_and_goes_on(

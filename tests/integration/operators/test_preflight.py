@@ -2,27 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
-from airflow_eip_provider.airflow_compat import AirflowFailException
 from harness.life import Task
-
-
-@pytest.fixture
-def refused(clocked: Any, create_operator: Any, assert_nothing_changed: Any) -> Any:
-    """Expect a task with these parameters to fail permanently with this error, and AWS to be unchanged."""
-
-    def check(*in_message: str, **parameters: Any) -> None:
-        before = len(clocked.events.read())
-        with pytest.raises(AirflowFailException) as error:
-            Task(create_operator(**parameters)).run()
-        for text in in_message:
-            assert text in str(error.value)
-        assert_nothing_changed(after=before)
-
-    return check
 
 
 @pytest.mark.parametrize("malformed", ["eipalloc-xyz", "203.0.113.7", "eipassoc-0123456789abcdef0", "", None, 7])
