@@ -50,7 +50,7 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def allocation_id(ec2: Any) -> str:
-    """An Elastic IP that nothing carries."""
+    """A free Elastic IP."""
     return str(ec2.allocate_address(Domain="vpc")["AllocationId"])
 
 
@@ -191,7 +191,7 @@ def queue(clocked: Any, boto: Any) -> Queue:
 
 @pytest.fixture
 def leased(lock_store: str, create_operator: Any) -> Callable[..., Task]:
-    """Make a creating task of a DAG of its own, that waits in the triggerer."""
+    """Make a deferrable creating task in a separate DAG."""
 
     def make(dag_id: str, *, try_number: int = 1, **parameters: Any) -> Task:
         operator = create_operator(**{"deferrable": True, "lock_store": lock_store, **parameters})

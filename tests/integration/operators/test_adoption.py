@@ -1,4 +1,4 @@
-"""What a creating task finds of itself: clusters that are too new to be known, and those that a retry remembers."""
+"""Adoption of clusters: those that EMR does not know yet, and those that an earlier try has stored."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def lists_no_clusters(monkeypatch):
 
 
 def unknown_at_first(aws, operation, *, times):
-    """EMR does not know the cluster when it is asked for the first so many times."""
+    """Let the first calls of an operation not know the cluster."""
     refusal = {"code": "InvalidRequestException", "message": "not valid", "status": 400}
     aws.faults.add(operation=operation, kind="error", times=times, **refusal)
 

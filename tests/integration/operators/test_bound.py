@@ -1,4 +1,4 @@
-"""Bound means that the primary node leaves from the address, for the fence, the sensor and the command line."""
+"""Bound means that the primary node uses the address, for the fence, the sensor and the command line."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def node(emr: Any, ec2: Any, job_flow_id: str, role: str) -> Any:
 
 @pytest.fixture(params=ELSEWHERE)
 def beside(request: pytest.FixtureRequest, clocked: Any, emr: Any, ec2: Any, overrides: Any, allocation_id: str) -> str:
-    """A cluster that has the address where its primary node does not leave from it."""
+    """A cluster that has the address, but whose primary node does not use it."""
     groups = [PRIMARY, CORE] if request.param == "core node" else [PRIMARY]
     instances = {**overrides["Instances"], "InstanceGroups": groups}
     job_flow_id = str(emr.run_job_flow(**{**overrides, "Instances": instances})["JobFlowId"])

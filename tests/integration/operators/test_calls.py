@@ -31,7 +31,7 @@ PAGE = Path(__file__).resolve().parents[3] / "docs" / "calls.md"
 DYNAMODB = "dynamodb://leases?create=true"
 STORES = {"none": None, "dynamodb": DYNAMODB}
 COLUMNS = {None: 0, DYNAMODB: 1}
-MOST_CALLS = {None: 34, DYNAMODB: 40}  # of the whole chain, with looks every BOUND_SECONDS
+MOST_CALLS = {None: 34, DYNAMODB: 40}  # of the whole chain, with polls every BOUND_SECONDS
 BOUND_SECONDS = 60
 
 BEFORE, LAUNCH, BIND = "create: before the launch", "create: launch", "create: bind"
@@ -58,7 +58,7 @@ class Chain:
 
     @property
     def by_span(self) -> list[tuple[str, Counter[str]]]:
-        """The calls of each phase and each look, one after the other."""
+        """The calls of each phase and each poll, in order."""
         found: list[tuple[str, Counter[str]]] = [(name, Counter()) for *_, name in self.spans]
         for event in self.events:
             place = self.of(event["seq"])
@@ -68,13 +68,13 @@ class Chain:
 
     @property
     def phases(self) -> Calls:
-        """The calls of the phases, which do not depend on how often AWS is looked at."""
+        """The calls of the phases, which do not depend on the number of polls."""
         counted = ((name, calls) for name, calls in self.by_span if name not in LOOKS.values())
         return Counter({(name, call): number for name, calls in counted for call, number in calls.items()})
 
     @property
     def looks(self) -> Calls:
-        """The most calls of each kind that one look has made."""
+        """The largest number of calls of each kind in one poll."""
         most: Calls = Counter()
         for name, calls in self.by_span:
             if name in LOOKS.values():
@@ -129,7 +129,7 @@ def run(
 
     def live(*, store: str | None, deferrable: bool, seconds: int) -> Chain:
         monkeypatch.setenv("AIRFLOW__EIP__ENVIRONMENT", "testing")
-        if store is not None:  # the first owner ever makes the table; this is any other
+        if store is not None:  # the first owner creates the table; this is a later one
             open_store(store, lambda *_: boto("dynamodb")).check()
         before = clocked.events.last
         common = {"lock_store": store, "deferrable": deferrable, "waiter_delay": seconds}
@@ -150,7 +150,7 @@ def rows(heading: str) -> list[list[str]]:
 
 
 def listed(store: str | None) -> Calls:
-    """Return the calls that the page lists: of each phase, and of one look."""
+    """Return the calls that the page lists for each phase and for one poll."""
     counts: Calls = Counter()
     for phase, call, *numbers, why in rows("Calls by phase"):
         name = re.fullmatch(r"`(?:\w+:)?(\w+)`( \(DryRun\))?", call)
@@ -161,7 +161,7 @@ def listed(store: str | None) -> Calls:
 
 
 def totals(store: str | None) -> dict[int, int]:
-    """Return how many calls the page says the chain makes, by the seconds between two looks."""
+    """Return how many calls the page says the chain makes, by the seconds between two polls."""
     return {int(seconds): int(numbers[COLUMNS[store]]) for seconds, *numbers in rows("The whole chain")}
 
 

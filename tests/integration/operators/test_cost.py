@@ -1,4 +1,4 @@
-"""What one lease period asks of AWS: a fixed number of calls, and a few for each look while it waits."""
+"""The AWS calls of one lease period: a fixed number, and a few for each poll while it waits."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from airflow_eip_provider.triggers.watch import WatchTrigger
 from harness.life import Task
 
-# Of the tasks themselves, whatever they wait for and however long.
+# Of the tasks, regardless of what they wait for and how long.
 MOST_CHANGES = {
     "AssociateAddress": 2,  # the DryRun and the association
     "RunJobFlow": 1,

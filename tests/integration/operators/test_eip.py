@@ -1,4 +1,4 @@
-"""EipAssociateOperator and EipReleaseOperator: for clusters and instances that were made elsewhere."""
+"""EipAssociateOperator and EipReleaseOperator: for existing clusters and instances."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.integration.operators.aws_state import associated_instance, dynamodb_
 
 @pytest.fixture
 def job_flow_id(clocked: Any, emr: Any, overrides: dict[str, Any]) -> str:
-    """A cluster that somebody else launched."""
+    """A cluster that was launched elsewhere."""
     return str(emr.run_job_flow(**overrides)["JobFlowId"])
 
 
@@ -193,7 +193,7 @@ def test_what_fails_before_the_hand_over_takes_its_address_off_a_cluster_that_wo
 
 @pytest.fixture
 def running_instance(clocked: Any, ec2: Any) -> str:
-    """An instance that somebody else launched, and that nobody ends."""
+    """A running instance that was launched elsewhere."""
     return run_instance(ec2, clocked)
 
 

@@ -1,4 +1,4 @@
-"""EmrCreateWithStaticIpOperator: from nothing to a cluster that carries the address."""
+"""EmrCreateWithStaticIpOperator: launches a cluster and binds the address."""
 
 from __future__ import annotations
 
@@ -212,7 +212,7 @@ def test_a_lost_answer_of_run_job_flow_finds_the_cluster_instead_of_launching_an
 
 
 def wait_until(happened: Callable[[], object], *, seconds: float) -> None:
-    """The clean-up goes on in the background."""
+    """Wait for the cleanup in the background."""
     deadline = time.monotonic() + seconds
     while not happened():
         assert time.monotonic() < deadline

@@ -1,4 +1,4 @@
-"""EmrAddStepsWithStaticIpOperator: steps run only while their cluster carries the address."""
+"""EmrAddStepsWithStaticIpOperator: steps run only while their cluster has the address."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.integration.operators.aws_state import free_address, step_states
 
 @pytest.fixture
 def job_flow_id(clocked: Any, create_operator: Any) -> str:
-    """A cluster that carries the address and is ready for steps."""
+    """A cluster that has the address and is ready for steps."""
     created: str = Task(create_operator()).run()
     clocked.clock.advance(600)
     return created

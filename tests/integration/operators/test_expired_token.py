@@ -1,4 +1,4 @@
-"""A session token that expires in the middle is read anew once, before anything is cancelled or undone."""
+"""After a session token has expired, the credentials are read again once, before anything is cancelled or undone."""
 
 from __future__ import annotations
 

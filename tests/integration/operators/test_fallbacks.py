@@ -146,7 +146,7 @@ def test_core_nodes_without_capacity_are_waited_for_until_the_start_timeout(cloc
 
 @pytest.mark.usefixtures("with_core")
 def test_one_answer_of_describe_cluster_in_twenty_seconds_is_enough(clocked, create, check, deferrable):
-    """Every pass of create makes one such call; a lease on a store makes more where it looks for orphans."""
+    """Every poll of create makes one such call; with a lock store the search for orphans makes more."""
     clocked.limit_capacity(A, instance_type="r5.xlarge")
     clocked.faults.add(operation="DescribeCluster", kind="rate", per_second=0.05, burst=1)
     task = Task(create(lock_store=None, deferrable=deferrable, **TEN_MINUTES))
@@ -168,7 +168,7 @@ def test_one_answer_of_describe_cluster_in_twenty_seconds_is_enough(clocked, cre
 def test_a_replacement_whose_look_shows_nothing_still_ends_the_first_cluster(
     clocked, create, check, store, deferrable, monkeypatch, refusal
 ):
-    """EMR may not know a new cluster for a moment: that is no end, and the next is launched after the end only."""
+    """EMR may not know a new cluster for a moment: this does not count as its end, after which the next is launched."""
     clocked.limit_capacity(A, instance_type="r5.xlarge")
     planned = []
 
@@ -394,7 +394,7 @@ def test_a_retry_goes_on_with_the_candidate_that_a_crashed_try_launched(clocked,
     first.start()
     while len(launches(clocked)) < 2:
         step_on(first)
-    # The process is gone, and its trigger, too.
+    # Its process and its trigger have ended.
     clocked.clock.advance(60)
     retry = Task(create(lock_store=store), try_number=2, max_tries=1)
     check(retry.run())

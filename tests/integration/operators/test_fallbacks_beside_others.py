@@ -34,9 +34,9 @@ def create(create_operator: Any, overrides: dict[str, Any], subnets: dict[str, s
 def test_a_lease_whose_cluster_ended_late_is_not_taken_over_while_its_owner_replaces_it(
     clocked, create, queue, stored_record
 ):
-    # The owner keeps its lease and its token, whoever of the two looks first after the end: no other may end the lease
-    # of an owner that has another candidate. The cluster ends by itself 20 minutes after its launch: Limits.surface is
-    # 15, and until the give-up, which follows the end, the record was last written before the launch.
+    # The owner keeps its lease and its token, even if the waiter polls first after the end: no other task may end the
+    # lease of an owner that has another candidate. The cluster ends 20 minutes after its launch; Limits.surface is 15,
+    # and until the owner gives the cluster up, the last write of the record was before the launch.
     clocked.fail_next_cluster(state="STARTING", hangs=True)
     owner = Task(create(lock_store=STORE), dag_id="owner")
     owner.start()
@@ -51,8 +51,8 @@ def test_a_lease_whose_cluster_ended_late_is_not_taken_over_while_its_owner_repl
 
 
 def test_a_lease_is_not_taken_over_when_airflow_resumes_its_owner_late(clocked, create, queue, stored_record):
-    # The owner has given its cluster up in the record; then Airflow needs a quarter of an hour to resume it, or EMR as
-    # long to end the cluster (for which the owner waits half an hour). The lease is its own meanwhile.
+    # The owner has given its cluster up in the record; then Airflow takes 15 minutes to resume it, or EMR takes as long
+    # to end the cluster (the owner waits for 30 minutes). The owner keeps the lease during that time.
     clocked.fail_next_cluster(state="STARTING", hangs=True)
     owner = Task(create(lock_store=STORE, start_timeout=timedelta(minutes=5)), dag_id="owner")
     owner.start()
@@ -130,7 +130,7 @@ def test_steps_do_not_terminate_a_cluster_that_its_creating_task_has_not_handed_
 def test_a_cluster_that_was_started_early_and_ended_idle_is_launched_again(
     clocked, create, queue, terminate_operator, to_b, has_fallbacks
 ):
-    # It did start; it idled while its owner queued for longer than idle_timeout. That is no failure of the launch.
+    # It started, and was idle while its owner queued for longer than idle_timeout. The launch did not fail.
     holder = Task(create("holder", lock_store=STORE, fallbacks=()), dag_id="holder").run()
     fallbacks = [to_b] if has_fallbacks else ()
     waiter = Task(

@@ -1,4 +1,4 @@
-"""A task that waits for the address in a worker says once that it may keep the holder's next task from one."""
+"""A task that waits for the address in a worker warns once that it uses a slot that the holder may need."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SOON = timedelta(minutes=5)
 
 @pytest.fixture
 def held(ec2: Any, clocked: Any, allocation_id: str, subnet_id: str) -> Any:
-    """An instance that carries the address, and another one that does not."""
+    """An instance without the address, which another instance has."""
     given = {"ImageId": "ami-0123456789abcdef0", "MinCount": 2, "MaxCount": 2, "SubnetId": subnet_id}
     instances = ec2.run_instances(**given)["Instances"]
     clocked.clock.advance(60)

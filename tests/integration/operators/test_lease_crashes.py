@@ -1,4 +1,4 @@
-"""Wherever a holder's process vanishes: the address is free for the next owner, and no paid cluster is left."""
+"""When a holder's process crashes, at any point: the next owner gets the address, and no cluster is left."""
 
 from __future__ import annotations
 
@@ -187,7 +187,7 @@ def test_an_owner_that_was_passed_over_while_it_slept_undoes_what_it_did(
 
 
 def _evict(record: Any, boto: Any, lock_store: str, allocation_id: str) -> None:
-    """End a lease as nobody may while its cluster lives."""
+    """End a lease although its cluster is active."""
     kind = lock_store.split(":", maxsplit=1)[0]
     client = boto(kind)
     store = open_store(lock_store, lambda *_: client)

@@ -1,4 +1,4 @@
-"""What a wrong, missing or failing lock store comes to: a clear error before anything is changed, or a wait."""
+"""A wrong, missing or failing lock store: a clear error before anything is changed, or a wait."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a deferral carries of the lease: next to nothing, however long the queue is."""
+"""The lease data in a deferral: small, regardless of the length of the queue."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ WAITING = 300
 
 @pytest.fixture
 def crowd(lock_store, allocation_id, boto):
-    """Let many other owners stand in the queue, behind whoever has the lease."""
+    """Put many other owners into the queue."""
 
     def join() -> None:
         kind = lock_store.split(":", maxsplit=1)[0]

@@ -151,7 +151,7 @@ def _pass_over(times, boto, lock_store, allocation_id):
 
 
 def _vanish_when_woken(monkeypatch, queue, task, kind, *, after, nth):
-    """Let the process vanish in the phase in which the trigger tells it to start early."""
+    """Let the process crash in the phase that starts the cluster early."""
     trigger = task.trigger()
     queue._aws.clock.advance(15)
     verdict = trigger.judge(Observed(lambda service, _: queue._client_for(service)))

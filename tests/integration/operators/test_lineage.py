@@ -122,7 +122,7 @@ def test_a_retry_adopts_its_steps_although_its_run_is_another(clocked, cluster, 
     given = {"lock_store": None, "deferrable": True, "retries": 1, "openlineage_inject_parent_job_info": True}
     steps = [a_step("command-runner.jar", "spark-submit", "read.py"), step("--sleep", "600")]
     first, second = (Task(steps_operator(cluster, steps=steps, **given), try_number=n) for n in (1, 2))
-    submit(first)  # and its process is gone
+    submit(first)  # and its process has ended
     clocked.clock.advance(61)
     submit(second)
     assert second.ti.xcoms["step_ids"] == first.ti.xcoms["step_ids"]

@@ -1,4 +1,4 @@
-"""The metrics of tasks and triggers, each of which is sent once."""
+"""The metrics that tasks and triggers send about a lease; each is sent once."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def test_a_retry_in_the_queue_counts_from_the_arrival_of_the_first_try(clocked, 
     first = leased("daily", prewarm=False)
     first.start()
     queue.pass_time(600, first)
-    first.deferral = None  # its process and its trigger are gone
+    first.deferral = None  # its process and its trigger have ended
     second = leased("daily", try_number=2, prewarm=False)
     second.start()
     queue.pass_time(300, second)

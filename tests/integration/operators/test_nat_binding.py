@@ -1,4 +1,4 @@
-"""binding=NatGateway: every node leaves from the address meanwhile, and afterwards all is as before."""
+"""binding=NatGateway: all nodes use the address during the session; afterwards everything is restored."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.integration.operators.aws_state import launched
 
 
 def made(aws: Any) -> int:
-    """How many gateways were asked for, each counted once however often."""
+    """Return the number of gateways that were created, each counted once."""
     return len({event["nat_gateway_id"] for event in aws.events.read(kind="nat_gateway")})
 
 
@@ -173,7 +173,7 @@ def test_of_two_that_do_not_know_of_each_other_one_gets_the_address(clocked, net
 
 @pytest.fixture
 def ended_by_itself(clocked: Any) -> Any:
-    """Let a cluster end some seconds later with nobody to tear anything down."""
+    """Let a cluster end some seconds later without a teardown."""
 
     def end(job_flow_id: str, *, after: float) -> None:
         clocked.clock.call_later(after, lambda: clocked.end_cluster(job_flow_id), name="its end")
@@ -210,7 +210,7 @@ def test_a_gateway_is_never_taken_from_a_cluster_that_lives(clocked, network, na
 
 
 class Vanished(BaseException):
-    """The process is gone."""
+    """The process has ended."""
 
 
 @pytest.mark.parametrize(

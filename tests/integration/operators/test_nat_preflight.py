@@ -17,7 +17,7 @@ UNKNOWN_SUBNET, UNKNOWN_TABLE = "subnet-0123456789abcdef0", "rtb-0123456789abcde
 
 @pytest.fixture
 def refused(clocked: Any, nat: Any, assert_nothing_changed: Any) -> Any:
-    """Expect a task with these parameters to fail permanently with this error, and AWS to be unchanged."""
+    """Expect a task with these parameters to fail without a retry, with this in its error, and AWS unchanged."""
 
     def check(*in_message: str, **parameters: Any) -> None:
         clocked.events.clear()
@@ -143,7 +143,7 @@ def test_what_others_notice_is_warned_of(clocked, nat, network, ec2, logged):
 
 @pytest.fixture
 def existing(network: Network, ec2: Any, allocation_id: str, clocked: Any) -> str:
-    """A NAT gateway of the user's own with the address, and the private subnet's route to it."""
+    """A permanent NAT gateway with the address, and the private subnet's route to it."""
     made = ec2.create_nat_gateway(SubnetId=network.public, AllocationId=allocation_id)["NatGateway"]["NatGatewayId"]
     clocked.clock.advance(120)
     ec2.create_route(RouteTableId=network.table, DestinationCidrBlock="0.0.0.0/0", NatGatewayId=made)

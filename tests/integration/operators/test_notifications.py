@@ -1,4 +1,4 @@
-"""People are told once of a long wait, a lost address and a failover, by a task and in both modes."""
+"""Notifiers of a long wait, a lost address and a failover are called once, by a task, in both modes."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from tests.integration.operators.aws_state import active_clusters, dynamodb_only
 
 @pytest.fixture
 def lists_late(clocked: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Let ListClusters omit every cluster that is younger than so many seconds."""
+    """Let ListClusters omit clusters younger than a number of seconds."""
     listed = clusters._list_clusters
 
     def late_by(seconds: float) -> None:
@@ -293,7 +293,7 @@ def test_a_failed_try_ends_its_cluster(clocked, create_operator, emr, retries, w
 
 @pytest.fixture
 def unknown_for(clocked: Any) -> Any:
-    """Let EMR not know any cluster for so many seconds."""
+    """Let EMR not know any cluster for a number of seconds."""
 
     def unknown(seconds: float) -> None:
         refused = {"kind": "error", "status": 400, "times": None, "message": "Cluster id is not valid."}

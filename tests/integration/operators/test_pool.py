@@ -1,4 +1,4 @@
-"""A pool of addresses: any free one will do, and all that follows goes on with that one."""
+"""A pool of addresses: a task takes any free one, and the following tasks use that one."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def ended(lock_store: str, terminate_operator: Any) -> Callable[..., Any]:
 
 
 def carried(ec2: Any, pool: list[str]) -> dict[str, str | None]:
-    """Return which instance carries each address."""
+    """Return the instance that has each address."""
     found = ec2.describe_addresses(AllocationIds=pool)["Addresses"]
     return {address["AllocationId"]: address.get("InstanceId") for address in found}
 

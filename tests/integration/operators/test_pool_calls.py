@@ -60,7 +60,7 @@ def test_a_free_address_of_a_pool_takes_more_reads_and_the_same_writes(
     clocked, leased, queue, bound, end, counted, ec2, size
 ):
     pool = sorted(str(ec2.allocate_address(Domain="vpc")["AllocationId"]) for _ in range(size))
-    end(bound("before", pool[0]))  # the table is there
+    end(bound("before", pool[0]))  # creates the table
     clocked.clock.advance(600)
     counted()
     task = leased("daily", allocation_id=pool if size > 1 else pool[0])

@@ -15,10 +15,16 @@ from airflow_eip_provider.operators.emr import EmrCreateWithStaticIpOperator
 from airflow_eip_provider.sensors.eip import EipAssociationSensor
 from airflow_eip_provider.stores.uri import open_store
 from harness.life import Task
-from tests.integration.operators.aws_state import active_clusters, dynamodb_only, run_instance, run_queued
+from tests.integration.operators.aws_state import STORE, active_clusters, run_instance, run_queued
 from tests.integration.operators.test_pool import carried, ended, pool, record_of
 
 __all__ = ["ended", "pool", "record_of"]
+
+
+@pytest.fixture
+def lock_store() -> str:
+    """One kind of store: the contract of both kinds is tested elsewhere."""
+    return STORE
 
 
 @pytest.fixture
@@ -62,7 +68,6 @@ def test_a_lost_state_without_a_store_leaves_no_cluster(clocked, create_operator
     assert active_clusters(emr) == []
 
 
-@dynamodb_only
 @pytest.mark.parametrize("prewarm", [False, True])
 @pytest.mark.parametrize("end", ["a lost state", "a kill"])
 def test_the_end_of_a_deferral_leaves_every_queue_and_ends_the_early_cluster(
@@ -84,7 +89,6 @@ def test_the_end_of_a_deferral_leaves_every_queue_and_ends_the_early_cluster(
     assert sorted(active_clusters(emr)) == sorted(full.values())
 
 
-@dynamodb_only
 def test_a_stale_trigger_leaves_alone_what_was_handed_over(clocked, leased, queue, ended, full, pool, record_of, emr):
     task = leased("daily", allocation_id=pool[:2], prewarm=False)
     task.start()
@@ -98,7 +102,6 @@ def test_a_stale_trigger_leaves_alone_what_was_handed_over(clocked, leased, queu
     assert task.result in active_clusters(emr)
 
 
-@dynamodb_only
 def test_a_tag_of_one_address_survives_an_error_while_the_try_begins(
     clocked, leased, queue, full, pool, ec2, monkeypatch, emr
 ):
@@ -125,7 +128,6 @@ def test_an_adoption_without_a_store_survives_an_error_while_the_try_begins(
     assert len(made) == 2
 
 
-@dynamodb_only
 @pytest.mark.parametrize("leaves", ["its address", "every address"])
 def test_a_retry_goes_on_at_an_address_that_left_the_pool(clocked, leased, queue, pool, ec2, emr, record_of, leaves):
     ec2.create_tags(Resources=pool, Tags=[{"Key": "purpose", "Value": "azure-sql"}])
@@ -149,7 +151,6 @@ def test_a_retry_without_a_store_goes_on_at_an_address_that_left_the_pool(clocke
     assert active_clusters(emr) == [retry.result]
 
 
-@dynamodb_only
 def test_a_retry_has_one_cluster_when_the_address_of_its_early_one_left_the_pool(
     clocked, leased, queue, full, pool, ec2, emr, record_of, ended
 ):
@@ -162,7 +163,6 @@ def test_a_retry_has_one_cluster_when_the_address_of_its_early_one_left_the_pool
     assert sorted(active_clusters(emr)) == sorted([*full.values(), retry.result])
 
 
-@dynamodb_only
 def test_an_address_that_is_released_during_the_wait_is_left_out(
     clocked, leased, queue, full, pool, ec2, emr, record_of, ended
 ):
@@ -207,7 +207,6 @@ def test_an_instance_without_a_store_keeps_the_address_that_it_has(clocked, pool
     assert Task(operator, try_number=2).run()["allocation_id"] == pool[1]
 
 
-@dynamodb_only
 def test_an_instance_keeps_the_address_of_the_pool_that_it_has(clocked, pool, ec2, lock_store, record_of, associate):
     instance = run_instance(ec2, clocked)
     ec2.associate_address(AllocationId=pool[1], InstanceId=instance)
@@ -262,7 +261,6 @@ def test_a_teardown_with_a_wrong_id_says_what_is_left(clocked, create_operator, 
         Task(operator).run()
 
 
-@dynamodb_only
 def test_a_teardown_frees_the_address_while_the_lock_store_gives_no_answer(
     clocked, leased, queue, pool, ec2, emr, lock_store, terminate_operator, monkeypatch
 ):
@@ -283,7 +281,6 @@ def test_a_teardown_frees_the_address_while_the_lock_store_gives_no_answer(
     assert down_task.error is None
 
 
-@dynamodb_only
 def test_nothing_is_left_when_emr_refuses_the_tags_of_another_address(
     clocked, leased, queue, ended, full, pool, emr, record_of, monkeypatch
 ):
@@ -306,7 +303,6 @@ def test_nothing_is_left_when_emr_refuses_the_tags_of_another_address(
     assert record_of(other).lease is None
 
 
-@dynamodb_only
 @pytest.mark.parametrize("takes_tags", [True, False])
 def test_an_early_cluster_that_has_ended_is_replaced(
     clocked, leased, queue, ended, full, pool, emr, record_of, monkeypatch, takes_tags
@@ -340,7 +336,6 @@ def test_an_early_cluster_that_has_ended_is_replaced(
     assert sorted(active_clusters(emr)) == sorted([full[at], task.result])
 
 
-@dynamodb_only
 @pytest.mark.parametrize("form", ["json", "python", "tuple", "set", "sequence", "one", "twice", "native"])
 def test_what_names_a_pool(clocked, leased, queue, pool, ec2, form):
     given = {
@@ -360,7 +355,6 @@ def test_what_names_a_pool(clocked, leased, queue, pool, ec2, form):
     assert task.ti.xcoms["static_ip"]["allocation_id"] == pool[0]
 
 
-@dynamodb_only
 @pytest.mark.parametrize(
     "given",
     [[1, 2], [None], [["eipalloc-1"]], {"tag:purpose": 5}, {}, {"tag:": "x"}, "[]", ["eipalloc-0123456789abcdef0", ""]],
@@ -372,7 +366,6 @@ def test_what_names_no_address_is_refused(leased, given, assert_nothing_changed)
     assert_nothing_changed()
 
 
-@dynamodb_only
 @pytest.mark.parametrize("launched", [False, True])
 def test_a_deferral_of_a_version_before_goes_on_with_its_address_when_the_dag_names_a_pool_now(
     clocked, leased, queue, full, pool, emr, record_of, ended, launched
@@ -418,7 +411,6 @@ def kill_at(monkeypatch, task, method, *, after, nth):
     assert len(made) >= nth
 
 
-@dynamodb_only
 @pytest.mark.parametrize("prewarm", [False, True])
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize(
@@ -442,7 +434,6 @@ def test_a_kill_while_it_takes_an_address_leaves_nothing(
     assert lease is None
 
 
-@dynamodb_only
 @pytest.mark.parametrize(
     ("method", "nth"), [("write_record", 1), ("write_record", 2), ("read_record", 1), ("read_record", 4)]
 )
@@ -530,7 +521,6 @@ def test_steps_without_a_store_follow_the_address(clocked, create_operator, step
         assert Task(steps_operator(made, allocation_id=pool, deferrable=deferrable), dag_id=str(deferrable)).run()
 
 
-@dynamodb_only
 def test_messages_name_the_addresses(clocked, leased, queue, full, pool, logged):
     task = leased("daily", allocation_id=pool[:2], prewarm=False, deferrable=False, lock_timeout=timedelta(minutes=5))
     task.start()

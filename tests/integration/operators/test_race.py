@@ -1,4 +1,4 @@
-"""Two creating tasks race for one address; EC2's refusal decides, and nobody is robbed."""
+"""Two creating tasks race for one address; EC2's refusal decides, and no task loses an address that it has."""
 
 from __future__ import annotations
 

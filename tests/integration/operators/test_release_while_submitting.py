@@ -13,7 +13,7 @@ from harness.life import Task
 from tests.integration.operators.aws_state import run_queued
 
 HELD_SECONDS = 300
-# What a submitter needs to look again and to cancel; without any wait in between it is nothing on this clock.
+# The time for a second check and a cancellation; without a wait in between it is 0 on this clock.
 MOST_SECONDS = 5
 
 
@@ -83,7 +83,7 @@ def test_without_a_lock_store_it_is_cancelled_when_the_address_is_gone(
 
     clocked.faults.add(operation=held, kind="hold", seconds=HELD_SECONDS, during=meanwhile)
     submit = steps_operator(job_flow_id, deferrable=deferrable, steps=[step("--sleep", "60", name="stray")])
-    # Held at ListSteps, the first check finds the address gone; held at AddJobFlowSteps, the second one does.
+    # Held at ListSteps, the first check finds that the address has left; held at AddJobFlowSteps, the second one does.
     with pytest.raises((AirflowFailException, SubmissionCancelledError)):
         Task(submit, dag_id="first").run()
     clocked.clock.advance(300)

@@ -22,7 +22,7 @@ def step(*args: Any, name: Any = "read", **more: Any) -> dict[str, Any]:
 
 
 class Lazy(Sequence):
-    """What Airflow hands over of a mapped task: a sequence that is no list."""
+    """The output of a mapped task in Airflow: a sequence that is not a list."""
 
     def __init__(self, *entries: Any) -> None:
         self._entries = entries

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def job_flow_id(clocked: Any, create_operator: Any) -> str:
-    """A cluster that carries the address and is ready for steps; no lock store."""
+    """A cluster that has the address and is ready for steps; no lock store."""
     created: str = Task(create_operator()).run()
     clocked.clock.advance(600)
     return created
@@ -127,7 +127,7 @@ def test_an_address_that_is_on_something_else_after_the_submission_has_the_steps
 def test_a_cancellation_that_is_refused_is_repeated_for_the_steps_that_are_known(
     clocked, job_flow_id, allocation_id, steps_operator, step, while_submitting, deferrable, emr, when
 ):
-    """Their ids are kept: ListSteps does not show the steps meanwhile."""
+    """The step IDs are known: ListSteps does not show the steps during that time."""
 
     def steal() -> None:
         clocked.steal(allocation_id)
@@ -166,7 +166,7 @@ def test_one_stale_answer_after_the_submission_that_shows_the_previous_owner_can
 def test_stale_answers_in_the_first_minute_that_show_the_previous_owner_cancel_nothing(
     clocked, job_flow_id, allocation_id, steps_operator, step, past, deferrable, emr, seconds
 ):
-    """The first look shows the binding, the next come from a replica that is behind."""
+    """The first poll shows the binding; the next answers come from a replica that lags."""
     operator = steps_operator(job_flow_id, steps=[step("--sleep", "300")], deferrable=deferrable)
     past.show_address(elsewhere(allocation_id), seconds=seconds, after=26)
     Task(operator).run()

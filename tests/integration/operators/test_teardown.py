@@ -132,7 +132,7 @@ def test_a_step_that_list_steps_hides_is_ended_before_the_teardown_frees_the_add
 
 
 class Emr:
-    """A client that answers as it was told to, and notes what it was asked."""
+    """A client with configured answers that records its calls."""
 
     def __init__(self, *, protected: bool = False, state: str | None = "WAITING", refuses: str = "") -> None:
         self.protected, self.state, self.refuses = protected, state, refuses

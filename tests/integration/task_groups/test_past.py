@@ -58,7 +58,7 @@ if __name__ == "__main__":
             dag.test(logical_date=datetime(2026, 1, day, tzinfo=UTC))
         except Blocked:
             print("BLOCKED", day, flush=True)
-    os._exit(0)  # threads of a run that was left in the middle would wait for ever
+    os._exit(0)  # threads of an unfinished run would never end
 """
 GROUP = ["azure.create", "azure.bound", "azure.steps", "azure.terminate"]
 

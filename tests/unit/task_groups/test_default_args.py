@@ -1,4 +1,4 @@
-"""default_args of a DAG or a group: whatever they say, the teardown of a cluster that was launched can run."""
+"""default_args of a DAG or a group never keep the teardown of a launched cluster from running."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_only_create_waits_for_the_past_and_for_all_that_would_have_waited(name:
     assert waiting_for_the_past(dag) == {"azure.create"}
     assert cluster.create.depends_on_past
     assert cluster.create.wait_for_downstream
-    # Airflow's wait_for_downstream looks at the tasks that follow directly.
+    # Airflow's wait_for_downstream checks the tasks that follow directly.
     steps = {first.task_id, second.task_id, "azure.release", mapped.task_id}
     assert {"azure.bound", "azure.terminate", *steps} <= cluster.create.downstream_task_ids
     dag.validate_setup_teardown()

@@ -1,4 +1,4 @@
-"""StaticIpCluster's wiring: what is in its block runs while the cluster carries the address."""
+"""StaticIpCluster's dependencies: the tasks of its block run while the cluster has the address."""
 
 from __future__ import annotations
 
