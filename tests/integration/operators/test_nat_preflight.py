@@ -44,10 +44,10 @@ def behind(network: Network, **changes: Any) -> NatGateway:
         ({"public_subnet_id": UNKNOWN_SUBNET}, "list of route tables"),
         ({"public_subnet_id": UNKNOWN_SUBNET, "route_table_ids": UNKNOWN_TABLE}, "list of route tables"),
         ({"public_subnet_id": UNKNOWN_SUBNET, "route_table_ids": ["main"]}, "rtb-…"),
-        ({"public_subnet_id": UNKNOWN_SUBNET, "route_table_ids": [UNKNOWN_TABLE] * 2}, "twice"),
-        ({"subnet": UNKNOWN_SUBNET}, "no binding"),
-        ("primary", "no binding"),
-        (7, "no binding"),
+        ({"public_subnet_id": UNKNOWN_SUBNET, "route_table_ids": [UNKNOWN_TABLE] * 2}, "duplicate"),
+        ({"subnet": UNKNOWN_SUBNET}, "not a binding"),
+        ("primary", "not a binding"),
+        (7, "not a binding"),
     ],
 )
 def test_parameters_that_are_no_binding(refused, given, text):
