@@ -141,18 +141,18 @@ class Lexer:
             if capture := self._capture():
                 yield capture
                 continue
-            kind, found = self._case()
+            kind, matched = self._case()
             if kind in _BETWEEN_WORDS:
                 yield from self._finished()
             if kind in _ENDS_COMMAND:
                 self.between_commands = True
             if kind in _TOKENS:
-                yield self._operator(kind, found)
+                yield self._operator(kind, matched)
             elif kind not in _NOTHING:
                 self.word = self.word or _Word(self.at)
                 self.between_commands = False
-                getattr(self, f"_{kind}")(found)  # a method for each other kind
-            self.at += len(found)
+                getattr(self, f"_{kind}")(matched)  # a method for each other kind
+            self.at += len(matched)
         yield from self._finished()
         if self.closing:
             raise self.error(len(self.text), f"{self.closing!r} is missing at the end", "close the $( or `")
@@ -174,20 +174,20 @@ class Lexer:
         match = _CASE.match(self.text, self.at)
         if match is None:  # unreachable: the last case takes any character
             raise self.error(self.at, "it cannot be read", _QUOTE_IT)
-        kind, found = str(match.lastgroup), match[0]
+        kind, matched = str(match.lastgroup), match[0]
         if kind == "comment" and (self.word is not None or self.at == self.captured_until):
             return "plain", "#"
-        if self.word is not None and kind == "redirection" and found[0] not in "<>&":
-            return "plain", found[0]
-        return kind, found
+        if self.word is not None and kind == "redirection" and matched[0] not in "<>&":
+            return "plain", matched[0]
+        return kind, matched
 
-    def _operator(self, kind: str, found: str) -> Token:
-        if "<<" in found and "<<<" not in found:
+    def _operator(self, kind: str, matched: str) -> Token:
+        if "<<" in matched and "<<<" not in matched:
             problem, remedy = "a here-document follows '<<'", "save its text to a file, and give that as file://NAME"
             raise self.error(self.at, problem, remedy)
-        if kind == "redirection" and found.endswith("("):
-            raise self.error(self.at, f"'{found}' starts a process substitution", _QUOTE_IT)
-        return Token(kind, found, self.at, self.at + len(found))
+        if kind == "redirection" and matched.endswith("("):
+            raise self.error(self.at, f"'{matched}' starts a process substitution", _QUOTE_IT)
+        return Token(kind, matched, self.at, self.at + len(matched))
 
     def _finished(self) -> Iterator[Token]:
         """Yield the word that ends here, if there is one."""
@@ -208,48 +208,48 @@ class Lexer:
         if self.word is not None and self.word.fault is None:
             self.word.fault = fault
 
-    def _plain(self, found: str) -> None:
-        self._add(found, quoted=False)
+    def _plain(self, matched: str) -> None:
+        self._add(matched, quoted=False)
 
-    def _escaped(self, found: str) -> None:
+    def _escaped(self, matched: str) -> None:
         if self.closing.startswith("`"):
             self._blame(
-                self.error(self.at, f"within `…` a shell interprets {found} twice", "write $(…) instead of `…`")
+                self.error(self.at, f"within `…` a shell interprets {matched} twice", "write $(…) instead of `…`")
             )
-        self._add(found[1:], quoted=True)
+        self._add(matched[1:], quoted=True)
 
-    def _single(self, found: str) -> None:
-        if self.closing.startswith("`") and "\\" in found:
-            self._escaped(found[found.index("\\") :][:2])
-        self._add(found[1:-1], quoted=True)
+    def _single(self, matched: str) -> None:
+        if self.closing.startswith("`") and "\\" in matched:
+            self._escaped(matched[matched.index("\\") :][:2])
+        self._add(matched[1:-1], quoted=True)
 
-    def _double(self, found: str) -> None:
-        if self.closing.startswith("`") and re.search(r"\\[^\n]", found):
-            self._escaped(found[found.index("\\") :][:2])
-        for part in _IN_DOUBLE_QUOTES.finditer(found[1:-1]):
+    def _double(self, matched: str) -> None:
+        if self.closing.startswith("`") and re.search(r"\\[^\n]", matched):
+            self._escaped(matched[matched.index("\\") :][:2])
+        for part in _IN_DOUBLE_QUOTES.finditer(matched[1:-1]):
             if part["expansion"]:
                 start = self.at + 1 + part.start()
-                written = shortened(self.text[start : self._end_of_expansion(start, within=self.at + len(found) - 1)])
+                written = shortened(self.text[start : self._end_of_expansion(start, within=self.at + len(matched) - 1)])
                 self._blame(self.error(start, f"a shell would substitute {written}", _WRITE_THE_VALUE))
             if not part["continuation"]:
                 self._add(part["escaped"] or part[0], quoted=True)
 
-    def _open_quote(self, found: str) -> None:
-        problem = f"the quote {found} is never closed (No closing quotation)"
-        raise self.error(self.at, problem, f"close it; in a value write \\{found}")
+    def _open_quote(self, matched: str) -> None:
+        problem = f"the quote {matched} is never closed (No closing quotation)"
+        raise self.error(self.at, problem, f"close it; in a value write \\{matched}")
 
-    def _dollar_quote(self, found: str) -> None:
-        written = shortened(found if len(found) > 1 else '$"…"')
+    def _dollar_quote(self, matched: str) -> None:
+        written = shortened(matched if len(matched) > 1 else '$"…"')
         self._blame(self.error(self.at, f"a shell would translate {written}", "write its text in single quotes"))
 
-    def _expansion(self, found: str) -> None:
+    def _expansion(self, matched: str) -> None:
         end = self._end_of_expansion(self.at)
         written = self.text[self.at : end]
         problem = f"a shell would substitute {shortened(written)}"
         remedy = _GIVE_IT_ALONE if "create-cluster" in written else _WRITE_THE_VALUE
         self._blame(self.error(self.at, problem, remedy))
         self._add(written, quoted=True)
-        self.at = end - len(found)
+        self.at = end - len(matched)
 
     def _end_of_expansion(self, start: int, *, within: int | None = None) -> int:
         """Return the end of the expansion that starts here."""
@@ -272,15 +272,15 @@ class Lexer:
             raise self.error(start, f"{match[0] if match else opened} is never closed", _QUOTE_IT)
         return at
 
-    def _placeholder(self, found: str) -> None:
-        problem, remedy = f"{found} is a placeholder", "replace it with your value, without < and >"
+    def _placeholder(self, matched: str) -> None:
+        problem, remedy = f"{matched} is a placeholder", "replace it with your value, without < and >"
         self._blame(self.error(self.at, problem, remedy))
-        self._add(found, quoted=True)
+        self._add(matched, quoted=True)
 
-    def _cmd_continuation(self, _found: str) -> None:
+    def _cmd_continuation(self, _matched: str) -> None:
         raise self._windows_error("^", "cmd.exe", "single quotes, % and ^")
 
-    def _powershell_continuation(self, _found: str) -> None:
+    def _powershell_continuation(self, _matched: str) -> None:
         raise self._windows_error("`", "PowerShell", "double quotes, commas and @")
 
     def _windows_error(self, mark: str, shell: str, differing: str) -> UsageError:
@@ -291,11 +291,11 @@ class Lexer:
         )
         return self.error(self.at, problem, remedy)
 
-    def _blank_after_backslash(self, _found: str) -> None:
+    def _blank_after_backslash(self, _matched: str) -> None:
         problem = "a blank follows the backslash at its end, so the line does not continue"
         raise self.error(self.at, problem, "end the line with the backslash")
 
-    def _backslash_at_end(self, _found: str) -> None:
+    def _backslash_at_end(self, _matched: str) -> None:
         raise self.error(self.at, "the command ends with a backslash", "leave it out, or add the rest of the command")
 
 

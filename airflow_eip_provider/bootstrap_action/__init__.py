@@ -1,1 +1,1 @@
-"""The bootstrap action of clusters that Airflow does not launch: a shell script and the programs that it carries."""
+"""The bootstrap action for clusters that Airflow does not launch: a shell script and the programs in it."""

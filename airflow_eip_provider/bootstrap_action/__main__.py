@@ -1,4 +1,4 @@
-"""The start of the programs that the bootstrap action carries: ``python3 programs.pyz PROGRAM …``."""
+"""Starts a program in the bootstrap action: ``python3 programs.pyz PROGRAM …``."""
 
 import sys
 from importlib import import_module

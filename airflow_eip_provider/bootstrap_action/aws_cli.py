@@ -1,4 +1,4 @@
-"""A client like boto3's over the AWS CLI, which every EMR node has; versions 1 and 2."""
+"""A client like boto3's that runs the AWS CLI, which every EMR node has; versions 1 and 2."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from airflow_eip_provider.exceptions import PermanentError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-# In place of these operations of EMR the AWS CLI has commands of its own, which take no --cli-input-json.
-_OWN_COMMANDS: Mapping[tuple[str, str], Callable[[Mapping[str, Any]], list[str]]] = {
+# For these operations of EMR the AWS CLI has custom commands, without --cli-input-json.
+_CUSTOM_COMMANDS: Mapping[tuple[str, str], Callable[[Mapping[str, Any]], list[str]]] = {
     ("emr", "describe_cluster"): lambda given: ["describe-cluster", "--cluster-id", given["ClusterId"]],
     ("emr", "terminate_job_flows"): lambda given: ["terminate-clusters", "--cluster-ids", *given["JobFlowIds"]],
     ("emr", "set_termination_protection"): lambda given: [
@@ -29,11 +29,11 @@ _OWN_COMMANDS: Mapping[tuple[str, str], Callable[[Mapping[str, Any]], list[str]]
         "--termination-protected" if given["TerminationProtected"] else "--no-termination-protected",
     ],
 }
-# The AWS CLI does not show the item that a condition failed on, and older ones do not know how to ask for it.
+# The AWS CLI does not show the item that a condition failed on, and older versions do not accept the parameter.
 _NOT_SENT = frozenset({"ReturnValuesOnConditionCheckFailure"})
 _READS = ("describe_", "get_", "list_")
 
-# What the AWS CLI writes with --debug; each line of botocore's log begins with a time.
+# What the AWS CLI writes with --debug; each line of botocore's log starts with a time.
 _LOG = r"^\d{4}-\d\d-\d\d \S+ - \S+ - \S+ - DEBUG - "
 _LOGGED = re.compile(_LOG)
 _SENT = re.compile(_LOG + "Sending http request", re.MULTILINE)
@@ -45,7 +45,7 @@ _ERROR = re.compile(
     r"(?: \([^)]*\))?: (?P<message>.*)$",
     re.MULTILINE,
 )
-_OWN_STATUSES = frozenset({1, 2, 252, 253, 254, 255})  # AWS CLI User Guide, "Command line return codes"
+_CLI_STATUSES = frozenset({1, 2, 252, 253, 254, 255})  # AWS CLI User Guide, "Command line return codes"
 _LONGEST_SECONDS = 180
 
 
@@ -53,8 +53,8 @@ class AwsCli:
     """
     One service: ``AwsCli("ec2", region="eu-west-1").describe_addresses(AllocationIds=[…])``.
 
-    A change is sent once, so that its answer is the answer to it; the AWS CLI itself repeats what only reads. Of lists
-    that come in pages it returns the whole. Errors are botocore's.
+    A change is sent once, so that its answer is unambiguous; the AWS CLI retries only reads. Lists with pages are
+    returned as a whole. Errors are botocore's.
 
     :param service: the AWS CLI's name of the service.
     """
@@ -71,9 +71,9 @@ class AwsCli:
     def _call(self, operation: str, /, **given: Any) -> dict[str, Any]:
         sent = {name: value for name, value in given.items() if name not in _NOT_SENT}
         with tempfile.NamedTemporaryFile("w", suffix=".json") as document:
-            own = _OWN_COMMANDS.get((self._service, operation))
-            if own:
-                words = own(sent)
+            custom = _CUSTOM_COMMANDS.get((self._service, operation))
+            if custom:
+                words = custom(sent)
             else:
                 json.dump(sent, document, default=datetime.isoformat)
                 document.flush()
@@ -85,8 +85,8 @@ class AwsCli:
         return {**answer, "ResponseMetadata": _metadata(done.stderr)}
 
     def _run(self, words: list[str], *, changes: bool) -> subprocess.CompletedProcess[str]:
-        # The log of --debug is the one place where the AWS CLI shows the Date of an answer. It is not shown to anyone:
-        # it has the headers of requests in it, a session token for one.
+        # Only the log of --debug has the Date of an answer. It is never printed, because it has the headers of
+        # requests, e.g. a session token.
         common = ["--region", self._region, "--output", "json", "--debug", *self._endpoint()]
         timeouts = ["--cli-connect-timeout", "10", "--cli-read-timeout", "30"]
         once = {"AWS_MAX_ATTEMPTS": "1"} if changes else {}
@@ -105,33 +105,33 @@ class AwsCli:
             raise HTTPClientError(error=f"aws {self._service} {words[0]} took over {_LONGEST_SECONDS} s") from error
 
     def _endpoint(self) -> list[str]:
-        """Name an endpoint that the environment names: older AWS CLIs do not look there, and version 1 not for EMR."""
+        """Return the endpoint in the environment as an option: older AWS CLIs ignore it, and version 1 does for EMR."""
         names = (f"AWS_ENDPOINT_URL_{self._service.upper()}", "AWS_ENDPOINT_URL")
         url = next((os.environ[name] for name in names if os.environ.get(name)), None)
         return ["--endpoint-url", url] if url else []
 
 
 def _error(status: int, log: str, *, doing: str) -> Exception:
-    """Return what a call that failed has come to."""
+    """Return the error for a failed call."""
     refusals = list(_ERROR.finditer(log))
     if refusals:
-        said = refusals[-1]
-        error = {"Code": said["code"], "Message": said["message"]}
-        refused: Exception = ClientError({"Error": error, "ResponseMetadata": _metadata(log)}, said["operation"])
+        refusal = refusals[-1]
+        error = {"Code": refusal["code"], "Message": refusal["message"]}
+        refused: Exception = ClientError({"Error": error, "ResponseMetadata": _metadata(log)}, refusal["operation"])
         return refused
-    # Its own words are its last; those of a process that was killed are anything, secrets included.
+    # Its message is the last line. The last line of a killed process can be anything, including secrets.
     problem = f"it ended with status {status}"
-    if status in _OWN_STATUSES:
+    if status in _CLI_STATUSES:
         last = next((line for line in reversed(log.splitlines()) if line.strip()), problem)
         problem = problem if _LOGGED.match(last) else last
     if not _SENT.search(log):
-        return PermanentError(doing, problem=problem, remedy="nothing was sent; fix what it names")
+        return PermanentError(doing, problem=problem, remedy="nothing was sent; correct that")
     unanswered: Exception = HTTPClientError(error=problem)
     return unanswered
 
 
 def _metadata(log: str) -> dict[str, Any]:
-    """Return what the log shows of the last answer: its status and its ``Date``."""
+    """Return the status and the ``Date`` of the last answer in the log."""
     statuses, headers = _STATUS.findall(log), _HEADERS.findall(log)
     date = _DATE.search(headers[-1]) if headers else None
     return {
@@ -142,7 +142,7 @@ def _metadata(log: str) -> dict[str, Any]:
 
 
 def _with_times(item: dict[str, Any]) -> dict[str, Any]:
-    """Turn times into what boto3 returns: version 1 of the AWS CLI prints seconds, version 2 ISO 8601."""
+    """Convert times to datetimes, as in boto3: version 1 of the AWS CLI prints seconds, version 2 ISO 8601."""
     return {name: _time(value) if name.endswith("DateTime") else value for name, value in item.items()}
 
 

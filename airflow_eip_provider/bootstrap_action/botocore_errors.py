@@ -1,8 +1,8 @@
 """
-What the programs of a node import of botocore: its errors, and nothing else.
+The errors of botocore that the programs on a node import.
 
-EMR's nodes have no botocore that a program could import: the AWS CLI brings its own, inside. The bundle has this file
-in its place, so that the lock, the stores and the readings run there unchanged; :mod:`.aws_cli` raises these errors.
+EMR's nodes have no botocore that a program could import; that of the AWS CLI is private. The bundle has this file
+instead, so that the lock, the stores and the reads run there unchanged. :mod:`.aws_cli` raises these errors.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 class BotoCoreError(Exception):
     """
-    Base of what is no answer of AWS.
+    The base class of errors without an answer of AWS.
 
     :param error: what happened.
     """
@@ -22,7 +22,7 @@ class BotoCoreError(Exception):
 
 
 class HTTPClientError(BotoCoreError):
-    """There was no whole answer."""
+    """There was no complete answer."""
 
 
 class ConnectionError(BotoCoreError):  # noqa: A001 - botocore's name
@@ -30,22 +30,22 @@ class ConnectionError(BotoCoreError):  # noqa: A001 - botocore's name
 
 
 class IncompleteReadError(BotoCoreError):
-    """The answer broke off."""
+    """The answer was cut off."""
 
 
 class ResponseParserError(BotoCoreError):
-    """The answer could not be read (botocore keeps it in ``botocore.parsers``)."""
+    """The answer could not be parsed (botocore has this error in ``botocore.parsers``)."""
 
 
 class WaiterError(BotoCoreError):
-    """What was waited for did not come."""
+    """A wait ended without success."""
 
 
 class ClientError(Exception):
     """
     AWS refused a request.
 
-    :param response: with ``Error`` {Code, Message} and ``ResponseMetadata``, as botocore has it.
+    :param response: with ``Error`` {Code, Message} and ``ResponseMetadata``, as in botocore.
     """
 
     def __init__(self, response: dict[str, Any], operation_name: str) -> None:

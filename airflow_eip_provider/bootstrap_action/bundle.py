@@ -1,4 +1,4 @@
-"""Makes the bootstrap action: the shell script, and in it the programs that it runs, with what they import."""
+"""Builds the bootstrap action: the shell script with the programs that it runs and the modules that they import."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PACKAGE = "airflow_eip_provider"
-# What stands in for botocore on a node.
+# The replacement of botocore on a node.
 _STAND_IN = f"{PACKAGE}/bootstrap_action/botocore_errors.py"
 _BOTOCORE = {
     "botocore/__init__.py": "",
     "botocore/parsers.py": "from botocore.exceptions import ResponseParserError\n",
 }
-_SAME_TIME = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip can say: equal sources give equal bytes
+_SAME_TIME = (1980, 1, 1, 0, 0, 0)  # the earliest time in a zip; with it, equal sources give equal bytes
 _LINE_LENGTH = 120
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """
-    What the script does when its arguments do not say otherwise.
+    The defaults of the script, which its arguments override.
 
-    :param wait_seconds: how long it waits for the address at most.
-    :param goes_on: whether a cluster that does not get the address goes on without it.
+    :param wait_seconds: the longest wait for the address.
+    :param goes_on: whether a cluster that does not get the address continues without it.
     :param lock_store: the URI of the lock store; ``None`` without one.
-    :param environment: what the owners' names begin with.
+    :param environment: the first part of the owners' names.
     """
 
     wait_seconds: int
@@ -87,14 +87,14 @@ def bundle(programs: list[str]) -> bytes:
         for name in sorted(sources):
             entry = zipfile.ZipInfo(name, _SAME_TIME)
             entry.compress_type = zipfile.ZIP_DEFLATED
-            entry.create_system = 3  # Unix, wherever it is made
+            entry.create_system = 3  # Unix, on every platform
             entry.external_attr = 0o644 << 16
             archive.writestr(entry, sources[name], compresslevel=9)
     return packed.getvalue()
 
 
 def _collect(module: str, sources: dict[str, str]) -> None:
-    """Add a module, the packages above it, and all that they import when they run."""
+    """Add a module, its parent packages, and everything that they import at run time."""
     parent = module.rpartition(".")[0]
     if parent:
         _collect(parent, sources)
@@ -109,11 +109,11 @@ def _collect(module: str, sources: dict[str, str]) -> None:
         if imported.partition(".")[0] in {PACKAGE, "botocore"}:
             _collect(imported, sources)
         elif imported.partition(".")[0] not in sys.stdlib_module_names:
-            raise AssertionError(f"{module} imports {imported}, which no node has")
+            raise AssertionError(f"{module} imports {imported}, which is not on a node")
 
 
 def _imports(source: str) -> Iterator[str]:
-    """Name the modules that a source imports at its top level; what is for type checkers only is indented."""
+    """Yield the modules that a source imports at its top level; imports for type checkers are indented."""
     for node in ast.parse(source).body:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -134,9 +134,9 @@ def _path(module: str) -> str:
 
 def _source(name: str) -> str:
     """
-    Return a source of this package as the node gets it: without docstrings, and with every line where it was.
+    Return a source of this package for the node: without docstrings, but with the same line numbers.
 
-    Python 3.9 has no ``slots`` for dataclasses; they save memory and catch a misspelt attribute, and mean nothing else.
+    Python 3.9 has no ``slots`` for dataclasses; the programs work without them.
     """
     text = resources.files(PACKAGE).joinpath(*name.split("/")[1:]).read_text("utf-8")
     return _without_docstrings(text.replace(", slots=True)", ")"))
@@ -146,23 +146,24 @@ def _without_docstrings(source: str) -> str:
     lines = source.splitlines(keepends=True)
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node) is not None:
-            said = node.body[0]
-            first, last = said.lineno - 1, int(said.end_lineno or 0)
-            lines[first:last] = [" " * said.col_offset + '""\n', *["\n"] * (last - first - 1)]
+            docstring = node.body[0]
+            first, last = docstring.lineno - 1, int(docstring.end_lineno or 0)
+            lines[first:last] = [" " * docstring.col_offset + '""\n', *["\n"] * (last - first - 1)]
     return "".join(lines)
 
 
 def _check_store(uri: str) -> None:
-    where = parse_uri(uri)
-    if where.kind == "s3":
+    store = parse_uri(uri)
+    if store.kind == "s3":
         raise InvalidInputError(
             f"using lock store '{uri}' from a node",
-            problem="conditional writes to S3 need a newer AWS CLI than EMR's images bring",
-            remedy="use a dynamodb:// lock store for all that share the address, or leave --lock-store out",
+            problem="conditional writes to S3 need a newer AWS CLI than EMR's images have",
+            remedy="use a dynamodb:// lock store for all owners that share the address, or omit --lock-store",
         )
-    if where.create:
+    if store.create:
         raise InvalidInputError(
             f"using lock store '{uri}' from a node",
-            problem="a node creates no tables",
-            remedy="leave create=true out, and let Airflow create it or do it yourself: " + create_command(where.name),
+            problem="a node does not create tables",
+            remedy="omit create=true, and let Airflow create the table, or create it yourself: "
+            + create_command(store.name),
         )

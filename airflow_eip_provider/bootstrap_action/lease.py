@@ -1,12 +1,12 @@
 """
-The lock, for a cluster that takes part in it from its own primary node: ``enter``, ``hand-over``, ``undo``.
+Lets a cluster use the lock from its own primary node: ``enter``, ``hand-over``, ``undo``.
 
-Its owner is the cluster itself, ``ENVIRONMENT/cluster/j-…``, so a bootstrap action that is run again on the same
-cluster is the same owner, and a later run is a newer attempt. It does what ``EipAssociateOperator`` does for a
-cluster that was made elsewhere; there is nothing to launch and nothing to adopt. No program here ends the lease: it is
-dead when its cluster has ended, and whoever wants the address next ends it.
+The owner is the cluster itself, ``ENVIRONMENT/cluster/j-…``. So a bootstrap action that runs again on the same cluster
+is the same owner, and a later run is a newer attempt. The program does the same as ``EipAssociateOperator`` for a
+cluster that was launched elsewhere: it launches and adopts nothing. No program here ends the lease: it is finished when
+its cluster has ended, and the next owner of the address ends it.
 
-Exit status: 0 done; 1 an error; 3 (``enter``) the address was not this cluster's in time.
+Exit status: 0 done; 1 an error; 3 (``enter``) the cluster did not get the address in time.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import logging
 import secrets
 import sys
 from pathlib import Path
-from time import gmtime  # noqa: TID251 - it only converts
+from time import gmtime  # noqa: TID251 - only a conversion
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
@@ -46,31 +46,31 @@ DONE, FAILED, BUSY = 0, 1, 3
 
 class State:
     """
-    What the programs of one run tell each other, in a file.
+    What the programs of one run pass to each other in a file.
 
-    ``try_number`` is 0 before the run has looked at the record; ``token`` is ``None`` before the lease is its own.
+    ``try_number`` is 0 before the run has read the record; ``token`` is ``None`` before it has the lease.
     """
 
     def __init__(self, path: Path) -> None:
-        known: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.exists() else {}
+        stored: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.exists() else {}
         self._path = path
-        self.nonce: str = known.get("nonce") or secrets.token_hex(8)
-        self.try_number: int = known.get("try_number", 0)
-        self.token: int | None = known.get("token")
+        self.nonce: str = stored.get("nonce") or secrets.token_hex(8)
+        self.try_number: int = stored.get("try_number", 0)
+        self.token: int | None = stored.get("token")
 
-    def keep(self, *, try_number: int | None = None, token: int | None = None) -> None:
-        """Remember what has become known."""
+    def save(self, *, try_number: int | None = None, token: int | None = None) -> None:
+        """Store new values."""
         self.try_number = try_number or self.try_number
         self.token = token or self.token
-        known = {"nonce": self.nonce, "try_number": self.try_number, "token": self.token}
-        self._path.write_text(json.dumps(known), encoding="utf-8")
+        values = {"nonce": self.nonce, "try_number": self.try_number, "token": self.token}
+        self._path.write_text(json.dumps(values), encoding="utf-8")
 
 
 class Lease:
     """
-    One cluster's part in the lock of one address.
+    The lease of one address for one cluster.
 
-    :param state: of this run of the bootstrap action, for the programs that follow.
+    :param state: the state of this run of the bootstrap action, for the next programs.
     """
 
     def __init__(self, options: argparse.Namespace, state: State) -> None:
@@ -85,12 +85,12 @@ class Lease:
         )
 
     def enter(self) -> int:
-        """Take the lease, or wait for it in the queue until the time is up."""
+        """Take the lease, or wait for it in the queue until the time is over."""
         foreground = self._foreground(self._options.wait)
         try:
             if not self._state.try_number:
                 record = foreground.persist(self._lease_client.read).record
-                self._state.keep(try_number=1 + newest_try(record, self._owner))
+                self._state.save(try_number=1 + newest_try(record, self._owner))
             lease_request = LeaseRequest(self._attempt, handover_seconds=LIMITS.surface, wants=self._options.cluster_id)
             entered = foreground.acquire(self._lease_client, lease_request)
         except Exception as error:
@@ -100,12 +100,12 @@ class Lease:
             return BUSY
         if not isinstance(entered, Acquired):
             return BUSY
-        self._state.keep(token=entered.token)
-        log.info("the lease of %s is this cluster's, token %s", self._options.allocation_id, entered.token)
+        self._state.save(token=entered.token)
+        log.info("this cluster has the lease of %s, token %s", self._options.allocation_id, entered.token)
         return DONE
 
     def hand_over(self) -> int:
-        """Record that this cluster carries the address: the last look whether the lease is still its own."""
+        """Record that this cluster has the address; this fails when the lease is no longer its own."""
         token, cluster_id = self._state.token, self._options.cluster_id
         if token is None:
             raise LeaseLostError(self._options.allocation_id, problem="it was never acquired")
@@ -116,10 +116,10 @@ class Lease:
         return DONE
 
     def undo(self) -> int:
-        """Give the lease or the place in the queue back, and an association that was made under it."""
+        """Release the lease or the place in the queue, and undo an association that was made under it."""
         resource_id = self._options.cluster_id if self._options.associated else None
         self._lease_client.undo(Undo(self._attempt, resource_id, token=self._state.token))
-        log.info("the lease, or the place in the queue, is given back")
+        log.info("the lease, or the place in the queue, is released")
         return DONE
 
     def _foreground(self, seconds: float) -> Foreground:
@@ -131,7 +131,7 @@ class Lease:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Carry out one of the three, and return the exit status."""
+    """Run one of the three programs, and return the exit status."""
     options = _options(arguments)
     handler = logging.StreamHandler(sys.stdout)
     formatter = logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%dT%H:%M:%SZ")
@@ -152,7 +152,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("program", choices=["enter", "hand-over", "undo"])
     for flag in ("--lock-store", "--allocation-id", "--cluster-id", "--environment", "--region"):
         parser.add_argument(flag, required=True)
-    parser.add_argument("--state", type=Path, required=True, help="what one program tells the next")
+    parser.add_argument("--state", type=Path, required=True, help="the file that the programs share")
     parser.add_argument("--wait", type=float, default=0.0, help="seconds")
     parser.add_argument("--poll", type=float, default=15.0, help="seconds between two reads")
     parser.add_argument("--associated", action="store_true", help="undo: this run has associated the address")

@@ -1,4 +1,4 @@
-"""Reads a ``parametersValues.json`` on the node and prints the address and the VPC; Python 3.7, no package."""
+"""Reads a ``parametersValues.json`` on the node and prints the address and the VPC; needs only Python 3.7."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ WRONG = 2
 
 
 def main() -> int:
-    """Print what the file says; exit status 2 when it is wrong."""
+    """Print the values of the file; return exit status 2 when it is wrong."""
     try:
         parameters = read_parameters(sys.argv[1])
     except UsageError as error:

@@ -1,4 +1,4 @@
-"""The egress probe: an EMR step that shows which address a cluster leaves from, and what Azure SQL answers to it."""
+"""The egress probe: an EMR step that shows a cluster's source address, and whether Azure SQL admits it."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from airflow_eip_provider.literals import is_template
 
 ECHO_URL = "https://checkip.amazonaws.com"
 
-# EMR's limit for the arguments of a step, all together.
+# EMR's limit for all arguments of a step together.
 _ARGUMENTS_LENGTH = 10_280
 _SERVER = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*(:\d{1,5})?(/[^/\s]{1,128})?")
-# The script comes as the shell's $0, so that nothing has to be in S3 beforehand.
+# The script is passed as the shell's $0, so that no file in S3 is needed.
 _UNPACK = (
     "set -o pipefail; d=$(mktemp -d) && trap 'rm -rf \"$d\"' EXIT && "
     'base64 -d <<< "$0" | gunzip > "$d/egress_probe.py" && {run} "$d/egress_probe.py" "$@"'
@@ -42,24 +42,25 @@ def egress_probe_step(
     action_on_failure: str = "CANCEL_AND_WAIT",
 ) -> dict[str, Any]:
     """
-    Return a step, as AddJobFlowSteps takes it, that fails unless the cluster leaves from an Elastic IP.
+    Return a step for AddJobFlowSteps that fails unless the cluster's connections leave from an Elastic IP.
 
-    It needs nothing but the cluster: no file in S3, no package, no credential. For each node it writes the address that
-    was seen from outside and what each server answered; problems go to stderr, which shows up in the task's log.
+    It needs no file in S3, no package and no credential. For each node it prints the address that was seen from outside
+    and the answer of each server. Problems go to stderr, which the task's log shows.
 
-    Whatever is a template, or the output of a task, is put into the arguments as it is, and not checked here.
-    ``StaticIpCluster.probe_egress`` checks it once it is rendered, before anything is submitted.
+    A template, or the output of a task, goes into the arguments unchanged and unchecked.
+    ``StaticIpCluster.probe_egress`` checks it after it is rendered, before the step is submitted.
 
-    :param public_ip: the Elastic IP that is to be seen, or a template of it.
-    :param servers: Azure SQL servers to knock at: ``HOST[:PORT][/DATABASE]``, by default port 1433 and ``master``. Each
-        sees one failed login of ``airflow-eip-probe``, who does not exist.
-    :param executors: 0 looks from the primary node alone; otherwise also from so many Spark executors of one core each.
-    :param echo_url: a page that answers with the address it sees; ``None`` asks nobody but the servers.
-    :param wait_seconds: how long a server may take to follow a new firewall rule; Azure says up to five minutes.
+    :param public_ip: the expected Elastic IP, or a template of it.
+    :param servers: Azure SQL servers to connect to: ``HOST[:PORT][/DATABASE]``, by default port 1433 and ``master``.
+        Each sees one failed login of the user ``airflow-eip-probe``, which does not exist.
+    :param executors: with 0, only the primary node connects; otherwise also this number of Spark executors with one
+        core each.
+    :param echo_url: a page that returns the client's address; with ``None``, only the servers are asked.
+    :param wait_seconds: how long a server may take to apply a new firewall rule; Azure says up to five minutes.
     :param timeout_seconds: how long one answer may take.
-    :param action_on_failure: as of any step: by default those that follow are cancelled. A cluster that runs steps in
-        parallel takes "CONTINUE" only.
-    :raises InvalidInputError: for an address, server or page that cannot be one, or when there is nobody to ask.
+    :param action_on_failure: as for any step; by default the steps that follow are cancelled. A cluster that runs steps
+        in parallel accepts only "CONTINUE".
+    :raises InvalidInputError: for a wrong address, server or page, or when there is neither a server nor a page.
     """
     _check(public_ip, servers, echo_url)
     for parameter, number in {
@@ -68,7 +69,7 @@ def egress_probe_step(
         "timeout_seconds": timeout_seconds,
     }.items():
         if isinstance(number, bool) or not isinstance(number, (int, float)):
-            _refuse(f"{parameter} {number!r}", problem="this is no number")
+            _refuse(f"{parameter} {number!r}", problem="this is not a number")
     if not (executors >= 0 and wait_seconds >= 0 and timeout_seconds > 0):
         _refuse("executors, wait_seconds and timeout_seconds", problem="one is negative, or the timeout is 0")
     options: list[Any] = ["--expect", public_ip, "--wait", str(wait_seconds), "--timeout", str(timeout_seconds)]
@@ -78,9 +79,8 @@ def egress_probe_step(
     run = _SPARK.format(executors=executors) if executors else "python3"
     arguments = ["bash", "-c", _UNPACK.format(run=run), _packed_script(), *options]
     if (length := sum(len(text) for text in arguments if isinstance(text, str))) > _ARGUMENTS_LENGTH:
-        _refuse(
-            f"{len(servers)} servers", problem=f"the arguments have {length} characters, EMR takes {_ARGUMENTS_LENGTH}"
-        )
+        problem = f"the arguments have {length} characters; EMR accepts {_ARGUMENTS_LENGTH}"
+        _refuse(f"{len(servers)} servers", problem=problem)
     return {
         "Name": name,
         "ActionOnFailure": action_on_failure,
@@ -90,13 +90,13 @@ def egress_probe_step(
 
 @functools.cache
 def _packed_script() -> str:
-    """Return the script, the same bytes each time: a DAG must not look changed at every parse."""
+    """Return the script, always as the same bytes: a DAG must not change at every parse."""
     script = resources.files(__package__).joinpath("on_node.py").read_bytes()
     return base64.b64encode(gzip.compress(script, mtime=0)).decode()
 
 
 def is_known(value: object) -> bool:
-    """Whether a parameter says what it is now; a template, and the output of a task, are known when the task runs."""
+    """Whether a parameter is known already; a template and the output of a task are known when the task runs."""
     return not is_template(value) if isinstance(value, str) else not hasattr(value, "resolve")
 
 
@@ -105,17 +105,17 @@ def _check(public_ip: object, servers: object, echo_url: object) -> None:
         try:
             ipaddress.IPv4Address(str(public_ip))
         except ValueError:
-            _refuse(f"public_ip {public_ip!r}", problem="this is no IPv4 address")
+            _refuse(f"public_ip {public_ip!r}", problem="this is not an IPv4 address")
     if isinstance(servers, str) or not isinstance(servers, Sequence):
-        _refuse(f"servers {servers!r}", problem="this is no list")
+        _refuse(f"servers {servers!r}", problem="this is not a list")
     for server in servers:
         if is_known(server) and not (isinstance(server, str) and _SERVER.fullmatch(server)):
             _refuse(f"server {server!r}", problem="this is not HOST[:PORT][/DATABASE]")
     if echo_url and is_known(echo_url) and not str(echo_url).startswith(("https://", "http://")):
-        _refuse(f"echo_url {echo_url!r}", problem="this is no URL")
+        _refuse(f"echo_url {echo_url!r}", problem="this is not a URL")
     if not servers and not echo_url:
         _refuse("servers", problem="there is neither a server nor an echo_url to ask")
 
 
-def _refuse(what: str, *, problem: str) -> NoReturn:
-    raise InvalidInputError(f"making an egress probe, checking {what}", problem=problem, remedy="correct it")
+def _refuse(subject: str, *, problem: str) -> NoReturn:
+    raise InvalidInputError(f"making an egress probe, checking {subject}", problem=problem, remedy="correct it")

@@ -55,7 +55,7 @@ def test_a_busy_address_is_left_to_its_carrier(
     went_on = nodes.run(job_flow_id, parameters, "--when-busy", "continue", "--wait", "6s", "--poll", "1")
     assert went_on.returncode == 0
     assert f"waiting: {allocation_id} is on {thief}" in went_on.stdout
-    assert "this cluster goes on WITHOUT it" in went_on.stdout
+    assert "this cluster continues WITHOUT it" in went_on.stdout
     assert associated_instance_of() == thief
     assert local_aws.events.calls("AssociateAddress") == []
 
@@ -67,7 +67,7 @@ def test_a_busy_address_is_left_to_its_carrier(
         (["parametersValues.json"], "unknown argument 'parametersValues.json'"),
         (["s3://a/b", "s3://a/c"], "two parameters files are named: s3://a/b and s3://a/c"),
         (["s3://a/b", "--wait"], "--wait needs a value"),
-        (["s3://a/b", "--wait", "soon"], "--wait is 'soon', no time span"),
+        (["s3://a/b", "--wait", "soon"], "--wait is 'soon', not a time span"),
         (["s3://a/b", "--when-busy", "steal"], "--when-busy is 'steal', neither fail nor continue"),
         (["s3://a/b", "--poll", "0"], "--poll is 0"),
     ],
@@ -88,7 +88,10 @@ def test_wrong_arguments_are_named(nodes, by_hand, nothing_changed, arguments, s
             {"allocationID": "eipalloc-12345678", "clusterVPCID": "vpc-12345678"},
             "clusterVPCID is vpc-12345678, and this cluster is in vpc-",
         ),
-        ({"allocationID": "eipalloc-12345678", "clusterVPCID": "HERE"}, "there is no eipalloc-12345678 in eu-west-1"),
+        (
+            {"allocationID": "eipalloc-12345678", "clusterVPCID": "HERE"},
+            "eipalloc-12345678 does not exist in eu-west-1",
+        ),
     ],
 )
 @pytest.mark.parametrize("lock_store", [None, STORE], ids=["alone", "with a lock store"])
@@ -118,7 +121,7 @@ def test_the_lock_on_an_older_python_is_refused_before_anything_is_done(nodes, b
 def test_a_machine_that_is_no_node_of_emr_fails(nodes, by_hand, tmp_path, nothing_changed):
     done = nodes.run(by_hand(), "s3://ours/p.json", EMR_NODE_INFO=str(tmp_path / "none"))
     assert done.returncode == 1
-    assert "instance.json does not say isMaster: this is no node of an EMR cluster" in done.stderr
+    assert "instance.json does not have isMaster: this is not a node of an EMR cluster" in done.stderr
     assert nothing_changed()
 
 

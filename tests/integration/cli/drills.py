@@ -6,17 +6,21 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from airflow_eip_provider.aws.tags import ALLOCATION_TAG
 from airflow_eip_provider.cli.__main__ import main
+from airflow_eip_provider.health import http
 from airflow_eip_provider.operators.elbv2 import NlbTargetsOperator
 from harness.life import Task
 from tests.integration.cli.conftest import Said
 from tests.integration.deploy.template import create_from_template
-from tests.integration.iam.stage import DYNAMODB
+from tests.integration.iam.stage import DYNAMODB, staged
 
 if TYPE_CHECKING:
-    import pytest
+    from collections.abc import Iterator
 
+    from local_emr import LocalAws
     from tests.integration.iam.stage import Stage
 
 TEMPLATE = Path(__file__).parents[3] / "deploy" / "cloudformation" / "load-balancer.yaml"
@@ -59,12 +63,34 @@ class Pair:
         instances = {"Ec2SubnetId": self.stage.subnet_in(zone), "AdditionalMasterSecurityGroups": [group]}
         return self.stage.overrides(Name="livy", Applications=APPLICATIONS, Instances=instances, **given)
 
-    def launch_standby(self, zone: str = ZONES[1]) -> str:
-        """Launch a standby, and return its id when its services run."""
+    def launch_standby(self, zone: str = ZONES[1], *, wait_seconds: float = 600) -> str:
+        """Launch a standby with the address's tag, wait until its services run, and return its id."""
         tags = [{"Key": ALLOCATION_TAG, "Value": self.stage.allocation_id}]
-        made = self.stage.client("emr").run_job_flow(**self.overrides(zone, Tags=tags))
-        self.stage.aws.clock.advance(600)
-        return str(made["JobFlowId"])
+        launched = self.stage.client("emr").run_job_flow(**self.overrides(zone, Tags=tags))
+        self.stage.aws.clock.advance(wait_seconds)
+        return str(launched["JobFlowId"])
+
+    def disassociate(self) -> None:
+        """Free the address, if it is associated."""
+        ec2 = self.stage.client("ec2")
+        (address,) = ec2.describe_addresses()["Addresses"]
+        if "AssociationId" in address:
+            ec2.disassociate_address(AssociationId=address["AssociationId"])
+
+    def move_address(self, job_flow_id: str) -> None:
+        """Associate the address with another cluster."""
+        self.disassociate()
+        self.stage.client("ec2").associate_address(
+            AllocationId=self.stage.allocation_id,
+            NetworkInterfaceId=self.stage.aws.cluster(job_flow_id).primary.nics[0].id,
+            AllowReassociation=False,
+        )
+
+    def stops(self) -> list[dict[str, Any]]:
+        """Return the accepted requests that stop a primary."""
+        calls = self.stage.aws.events.calls
+        events = [*calls("TerminateInstances"), *calls("TerminateJobFlows")]
+        return [event for event in events if not event["error_code"]]
 
     def file(self, folder: Path, content: Any, name: str = "cluster.json") -> str:
         """Write a JSON file and return its path."""
@@ -73,7 +99,7 @@ class Pair:
         return str(path)
 
     def drill(self, capsys: pytest.CaptureFixture[str], *arguments: str, as_json: bool = True) -> Said:
-        """Carry out the command for the primary, its address and its target groups."""
+        """Run the command for the primary, its address and its target groups."""
         capsys.readouterr()
         groups = [word for name in GROUPS for word in ("--target-group", name)]
         common = ["--job-flow-id", self.primary, "--allocation-id", self.stage.allocation_id, *groups]
@@ -84,3 +110,10 @@ class Pair:
         except SystemExit as ended:
             status = ended.code
         return Said(status, *capsys.readouterr())
+
+
+@pytest.fixture
+def pair(served_aws: LocalAws) -> Iterator[Pair]:
+    with staged(served_aws) as stage:
+        stage.patch.setattr(http, "PAUSE_SECONDS", 0.0)
+        yield Pair(stage)

@@ -1,4 +1,4 @@
-"""``airflow-eip drill --execute``: the primary is stopped, somebody else fails over, and the drill measures."""
+"""``airflow-eip drill --execute``: the primary is stopped, something else fails over, and the drill measures."""
 
 from __future__ import annotations
 
@@ -15,25 +15,19 @@ from airflow_eip_provider.cli.__main__ import main
 from airflow_eip_provider.cli.drill import work
 from airflow_eip_provider.health import http
 from harness.life import clock_of
-from tests.integration.cli.drills import ZONES, Pair
+from tests.integration.cli.drills import ZONES, Pair, pair
 from tests.integration.iam.stage import DYNAMODB, staged
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from local_emr import LocalAws
     from tests.integration.cli.conftest import Said
 
-
-def stops(pair: Pair) -> list[dict[str, Any]]:
-    """Return the requests that have stopped a primary."""
-    calls = pair.stage.aws.events.calls
-    found = [*calls("TerminateInstances"), *calls("TerminateJobFlows")]
-    return [event for event in found if not event["error_code"]]
+__all__ = ["pair"]
 
 
 class Failover:
-    """What a DAG does when it finds the primary dead, at times that a test sets."""
+    """What a DAG does when the primary has failed, at times that a test sets."""
 
     def __init__(self, pair: Pair) -> None:
         self._pair = pair
@@ -42,14 +36,14 @@ class Failover:
         self.cluster: str | None = None
 
     def at(self, seconds: float, act: Callable[[], None]) -> None:
-        """Do something so many seconds after the primary was stopped."""
+        """Call a function some seconds after the primary was stopped."""
         self._due.append((seconds, act))
 
     def sleep(self, seconds: float) -> None:
-        """Let time pass for the drill, and do what is due."""
+        """Advance the clock for the drill, and call what is due."""
         clock = self._stage.aws.clock
         clock.advance(seconds)
-        if not (stopped := stops(self._pair)):
+        if not (stopped := self._pair.stops()):
             return
         passed = (clock.now() - datetime.fromisoformat(stopped[-1]["time"])).total_seconds()
         for due in [entry for entry in self._due if entry[0] <= passed]:
@@ -57,39 +51,19 @@ class Failover:
             due[1]()
 
     def launch(self) -> None:
-        """Launch a cold standby, with the tag that says for which address."""
-        tags = [{"Key": "airflow-eip:allocation-id", "Value": self._stage.allocation_id}]
-        made = self._stage.client("emr").run_job_flow(**self._pair.overrides(ZONES[1], Tags=tags))
-        self.cluster = str(made["JobFlowId"])
+        """Launch a cold standby, with the tag of the address."""
+        self.cluster = self._pair.launch_standby(wait_seconds=0)
 
     def bind(self) -> None:
-        """Put the address on the standby."""
-        ec2 = self._stage.client("ec2")
-        (address,) = ec2.describe_addresses()["Addresses"]
-        if "AssociationId" in address:
-            ec2.disassociate_address(AssociationId=address["AssociationId"])
-        interface = self._node.nics[0].id
-        ec2.associate_address(
-            AllocationId=self._stage.allocation_id, NetworkInterfaceId=interface, AllowReassociation=False
-        )
+        """Associate the address with the standby."""
+        self._pair.move_address(str(self.cluster))
 
     def register(self) -> None:
         """Register the standby with every target group."""
         for name in ("Yarn", "Hdfs", "Livy"):
             arn = self._pair.load_balancer[f"{name}TargetGroupArn"]
-            targets = [{"Id": self._node.private_ip_address}]
+            targets = [{"Id": self._stage.aws.cluster(str(self.cluster)).primary.private_ip_address}]
             self._stage.client("elbv2").register_targets(TargetGroupArn=arn, Targets=targets)
-
-    @property
-    def _node(self) -> Any:
-        return self._stage.aws.cluster(str(self.cluster)).primary
-
-
-@pytest.fixture
-def pair(served_aws: LocalAws) -> Iterator[Pair]:
-    with staged(served_aws) as stage:
-        stage.patch.setattr(http, "PAUSE_SECONDS", 0.0)
-        yield Pair(stage)
 
 
 @pytest.fixture
@@ -109,7 +83,11 @@ def execute(pair: Pair, capsys: pytest.CaptureFixture[str]) -> Callable[..., Sai
 
 @pytest.fixture
 def warm(pair: Pair, failover: Failover) -> list[str]:
-    """A standby to which somebody fails over 40 seconds after the stop."""
+    """A standby to which a failover goes 40 seconds after the stop."""
+    return fail_over_to_standby(pair, failover)
+
+
+def fail_over_to_standby(pair: Pair, failover: Failover) -> list[str]:
     failover.cluster = pair.launch_standby()
     failover.at(40, failover.bind)
     failover.at(50, failover.register)
@@ -119,7 +97,7 @@ def warm(pair: Pair, failover: Failover) -> list[str]:
 def test_a_warm_failover_is_measured_and_what_runs_is_said(execute, pair, failover, warm, tmp_path):
     said = execute(*warm, "--rto", "5m", "--report", str(tmp_path / "drill"))
     assert said.status == 0, said.out + said.err
-    assert [e["operation"] for e in stops(pair)] == ["TerminateInstances"]
+    assert [e["operation"] for e in pair.stops()] == ["TerminateInstances"]
     seconds = said.result["seconds"]
     assert seconds["bound"] == pytest.approx(40, abs=15)
     assert seconds["detected"] <= seconds["bound"] <= seconds["targets"] <= seconds["services"]
@@ -165,7 +143,7 @@ def test_a_recovery_that_never_comes_is_given_up_and_missed(execute, pair, failo
 
 
 class Terminal(io.StringIO):
-    """Somebody at a terminal, who types one line."""
+    """A terminal at which one line is typed."""
 
     def isatty(self) -> bool:
         return True
@@ -187,12 +165,12 @@ def test_another_answer_stops_nothing(pair, warm, capsys, monkeypatch):
     said = pair.drill(capsys, "--execute", *warm)
     assert said.status == 2
     assert "'yes' is not the primary; nothing was changed" in said.err
-    assert stops(pair) == []
+    assert pair.stops() == []
 
 
 def test_another_way_to_stop_the_primary(execute, pair, failover, warm):
     said = execute(*warm, "--stop", "cluster", "--limit", "15m")
-    assert [e["operation"] for e in stops(pair)] == ["TerminateJobFlows"]
+    assert [e["operation"] for e in pair.stops()] == ["TerminateJobFlows"]
     assert f"stopped: cluster {pair.primary} was told to terminate" in said.err
 
 
@@ -259,12 +237,12 @@ def test_without_a_confirmation_aws_is_not_even_asked(monkeypatch, capsys, confi
 
 
 def test_an_address_that_another_cluster_got_just_before_the_stop_stops_it(execute, pair, failover, warm, monkeypatch):
-    """The checks were well; then the address moved."""
+    """The checks passed; then the address moved."""
     monkeypatch.setattr(work.Drill, "__init__", _with_a_move_before(work.Drill.__init__, failover))
     said = execute(*warm)
     assert said.status == 1
     assert "nothing was changed" in said.err
-    assert stops(pair) == []
+    assert pair.stops() == []
 
 
 def _with_a_move_before(init: Any, failover: Failover) -> Any:
@@ -276,14 +254,12 @@ def _with_a_move_before(init: Any, failover: Failover) -> Any:
 
 
 def test_a_foreign_lease_is_found_before_anything_is_stopped(execute, pair, warm):
-    ec2 = pair.stage.client("ec2")
-    (address,) = ec2.describe_addresses()["Addresses"]
-    ec2.disassociate_address(AssociationId=address["AssociationId"])
+    pair.disassociate()
     pair.stage.aws.ec2(pair.stage.aws.region).steal(pair.stage.allocation_id)
     said = execute(*warm)
     assert said.status == 3
     assert said.result["ready"] is False
-    assert stops(pair) == []
+    assert pair.stops() == []
 
 
 def test_without_a_lock_store_the_rest_is_measured(served_aws, capsys):
@@ -291,11 +267,9 @@ def test_without_a_lock_store_the_rest_is_measured(served_aws, capsys):
         stage.patch.setattr(http, "PAUSE_SECONDS", 0.0)
         pair = Pair(stage, lock_store=None)
         failover = Failover(pair)
-        failover.cluster = pair.launch_standby()
-        failover.at(40, failover.bind)
-        failover.at(50, failover.register)
+        standby = fail_over_to_standby(pair, failover)
         with clock.used(clock_of(stage.aws, failover.sleep)):
-            said = pair.drill(capsys, "--execute", "--yes", pair.primary, "--standby-job-flow-id", failover.cluster)
+            said = pair.drill(capsys, "--execute", "--yes", pair.primary, *standby)
         assert said.status == 0, said.err
         assert said.result["seconds"]["detected"] == said.result["seconds"]["bound"]
         assert stage.refusals() == []

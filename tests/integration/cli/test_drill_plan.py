@@ -1,4 +1,4 @@
-"""``airflow-eip drill`` without --execute: what would keep the standby from taking over; nothing is changed."""
+"""``airflow-eip drill`` without --execute: what would keep the standby from taking over; it changes nothing."""
 
 from __future__ import annotations
 
@@ -8,20 +8,17 @@ import pytest
 
 from airflow_eip_provider.aws.tags import ALLOCATION_TAG
 from airflow_eip_provider.cli.__main__ import main
-from airflow_eip_provider.health import http
 from local_emr.azure_sql.firewall import Rule
 from local_emr.quotas import STANDARD_VCPUS
 from tests.azure_fixtures import SERVER_ID, azure
-from tests.integration.cli.drills import ZONES, Pair
-from tests.integration.iam.stage import staged
+from tests.integration.cli.drills import ZONES, Pair, pair
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
-    from local_emr import LocalAws
     from tests.integration.cli.conftest import Said
 
-__all__ = ["azure"]
+__all__ = ["azure", "pair"]
 
 CHANGES = {
     "AddTags",
@@ -37,15 +34,8 @@ CHANGES = {
 
 
 @pytest.fixture
-def pair(served_aws: LocalAws) -> Iterator[Pair]:
-    with staged(served_aws) as stage:
-        stage.patch.setattr(http, "PAUSE_SECONDS", 0.0)
-        yield Pair(stage)
-
-
-@pytest.fixture
 def plan(pair: Pair, capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
-    """Carry out the command; nothing may be changed."""
+    """Run the command; it must not change anything."""
 
     def run(*arguments: str, as_json: bool = True) -> Said:
         before = pair.stage.aws.events.read()[-1]["seq"]
@@ -60,7 +50,7 @@ def plan(pair: Pair, capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
 
 @pytest.fixture
 def cold(pair: Pair, tmp_path: Any) -> list[str]:
-    """What names a standby that is launched in the other zone."""
+    """The arguments for a standby that is launched in the other zone."""
     return ["--job-flow-overrides", pair.file(tmp_path, pair.overrides(ZONES[1]))]
 
 
@@ -157,11 +147,8 @@ def test_a_standby_that_has_ended_and_a_group_that_is_not_there_are_errors(plan,
 
 
 def test_an_address_on_another_cluster_is_an_error(plan, pair, cold):
-    ec2, other = pair.stage.client("ec2"), pair.launch_standby()
-    association = ec2.describe_addresses()["Addresses"][0]["AssociationId"]
-    ec2.disassociate_address(AssociationId=association)
-    interface = pair.stage.aws.cluster(other).primary.nics[0].id
-    ec2.associate_address(AllocationId=pair.stage.allocation_id, NetworkInterfaceId=interface, AllowReassociation=False)
+    other = pair.launch_standby()
+    pair.move_address(other)
     said = plan(*cold)
     assert said.status == 3
     assert any(f"it is on cluster '{other}'" in text for text in found(said)["lease"])

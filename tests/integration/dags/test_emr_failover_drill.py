@@ -7,29 +7,21 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_eip_provider.exceptions import InvalidInputError, TransientError
-from airflow_eip_provider.health import http
 from harness.life import TaskInstance
-from tests.integration.cli.drills import GROUPS, Pair
-from tests.integration.iam.stage import DYNAMODB, staged
+from tests.integration.cli.drills import GROUPS, Pair, pair
+from tests.integration.iam.stage import DYNAMODB
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from types import ModuleType
 
-    from local_emr import LocalAws
-
-
-@pytest.fixture
-def pair(served_aws: LocalAws) -> Iterator[Pair]:
-    with staged(served_aws) as stage:
-        stage.patch.setenv("AIRFLOW__EIP__LOCK_STORE", DYNAMODB)
-        stage.patch.setattr(http, "PAUSE_SECONDS", 0.0)
-        yield Pair(stage)
+__all__ = ["pair"]
 
 
 @pytest.fixture
 def settings(module: ModuleType, pair: Pair) -> dict[str, Any]:
-    known: dict[str, Any] = {
+    pair.stage.patch.setenv("AIRFLOW__EIP__LOCK_STORE", DYNAMODB)
+    variable: dict[str, Any] = {
         "job_flow_id": pair.primary,
         "allocation_id": pair.stage.allocation_id,
         "standby_job_flow_id": pair.launch_standby(),
@@ -37,8 +29,8 @@ def settings(module: ModuleType, pair: Pair) -> dict[str, Any]:
         "fail_over": True,
         "aws_conn_id": None,
     }
-    pair.stage.patch.setattr(module.Variable, "get", staticmethod(lambda *_, **__: known))
-    return known
+    pair.stage.patch.setattr(module.Variable, "get", staticmethod(lambda *_, **__: variable))
+    return variable
 
 
 @pytest.fixture
@@ -49,10 +41,6 @@ def run(module: ModuleType) -> Callable[..., Any]:
         return module.dag.get_task(task_id).python_callable(**given)
 
     return call
-
-
-def stops(pair: Pair) -> int:
-    return sum(not event["error_code"] for event in pair.stage.aws.events.calls("TerminateInstances"))
 
 
 def test_it_is_paused_at_first_and_a_stop_is_never_retried(module: ModuleType) -> None:
@@ -67,7 +55,7 @@ def test_the_plan_changes_nothing_and_without_a_confirmation_nothing_follows(run
     found = run("plan")
     assert [check["check"] for check in found["checks"] if check["findings"]] == []
     assert run("confirmed", params={"confirm": ""}) is False
-    assert stops(pair) == 0
+    assert pair.stops() == []
 
 
 def test_a_plan_that_would_not_work_fails_and_says_why(run, pair, settings) -> None:
@@ -80,7 +68,7 @@ def test_with_the_primary_s_id_it_stops_it_and_measures(run, pair, settings) -> 
     ti = TaskInstance(task_id="execute")
     assert run("confirmed", params={"confirm": pair.primary}) is True
     found = run("execute", params={"confirm": pair.primary}, ti=ti)
-    assert (found["met"], found["successor"], stops(pair)) == (True, settings["standby_job_flow_id"], 1)
+    assert (found["met"], found["successor"], len(pair.stops())) == (True, settings["standby_job_flow_id"], 1)
     assert ti.xcoms["drill"]["recovery_seconds"] == found["recovery_seconds"]
     assert pair.stage.refusals() == []
 
@@ -97,4 +85,4 @@ def test_a_recovery_that_took_too_long_fails_the_task_with_the_report_in_its_xco
 def test_another_id_stops_nothing(run, pair, settings) -> None:
     with pytest.raises(InvalidInputError, match="the confirmation is for 'j-OTHER'; nothing was changed"):
         run("execute", params={"confirm": "j-OTHER"}, ti=None)
-    assert stops(pair) == 0
+    assert pair.stops() == []

@@ -167,9 +167,9 @@ def test_a_login_that_is_sent_on_passed_the_firewall(serve, trusted):
     ("number", "message"),
     [
         (47073, "public network access is disabled"),
-        (40914, "virtual networks only"),
-        (40532, "no server of that name"),
-        (50000, "nothing that a probe expects"),
+        (40914, "only virtual networks"),
+        (40532, "does not know a server of that name"),
+        (50000, "an unexpected answer"),
     ],
 )
 def test_other_refusals_are_told_with_what_they_mean(serve, trusted, number, message):
@@ -180,7 +180,7 @@ def test_other_refusals_are_told_with_what_they_mean(serve, trusted, number, mes
 
 def test_whoever_has_no_certificate_of_the_server_is_not_believed(serve, trusted, tmp_path):
     server = serve(certificate(tmp_path / "impostor.pem"), refusal(18456))
-    with pytest.raises(on_node.ProblemError, match="not to be trusted"):
+    with pytest.raises(on_node.ProblemError, match="cannot be trusted"):
         on_node.probe_server(server.place, "203.0.113.9", 30, 0)
     assert server.login is None
 

@@ -120,7 +120,7 @@ def test_a_client_error_reads_as_botocores_does() -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--lock-store", "s3://leases/eip"], "conditional writes to S3 need a newer AWS CLI than EMR's images bring"),
+        (["--lock-store", "s3://leases/eip"], "conditional writes to S3 need a newer AWS CLI than EMR's images have"),
         (
             ["--lock-store", "dynamodb://leases?create=true"],
             "or do it yourself: aws dynamodb create-table --table-name leases --billing-mode",

@@ -158,8 +158,8 @@ def messages() -> dict[str, list[str]]:
     )
     from_a_node = exceptions.InvalidInputError(
         said("using lock store '{}' from a node", "s3://leases/eip"),
-        problem=said("conditional writes to S3 need a newer AWS CLI than EMR's images bring"),
-        remedy=said("use a dynamodb:// lock store for all that share the address, or leave --lock-store out"),
+        problem=said("conditional writes to S3 need a newer AWS CLI than EMR's images have"),
+        remedy=said("use a dynamodb:// lock store for all owners that share the address, or omit --lock-store"),
     )
     errors: list[ElasticIpError] = [
         no_cluster,

@@ -45,7 +45,7 @@ def test_what_spark_ships_to_its_executors_can_be_shipped():
 
 def test_there_is_room_for_many_servers_within_emrs_limit_and_no_more():
     assert sum(map(len, arguments(servers=[f"{n:02}-{SERVER}" for n in range(30)]))) <= 10_280
-    with pytest.raises(InvalidInputError, match="EMR takes 10280"):
+    with pytest.raises(InvalidInputError, match="EMR accepts 10280"):
         arguments(servers=[f"{n:03}-{SERVER}" for n in range(300)])
 
 
@@ -60,11 +60,11 @@ def test_a_template_is_left_to_airflow():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"public_ip": "eipalloc-0123456789abcdef0"}, "no IPv4 address"),
-        ({"servers": SERVER}, "no list"),
+        ({"public_ip": "eipalloc-0123456789abcdef0"}, "not an IPv4 address"),
+        ({"servers": SERVER}, "not a list"),
         ({"servers": ["sql; rm -rf /"]}, "not HOST"),
         ({"servers": ["--help"]}, "not HOST"),
-        ({"echo_url": "file:///etc/passwd"}, "no URL"),
+        ({"echo_url": "file:///etc/passwd"}, "not a URL"),
         ({"servers": [], "echo_url": None}, "neither"),
         ({"executors": -1}, "negative"),
     ],
