@@ -227,7 +227,7 @@ def test_remedy_for_a_file_is_that_of_its_error(tmp_path: Path, monkeypatch: pyt
         ("--color off --cli-read-timeout 0 --no-paginate", ["--cli-read-timeout", "--color", "--no-paginate"]),
     ],
 )
-def test_options_that_change_nothing_are_named_wherever_they_stand(options: str, ignored: list[str]) -> None:
+def test_options_without_an_effect_are_reported_at_any_position(options: str, ignored: list[str]) -> None:
     name, *subcommand = [*START.split(), *ALONE.split()]
     first = run_job_flow_of([name, *options.split(), *subcommand])
     last = run_job_flow_of([name, *subcommand, *options.split()])

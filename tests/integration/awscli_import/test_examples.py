@@ -97,7 +97,7 @@ def words_of_shell(text: str, folder: Path) -> list[list[str]]:
     return [call.split("\0")[:-1] for call in done.stdout.decode().split("\n\0")[:-1]]
 
 
-def test_the_help_has_all_the_examples_that_are_known() -> None:
+def test_the_help_has_all_known_examples() -> None:
     assert len(examples()) == help_text().count("aws emr create-cluster") == 42
 
 

@@ -79,12 +79,12 @@ def test_emr_answers_in_boto3s_form_through_the_clis_own_commands(by_hand, emr, 
 
 
 @pytest.mark.usefixtures("installed_on_the_path")
-def test_lists_come_whole_whatever_their_pages(local_aws):
+def test_lists_with_pages_are_complete(local_aws):
     ec2 = AwsCli("ec2", region=local_aws.region)
     assert ec2.describe_addresses(AllocationIds=[])["Addresses"] == []
 
 
-def test_what_was_not_sent_is_said_to_be_so_and_nothing_of_the_log_is_shown(dynamodb):
+def test_an_unsent_request_is_reported_without_the_log(dynamodb):
     with pytest.raises(PermanentError, match="nothing was sent") as refused:
         dynamodb.put_item(TableName="leases", Thing=1)
     assert "Thing" in str(refused.value)
@@ -123,7 +123,7 @@ def test_refusals_are_read_as_each_version_of_the_cli_writes_them(line):
 
 
 @pytest.mark.parametrize("status", [-9, 137, 255])
-def test_nothing_of_the_log_of_a_call_that_was_killed_is_shown_and_it_may_have_taken_effect(status):
+def test_a_killed_call_may_have_had_an_effect_and_its_log_is_not_shown(status):
     log = "2026-11-21 15:55:09,292 - MainThread - botocore.endpoint - DEBUG - "
     sent = f"{log}Sending http request: <AWSPreparedRequest headers={{'X-Amz-Security-Token': b'sesame'}}>\n"
     error = aws_cli._error(status, sent, doing="calling")

@@ -70,7 +70,7 @@ def test_two_clusters_queue_and_the_second_comes_when_the_first_has_ended(
     assert record().history[0].resource_id == first.job_flow_id
 
 
-def test_a_cluster_that_gives_up_lets_the_next_in_at_once(run_on, by_hand, record):
+def test_a_cluster_that_gives_up_leaves_the_queue_at_once(run_on, by_hand, record):
     first, second = run_on(by_hand()), run_on(by_hand())
     assert first("enter") == DONE
     assert first("undo") == DONE
@@ -78,7 +78,7 @@ def test_a_cluster_that_gives_up_lets_the_next_in_at_once(run_on, by_hand, recor
     assert second("enter") == DONE
 
 
-def test_undo_takes_off_what_was_bound_under_a_lease_that_went_to_another(
+def test_undo_disassociates_the_address_when_another_owner_has_the_lease(
     run_on, by_hand, bind, record, local_aws, associated_instance_of
 ):
     slow, other = run_on(by_hand()), run_on(by_hand())
@@ -102,7 +102,7 @@ def test_undo_leaves_an_address_that_this_run_did_not_bind(run_on, by_hand, bind
     assert associated_instance_of() == there
 
 
-def test_a_later_run_on_the_same_cluster_speaks_and_the_earlier_touches_nothing_more(
+def test_a_later_run_on_the_same_cluster_replaces_the_earlier_one(
     run_on, by_hand, bind, record, associated_instance_of, caplog
 ):
     job_flow_id = by_hand()
@@ -131,7 +131,7 @@ def test_a_run_after_a_hand_over_finds_the_lease_and_hands_it_over_again(run_on,
     assert (record().lease.token, record().lease.resource_id) == (1, job_flow_id)
 
 
-def test_a_write_that_meets_another_or_whose_answer_is_lost_is_looked_at_again(run_on, by_hand, record, local_aws):
+def test_a_conflicting_or_unanswered_write_is_resolved_by_a_read(run_on, by_hand, record, local_aws):
     run = run_on(by_hand())
     local_aws.faults.add(operation="PutItem", kind="lost_response")
     assert run("enter") == DONE
@@ -139,7 +139,7 @@ def test_a_write_that_meets_another_or_whose_answer_is_lost_is_looked_at_again(r
     assert json.loads(run.state.read_text())["token"] == 1
 
 
-def test_a_store_that_does_not_answer_is_asked_again_until_the_wait_is_over(run_on, by_hand, local_aws, caplog):
+def test_an_unanswered_store_is_called_again_until_the_wait_is_over(run_on, by_hand, local_aws, caplog):
     local_aws.faults.add(operation="GetItem", kind="throttle", times=1000)
     run = run_on(by_hand())
     assert run("enter", "--wait", "0.5") == BUSY
@@ -154,9 +154,7 @@ def test_a_missing_permission_is_named(run_on, by_hand, local_aws, caplog):
     assert "lack the permission dynamodb:GetItem" in caplog.text
 
 
-def test_a_dead_lease_is_ended_by_the_first_of_the_queue_and_by_those_behind_it_later(
-    run_on, by_hand, bind, record, local_aws
-):
+def test_a_finished_lease_is_ended_by_the_first_in_the_queue_or_later_ones(run_on, by_hand, bind, record, local_aws):
     holder, dead, third = run_on(by_hand()), run_on(by_hand()), run_on(by_hand())
     assert holder("enter") == DONE
     bind(holder.job_flow_id)

@@ -18,7 +18,7 @@ def nothing_changed(local_aws: Any) -> Any:
     return lambda: not [call for call in local_aws.events.calls() if call["operation"] in CHANGES]
 
 
-def test_the_primary_binds_the_free_address_to_its_own_interface_and_never_says_may_be_taken(
+def test_the_primary_binds_the_free_address_without_allowing_reassociation(
     nodes, by_hand, parameters, local_aws, associated_instance_of, allocation_id
 ):
     job_flow_id = by_hand()
@@ -37,16 +37,14 @@ def test_the_primary_binds_the_free_address_to_its_own_interface_and_never_says_
     assert len(local_aws.events.calls("AssociateAddress")) == 1
 
 
-def test_other_nodes_say_so_and_do_nothing(nodes, by_hand, local_aws):
+def test_other_nodes_do_nothing(nodes, by_hand, local_aws):
     done = nodes.run(by_hand(), "s3://ours/parametersValues.json", primary=False)
     assert done.returncode == 0
     assert done.stdout.endswith("not the primary node: nothing to do\n")
     assert local_aws.events.calls("GetObject") == []
 
 
-def test_a_busy_address_is_left_to_its_carrier(
-    nodes, by_hand, parameters, local_aws, allocation_id, associated_instance_of
-):
+def test_a_busy_address_is_not_moved(nodes, by_hand, parameters, local_aws, allocation_id, associated_instance_of):
     job_flow_id = by_hand()
     thief = local_aws.steal(allocation_id)
     failed = nodes.run(job_flow_id, parameters)
@@ -118,14 +116,14 @@ def test_the_lock_on_an_older_python_is_refused_before_anything_is_done(nodes, b
     assert local_aws.events.calls("GetObject") == []
 
 
-def test_a_machine_that_is_no_node_of_emr_fails(nodes, by_hand, tmp_path, nothing_changed):
+def test_a_machine_that_is_not_a_node_of_emr_fails(nodes, by_hand, tmp_path, nothing_changed):
     done = nodes.run(by_hand(), "s3://ours/p.json", EMR_NODE_INFO=str(tmp_path / "none"))
     assert done.returncode == 1
     assert "instance.json does not have isMaster: this is not a node of an EMR cluster" in done.stderr
     assert nothing_changed()
 
 
-def test_without_the_lock_an_old_python_will_do(nodes, by_hand, parameters, associated_instance_of):
+def test_without_the_lock_an_old_python_is_enough(nodes, by_hand, parameters, associated_instance_of):
     if (older := interpreter("3.7")) is None:
         pytest.skip("there is no Python 3.7 here, which EMR 6 has")
     (nodes.path / "python3").unlink()
@@ -143,7 +141,7 @@ def test_a_node_without_the_metadata_service_fails_with_its_name(nodes, by_hand,
     assert nothing_changed()
 
 
-def test_a_lease_whose_association_fails_is_given_back(nodes, by_hand, parameters, local_aws, record):
+def test_a_lease_whose_association_fails_is_released(nodes, by_hand, parameters, local_aws, record):
     job_flow_id = by_hand()
     local_aws.deny("AssociateAddress")
     refused = nodes.run(job_flow_id, parameters, lock_store=STORE)

@@ -94,7 +94,7 @@ def fail_over_to_standby(pair: Pair, failover: Failover) -> list[str]:
     return ["--standby-job-flow-id", failover.cluster]
 
 
-def test_a_warm_failover_is_measured_and_what_runs_is_said(execute, pair, failover, warm, tmp_path):
+def test_a_warm_failover_is_measured_and_running_clusters_are_listed(execute, pair, failover, warm, tmp_path):
     said = execute(*warm, "--rto", "5m", "--report", str(tmp_path / "drill"))
     assert said.status == 0, said.out + said.err
     assert [e["operation"] for e in pair.stops()] == ["TerminateInstances"]
@@ -133,7 +133,7 @@ def test_a_cold_failover_shows_the_start_and_misses_the_rto(execute, pair, failo
     assert said.result["recovery_seconds"] > 300
 
 
-def test_a_recovery_that_never_comes_is_given_up_and_missed(execute, pair, failover, tmp_path):
+def test_without_a_recovery_the_drill_gives_up_and_the_rto_is_missed(execute, pair, failover, tmp_path):
     standby = pair.launch_standby()
     said = execute("--standby-job-flow-id", standby, "--rto", "2m", "--limit", "3m")
     assert said.status == 3
@@ -176,7 +176,7 @@ def test_another_way_to_stop_the_primary(execute, pair, failover, warm):
 
 @pytest.mark.usefixtures("default_signals")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_the_watch_and_says_what_runs(execute, pair, failover, warm, number):
+def test_a_signal_ends_the_watch_and_running_clusters_are_listed(execute, pair, failover, warm, number):
     failover.at(20, lambda: signal.raise_signal(number))
     said = execute(*warm)
     assert said.status == {signal.SIGINT: 130, signal.SIGTERM: 143}[number]
@@ -189,7 +189,7 @@ def test_a_signal_ends_the_watch_and_says_what_runs(execute, pair, failover, war
 
 
 @pytest.mark.parametrize("kind", ["cold", "warm"])
-def test_it_fails_over_itself_where_no_dag_watches(execute, pair, tmp_path, kind):
+def test_it_fails_over_itself_when_no_dag_watches(execute, pair, tmp_path, kind):
     standby = pair.launch_standby() if kind == "warm" else None
     cold = ["--job-flow-overrides", pair.file(tmp_path, pair.overrides(ZONES[1]))]
     given = ["--standby-job-flow-id", standby] if standby else cold
@@ -204,7 +204,7 @@ def test_it_fails_over_itself_where_no_dag_watches(execute, pair, tmp_path, kind
     assert pair.stage.refusals() == []
 
 
-def test_a_failover_that_fails_says_what_it_has_left(execute, pair, tmp_path):
+def test_a_failed_failover_lists_what_it_left(execute, pair, tmp_path):
     pair.stage.taken_away = ("ChangeTargets", "elasticloadbalancing:RegisterTargets")
     pair.enforce()
     said = execute("--fail-over", "--job-flow-overrides", pair.file(tmp_path, pair.overrides(ZONES[1])))
@@ -229,14 +229,14 @@ def test_a_failover_that_fails_says_what_it_has_left(execute, pair, tmp_path):
     ],
     ids=["none", "another", "report"],
 )
-def test_without_a_confirmation_aws_is_not_even_asked(monkeypatch, capsys, confirmation, text):
+def test_without_a_confirmation_aws_is_not_called(monkeypatch, capsys, confirmation, text):
     monkeypatch.setattr("airflow_eip_provider.cli.session.open_session", None)
     given = ["--job-flow-id", "j-1", "--standby-job-flow-id", "j-2", "--lock-store", "none", "--execute"]
     assert main(["drill", *given, *confirmation]) == 2
     assert text in capsys.readouterr().err
 
 
-def test_an_address_that_another_cluster_got_just_before_the_stop_stops_it(execute, pair, failover, warm, monkeypatch):
+def test_an_address_that_moved_just_before_the_stop_prevents_it(execute, pair, failover, warm, monkeypatch):
     """The checks passed; then the address moved."""
     monkeypatch.setattr(work.Drill, "__init__", _with_a_move_before(work.Drill.__init__, failover))
     said = execute(*warm)

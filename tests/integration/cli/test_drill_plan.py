@@ -78,14 +78,14 @@ def test_a_warm_standby_that_would_take_over(plan, pair):
     assert pair.stage.refusals() == []
 
 
-def test_people_get_a_table_and_what_would_be_done(plan, pair, cold):
+def test_people_get_a_table_and_the_steps(plan, pair, cold):
     said = plan(*cold, as_json=False)
     assert said.out.splitlines()[0].split() == ["RESULT", "CHECK", "FINDING"]
     assert f"stop the primary {pair.primary}: terminate its primary instance" in said.out
     assert "errors: 0, warnings: 0" in said.err
 
 
-def test_everything_that_is_wrong_with_a_cold_standby_is_said_at_once(plan, pair, tmp_path):
+def test_every_problem_of_a_cold_standby_is_reported_at_once(plan, pair, tmp_path):
     aws = pair.stage.aws
     overrides = pair.overrides("eu-west-1c")
     overrides["Instances"]["AdditionalMasterSecurityGroups"] = []
@@ -109,7 +109,7 @@ def test_a_quota_that_has_room_only_when_the_primary_has_ended_is_a_warning(plan
     ]
 
 
-def test_a_quota_that_may_not_be_read_is_said_plainly(plan, pair, cold):
+def test_a_quota_that_must_not_be_read_is_a_warning(plan, pair, cold):
     pair.stage.taken_away = ("LookAtQuota", "servicequotas:GetServiceQuota")
     pair.enforce()
     said = plan(*cold)
@@ -136,7 +136,7 @@ def test_a_standby_in_the_same_zone_with_a_sick_service_is_a_warning(plan, pair)
     assert "HTTP status 500" in problem
 
 
-def test_a_standby_that_has_ended_and_a_group_that_is_not_there_are_errors(plan, pair):
+def test_an_ended_standby_and_a_missing_group_are_errors(plan, pair):
     standby = pair.launch_standby()
     pair.stage.client("emr").terminate_job_flows(JobFlowIds=[standby])
     pair.stage.aws.clock.advance(600)
@@ -186,7 +186,7 @@ def test_a_firewall_that_does_not_admit_the_address_is_an_error(azure, plan, pai
         (["--standby-job-flow-id", "j-1", "--rto", "9m", "--limit", "8m"], "it is shorter than the RTO"),
     ],
 )
-def test_wrong_arguments_are_refused_before_aws_is_asked(monkeypatch, capsys, arguments, text):
+def test_wrong_arguments_are_refused_before_aws_is_called(monkeypatch, capsys, arguments, text):
     monkeypatch.setattr("airflow_eip_provider.cli.session.open_session", None)
     assert main(["drill", "--job-flow-id", "j-2", "--lock-store", "none", *arguments]) == 2
     assert text in capsys.readouterr().err

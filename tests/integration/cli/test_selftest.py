@@ -136,7 +136,7 @@ def test_people_get_tables(selftest):
     assert lines[-1].startswith("cost: ")
 
 
-def test_a_report_to_attach_tells_neither_account_nor_address(selftest, tmp_path):
+def test_a_report_to_attach_has_neither_account_nor_address(selftest, tmp_path):
     said = selftest("--report", str(tmp_path / "report.json"))
     text = (tmp_path / "report.json").read_text()
     account, address = said.result["account"], said.result["public_ip"]
@@ -167,7 +167,7 @@ def test_it_measures_how_late_addresses_are(stage, selftest):
     assert measured["last_stale_at"] is not None
 
 
-def test_it_measures_when_ec2_takes_the_address_off_a_terminated_instance(stage, selftest):
+def test_it_measures_when_ec2_removes_the_address_from_a_terminated_instance(stage, selftest):
     said = selftest("--measure-drop", "--poll", "1")
     assert said.status == 0, said.err
     assert "DisassociateAddress" not in changes(stage)
@@ -205,7 +205,7 @@ def test_a_cluster_that_does_not_leave_from_the_address_is_found(stage, selftest
     assert_clean(stage)
 
 
-def test_a_failed_probes_logs_are_looked_for(stage, selftest, monkeypatch):
+def test_the_logs_of_a_failed_probe_are_read(stage, selftest, monkeypatch):
     stage.enforce(DYNAMODB, execution_roles=())
     monkeypatch.setattr("airflow_eip_provider.egress_probe._UNPACK", "--exit")
     monkeypatch.setattr("airflow_eip_provider.egress_probe._packed_script", lambda: "7")
@@ -225,7 +225,7 @@ def test_logs_are_read_with_connections_that_airflow_stores():
 # It refuses
 
 
-def test_an_address_on_something_else_is_left_there(stage, selftest):
+def test_an_address_in_use_is_not_moved(stage, selftest):
     emr = stage.client("emr")
     other = emr.run_job_flow(**stage.overrides())["JobFlowId"]
     stage.aws.clock.advance(600)
@@ -243,7 +243,7 @@ def test_an_address_on_something_else_is_left_there(stage, selftest):
     assert not stage.is_free()
 
 
-def test_another_owners_lease_is_left_alone(stage, selftest):
+def test_the_lease_of_another_owner_is_not_changed(stage, selftest):
     job_flow_id = stage.create(lock_store=DYNAMODB).run()
     stage.client("ec2").disassociate_address(
         AssociationId=stage.client("ec2").describe_addresses()["Addresses"][0]["AssociationId"]
@@ -257,7 +257,7 @@ def test_another_owners_lease_is_left_alone(stage, selftest):
 
 
 @pytest.mark.parametrize("lock_store", [DYNAMODB, "none"])
-def test_a_job_that_is_quicker_after_the_look_keeps_the_address(stage, selftest, monkeypatch, lock_store):
+def test_a_job_that_gets_the_address_after_the_check_keeps_it(stage, selftest, monkeypatch, lock_store):
     daily = stage.create(lock_store=None if lock_store == "none" else lock_store)
     create = Tasks.create
 
@@ -276,7 +276,7 @@ def test_a_job_that_is_quicker_after_the_look_keeps_the_address(stage, selftest,
         assert (record.queue, record.lease.resource_id) == ((), daily.result)
 
 
-def test_a_daily_job_that_begins_meanwhile_waits_for_its_end(stage, selftest):
+def test_a_daily_job_that_starts_during_the_test_waits_for_its_end(stage, selftest):
     daily = stage.create(dag_id="daily", lock_store=DYNAMODB, deferrable=True)
     stage.aws.clock.call_later(200, daily.start, name="the daily job begins")
     said = selftest()
@@ -287,7 +287,7 @@ def test_a_daily_job_that_begins_meanwhile_waits_for_its_end(stage, selftest):
     assert stage.record(DYNAMODB).lease.resource_id == daily.result
 
 
-def test_a_permission_that_dry_run_tells_of_is_missed_before_the_launch(stage, selftest):
+def test_a_missing_permission_that_dry_run_shows_prevents_the_launch(stage, selftest):
     stage.aws.faults.deny("AssociateAddress")
     said = selftest()
     assert said.status == 3
@@ -297,7 +297,7 @@ def test_a_permission_that_dry_run_tells_of_is_missed_before_the_launch(stage, s
 
 
 @pytest.mark.parametrize(("operation", "launched"), [("RunJobFlow", 0), ("AddJobFlowSteps", 1)])
-def test_a_permission_that_is_missed_on_the_way_ends_clean(stage, selftest, operation, launched):
+def test_a_permission_that_is_missing_later_ends_clean(stage, selftest, operation, launched):
     stage.aws.faults.deny(operation)
     said = selftest()
     assert said.status == 1
@@ -317,7 +317,7 @@ def test_without_capacity_it_says_so_and_ends_clean(stage, selftest):
     assert_clean(stage)
 
 
-def test_what_cannot_be_ended_is_named(stage, selftest):
+def test_a_cluster_that_cannot_be_terminated_is_reported(stage, selftest):
     stage.aws.faults.deny("TerminateJobFlows")
     said = selftest()
     assert said.status == 1
@@ -359,7 +359,7 @@ def test_sigterm_while_a_request_is_in_flight_ends_clean(stage, selftest, operat
     assert_clean(stage)
 
 
-def test_stopping_again_does_not_disturb_the_end(stage, selftest):
+def test_a_second_signal_does_not_disturb_the_cleanup(stage, selftest):
     stage.aws.clock.call_later(120, lambda: stop(signal.SIGINT), name="Ctrl-C")
     for operation in ("TerminateJobFlows", "DisassociateAddress"):
         hold = {"kind": "hold", "seconds": 0.0, "times": 2, "during": lambda: stop(signal.SIGINT)}
@@ -370,7 +370,7 @@ def test_stopping_again_does_not_disturb_the_end(stage, selftest):
     assert_clean(stage)
 
 
-def test_a_signal_that_comes_during_the_end_is_heeded_after_it(stage, selftest):
+def test_a_signal_during_the_cleanup_counts_after_it(stage, selftest):
     hold = {"kind": "hold", "seconds": 0.0, "during": lambda: stop(signal.SIGTERM)}
     stage.aws.faults.add(operation="TerminateJobFlows", **hold)
     said = selftest()
@@ -382,7 +382,7 @@ def test_a_signal_that_comes_during_the_end_is_heeded_after_it(stage, selftest):
 # It plans
 
 
-def test_the_plan_asks_nobody_and_says_what_it_costs_at_most(stage, selftest):
+def test_the_plan_calls_nothing_and_shows_the_highest_cost(stage, selftest):
     before = len(stage.aws.events.calls())
     said = selftest("--plan", "--timeout", "20m", "--release-label", "emr-6.15.0")
     assert said.status == 0
@@ -394,7 +394,7 @@ def test_the_plan_asks_nobody_and_says_what_it_costs_at_most(stage, selftest):
     assert "take the lease of" in text
 
 
-def test_overrides_are_laid_over_the_smallest_cluster(selftest, tmp_path):
+def test_overrides_are_merged_into_the_smallest_cluster(selftest, tmp_path):
     path = tmp_path / "more.json"
     path.write_text(json.dumps({"LogUri": "s3://logs/", "Instances": {"Ec2KeyName": "mine"}}))
     made = selftest("--plan", "--job-flow-overrides", str(path)).result["job_flow"]
@@ -471,7 +471,7 @@ def real(real_of_all: Real) -> Real:
     return real_of_all
 
 
-def test_a_process_of_its_own_passes_and_the_page_sees_the_address(real):
+def test_a_separate_process_passes_and_the_page_sees_the_address(real):
     ended = real.end_of(real.begin())
     assert ended.status == 0, ended.err
     assert results(ended) == dict.fromkeys(CLAIMS, "ok")

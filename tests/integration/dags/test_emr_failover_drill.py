@@ -51,14 +51,14 @@ def test_it_is_paused_at_first_and_a_stop_is_never_retried(module: ModuleType) -
     assert module.dag.params["confirm"] == ""
 
 
-def test_the_plan_changes_nothing_and_without_a_confirmation_nothing_follows(run, pair, settings) -> None:
+def test_the_plan_changes_nothing_and_ends_without_a_confirmation(run, pair, settings) -> None:
     found = run("plan")
     assert [check["check"] for check in found["checks"] if check["findings"]] == []
     assert run("confirmed", params={"confirm": ""}) is False
     assert pair.stops() == []
 
 
-def test_a_plan_that_would_not_work_fails_and_says_why(run, pair, settings) -> None:
+def test_a_plan_with_an_error_fails_and_says_why(run, pair, settings) -> None:
     settings["target_groups"] = ["nothing"]
     with pytest.raises(InvalidInputError, match=r"target group 'nothing': there is none in region 'eu-west-1'"):
         run("plan")

@@ -144,7 +144,7 @@ def refusal(number: int, text: str = "No.") -> bytes:
     return tds.refusal(SqlError(number, text), server="sales")
 
 
-def test_a_login_that_nobody_has_travels_encrypted_and_its_refusal_is_understood(serve, trusted):
+def test_the_login_is_encrypted_and_its_refusal_is_understood(serve, trusted):
     server = serve(trusted, refusal(18456, "Login failed for user 'airflow-eip-probe'."))
     found = on_node.probe_server(server.place, "203.0.113.9", 30, 0)
     assert "passes the firewall" in found
@@ -157,7 +157,7 @@ def test_a_login_that_nobody_has_travels_encrypted_and_its_refusal_is_understood
     assert len(server.login.password) == 32
 
 
-def test_a_login_that_is_sent_on_passed_the_firewall(serve, trusted):
+def test_a_redirected_login_passed_the_firewall(serve, trusted):
     login = tds.Login(user="x", password="", server="", database="sales", version=0x74000004)
     server = serve(trusted, tds.login_answer(login, database="sales"))
     assert "passes the firewall" in on_node.probe_server(server.place, "203.0.113.9", 30, 0)
@@ -172,13 +172,13 @@ def test_a_login_that_is_sent_on_passed_the_firewall(serve, trusted):
         (50000, "an unexpected answer"),
     ],
 )
-def test_other_refusals_are_told_with_what_they_mean(serve, trusted, number, message):
+def test_other_refusals_are_reported_with_their_meaning(serve, trusted, number, message):
     server = serve(trusted, refusal(number))
     with pytest.raises(on_node.ProblemError, match=message):
         on_node.probe_server(server.place, "203.0.113.9", 30, 0)
 
 
-def test_whoever_has_no_certificate_of_the_server_is_not_believed(serve, trusted, tmp_path):
+def test_an_answer_without_the_server_certificate_is_not_trusted(serve, trusted, tmp_path):
     server = serve(certificate(tmp_path / "impostor.pem"), refusal(18456))
     with pytest.raises(on_node.ProblemError, match="cannot be trusted"):
         on_node.probe_server(server.place, "203.0.113.9", 30, 0)
@@ -186,6 +186,6 @@ def test_whoever_has_no_certificate_of_the_server_is_not_believed(serve, trusted
 
 
 @pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 400 Bad Request", tds.done()])
-def test_what_is_no_answer_to_a_login_never_passes(answer):
+def test_an_invalid_answer_to_a_login_never_passes(answer):
     with pytest.raises(on_node.NoAnswerError):
         on_node.outcome(answer)

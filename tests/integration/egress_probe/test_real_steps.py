@@ -95,7 +95,7 @@ def cluster(clocked: Any, ec2: Any, emr: Any, s3: Any, tmp_path: Path) -> Iterat
         runner.close()
 
 
-def test_a_registered_address_passes_and_the_log_says_what_was_seen(cluster, azure):
+def test_a_registered_address_passes_and_is_logged(cluster, azure):
     azure.firewall.put(Rule("emr", cluster.public_ip, cluster.public_ip))
     azure.execute("CREATE TABLE t (id int)", database="sales")
     ended = cluster.probe(azure, database="sales")
@@ -112,7 +112,7 @@ def test_an_address_that_is_not_registered_fails_naming_it_and_what_to_do(cluste
     assert "answers 40615" in ended.stderr
 
 
-def test_a_rule_that_was_just_made_through_azures_api_is_waited_for(cluster, azure, clocked):
+def test_the_probe_waits_for_a_new_firewall_rule(cluster, azure, clocked):
     where = {"servers": [SERVER_ID], "public_ip": cluster.public_ip, "aws_conn_id": None}
     Task(AzureSqlFirewallRuleOperator(task_id="register", **where)).run()
     step_id = cluster.submit(azure, wait_seconds=40)
@@ -121,19 +121,19 @@ def test_a_rule_that_was_just_made_through_azures_api_is_waited_for(cluster, azu
     assert cluster.end_of(step_id).state == "COMPLETED"
 
 
-def test_another_address_fails_at_once_and_azure_itself_is_the_witness(cluster, azure):
+def test_another_address_in_azures_answer_fails_at_once(cluster, azure):
     ended = cluster.probe(azure, echo=False, public_ip="203.0.113.250", wait_seconds=3600)
     assert ended.state == "FAILED"
     assert f"leaves from {cluster.public_ip}, not from 203.0.113.250 (127.0.0.1" in ended.stderr
 
 
-def test_another_address_is_seen_by_the_page_as_well(cluster):
+def test_another_address_in_the_answer_of_the_page_fails(cluster):
     ended = cluster.probe(public_ip="203.0.113.250")
     assert ended.state == "FAILED"
     assert f"leaves from {cluster.public_ip}, not from 203.0.113.250 ({cluster.aws.endpoint_url}" in ended.stderr
 
 
-def test_a_node_without_a_way_out_says_so(cluster, azure):
+def test_a_node_without_a_connection_to_the_internet_fails(cluster, azure):
     cluster.leave_the_internet()
     ended = cluster.probe(azure, timeout_seconds=2)
     assert ended.state == "FAILED"
@@ -142,7 +142,7 @@ def test_a_node_without_a_way_out_says_so(cluster, azure):
     assert "needs a route to an internet gateway" in ended.stderr
 
 
-def test_a_server_that_never_answers_is_a_way_out_that_is_missing(cluster):
+def test_a_server_that_never_answers_is_a_missing_connection(cluster):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         place = f"127.0.0.1:{silent.getsockname()[1]}"
         ended = cluster.probe(servers=[place], timeout_seconds=1)
@@ -150,18 +150,18 @@ def test_a_server_that_never_answers_is_a_way_out_that_is_missing(cluster):
     assert f"no connection to {place}: timed out after 1 s" in ended.stderr
 
 
-def test_a_page_that_names_no_address_is_no_witness(cluster, clocked):
+def test_a_page_that_returns_no_address_fails(cluster, clocked):
     ended = cluster.probe(echo_url=f"{clocked.endpoint_url}/_local/health", echo=False)
     assert "it returns no address" in ended.stderr
 
 
-def test_what_is_not_a_database_is_no_answer(cluster, clocked):
+def test_an_answer_of_another_protocol_fails(cluster, clocked):
     place = clocked.endpoint_url.removeprefix("http://")
     assert "no connection to" in cluster.probe(servers=[place]).stderr
 
 
 @pytest.mark.spark
-def test_every_executor_looks_as_well(cluster, azure):
+def test_every_executor_runs_the_probe(cluster, azure):
     azure.firewall.put(Rule("emr", cluster.public_ip, cluster.public_ip))
     ended = cluster.probe(azure, executors=2)
     assert ended.state == "COMPLETED", ended.stderr

@@ -187,7 +187,7 @@ def test_each_address_is_read_once_in_five_seconds(page, wire):
 
 
 @pytest.mark.parametrize("fails", [500, EndpointConnectionError(endpoint_url="https://dynamodb")], ids=["500", "down"])
-def test_a_store_that_fails_is_not_asked_more_often(page, wire, fails):
+def test_a_failing_store_is_not_called_more_often(page, wire, fails):
     page.look()
     wire.reads.clear()
     wire.fails = fails
@@ -199,7 +199,7 @@ def test_a_store_that_fails_is_not_asked_more_often(page, wire, fails):
     assert all(states(each) == dict.fromkeys(NAMES, "free") for each in page.look())
 
 
-def test_who_comes_while_a_slow_store_is_read_waits_for_that_read(page, wire):
+def test_requests_during_a_slow_read_wait_for_it(page, wire):
     wire.answers.clear()
     with ThreadPoolExecutor(2) as threads:
         first, second = threads.submit(page.look), threads.submit(page.look)
@@ -213,7 +213,7 @@ def test_who_comes_while_a_slow_store_is_read_waits_for_that_read(page, wire):
     assert max(wire.reads.values()) <= 2, "that one, and one for those who came after its end"
 
 
-def test_while_a_store_is_slow_viewers_get_the_last_answer_and_it_is_not_asked_again(opened, wire):
+def test_while_a_store_is_slow_viewers_get_the_last_answer_without_another_read(opened, wire):
     impatient = opened(0.0, 60.0)
     impatient.look()
     wire.entered.clear()
@@ -227,6 +227,6 @@ def test_while_a_store_is_slow_viewers_get_the_last_answer_and_it_is_not_asked_a
     assert (wire.reads[NAMES[0]], wire.most_at_once) == (2, 1)
 
 
-def test_a_store_that_never_answered_yet_is_a_problem_on_the_page(opened, wire):
+def test_a_store_without_any_answer_is_a_problem_on_the_page(opened, wire):
     wire.answers.clear()
     assert all("not answered yet" in problems(each) for each in opened(0.0, 0.0).look())

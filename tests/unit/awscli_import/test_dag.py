@@ -16,12 +16,12 @@ def test_ids_of_dags_are_airflows_keys(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "x" * 251, "bad id!", "a/b", "daily\n", '"'])
-def test_nothing_else_is_an_id(text: str) -> None:
+def test_other_texts_are_not_ids_of_dags(text: str) -> None:
     assert not is_dag_id(text)
 
 
 @pytest.mark.parametrize("name", ["Signals of the day", "x" * 256, "日本", "../../etc"])
-def test_id_after_the_name_of_a_cluster_is_one(name: str) -> None:
+def test_the_id_made_from_a_cluster_name_is_valid(name: str) -> None:
     assert is_dag_id(dag_id_of(name))
 
 
@@ -31,7 +31,7 @@ def test_presets_and_cron_expressions_are_schedules(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", " ", "nonsense", "0 0 * *", "0 25 * * *", "* * * * * * *", "@reboot", "None"])
-def test_nothing_else_is_a_schedule(text: str) -> None:
+def test_other_texts_are_not_schedules(text: str) -> None:
     assert not is_schedule(text)
 
 
@@ -46,7 +46,7 @@ def test_nothing_else_is_a_schedule(text: str) -> None:
     ],
     ids=str,
 )
-def test_a_release_that_cannot_end_an_idle_cluster_is_not_asked_to(release: dict[str, str], left_out: bool) -> None:  # noqa: FBT001
+def test_a_release_without_auto_termination_gets_no_idle_timeout(release: dict[str, str], left_out: bool) -> None:  # noqa: FBT001
     imported = Imported({"Name": "daily", **release, "Instances": {}})
     options = DagOptions("daily", "eipalloc-1", "eu-west-1", schedule=None, start=date(2026, 1, 1))
     source = dag_source(imported, options)

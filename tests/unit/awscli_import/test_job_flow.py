@@ -28,7 +28,7 @@ def request(**given: Any) -> dict[str, Any]:
         (action("s3://b/internetprotocol-jar-with-dependencies.jar"), "internetprotocol-jar-with-dependencies.jar"),
     ],
 )
-def test_association_is_left_out_and_what_shows_it_is_named(associating: dict[str, Any], named: str) -> None:
+def test_an_associating_action_is_left_out_with_the_reason(associating: dict[str, Any], named: str) -> None:
     packages = action("s3://b/install.sh", "pytds", name="Packages")
     imported = without_association(request(BootstrapActions=[packages, associating]), scripts={})
 
@@ -41,7 +41,7 @@ def test_association_is_left_out_and_what_shows_it_is_named(associating: dict[st
     ]
 
 
-def test_association_is_known_by_the_text_of_its_script() -> None:
+def test_an_associating_action_is_recognised_by_the_text_of_its_script() -> None:
     given = request(BootstrapActions=[action("s3://signals/bootstrap.sh")])
 
     unknown = without_association(given, scripts={"bootstrap.sh": "yum install htop"})
@@ -62,7 +62,7 @@ def test_association_is_known_by_the_text_of_its_script() -> None:
         ("address.sh", ["--then", "'s3://b/address.sh'"]),
     ],
 )
-def test_association_is_known_by_the_script_that_run_if_runs(script: str, arguments: list[str]) -> None:
+def test_an_associating_action_is_recognised_by_the_script_of_run_if(script: str, arguments: list[str]) -> None:
     run_if = action("s3://elasticmapreduce/bootstrap-actions/run-if", *arguments, name="Address")
     packages = action("s3://b/install.sh", "pytds", name="Packages")
 
@@ -91,13 +91,13 @@ def test_script_that_two_actions_run_in_their_arguments_is_refused() -> None:
         (["s3://b/run.sh", "s3://c/run.sh"], "several bootstrap actions have that file name: s3://b/run.sh, s3://c/"),
     ],
 )
-def test_script_that_is_not_one_actions_is_refused(paths: list[str], said: str) -> None:
+def test_script_of_no_action_or_of_several_is_refused(paths: list[str], said: str) -> None:
     given = request(BootstrapActions=[action(path) for path in paths])
     with pytest.raises(UsageError, match=re.escape(said)):
         without_association(given, scripts={"run.sh": ASSOCIATING_SCRIPT})
 
 
-def test_script_of_an_action_that_is_there_twice_is_known() -> None:
+def test_script_of_a_repeated_action_is_accepted() -> None:
     given = request(BootstrapActions=[action("s3://b/run.sh", "one"), action("s3://b/run.sh", "two")])
     assert "BootstrapActions" not in without_association(given, scripts={"run.sh": ASSOCIATING_SCRIPT}).overrides
 
@@ -119,14 +119,14 @@ def test_steps_and_their_role_come_after_the_binding() -> None:
     assert "steps 'read': a separate task runs them after the address is bound" in changed.notes
 
 
-def test_cluster_that_ends_by_itself_is_ended_by_the_teardown_instead() -> None:
+def test_auto_terminate_is_replaced_by_the_teardown() -> None:
     changed = for_a_dag(Imported(request(Instances={"KeepJobFlowAliveWhenNoSteps": False})))
 
     assert changed.overrides == request()
     assert any(note.startswith("--auto-terminate: ") for note in changed.notes)
 
 
-def test_what_was_imported_is_left_as_it_was() -> None:
+def test_the_imported_request_is_not_modified() -> None:
     given = request(Steps=[{"Name": "read"}], BootstrapActions=[action("s3://b/associate-eip.sh")])
     imported = without_association(given, scripts={})
     for_a_dag(imported)

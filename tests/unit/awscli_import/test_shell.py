@@ -80,7 +80,7 @@ def test_words_are_those_of_a_shell(text: str, tmp_path: Path, monkeypatch: pyte
         ),
     ],
 )
-def test_what_stands_around_the_command_is_left_out_with_a_note(text: str, words: list[str], notes: list[str]) -> None:
+def test_text_around_the_command_is_left_out_with_a_note(text: str, words: list[str], notes: list[str]) -> None:
     command = read_command(text)
     assert command.arguments == ["aws", *words]
     assert command.notes == notes
@@ -153,7 +153,7 @@ def test_what_stands_around_the_command_is_left_out_with_a_note(text: str, words
         ("aws a\0b", "line 1: it has a NUL character", "in UTF-8"),
     ],
 )
-def test_what_is_no_plain_word_is_refused_with_its_line(text: str, problem: str, remedy: str) -> None:
+def test_everything_but_literal_words_is_refused_with_its_line(text: str, problem: str, remedy: str) -> None:
     with pytest.raises(UsageError) as refusal:
         read_command(text)
     assert problem in str(refusal.value)
@@ -169,9 +169,7 @@ def test_pattern_is_refused_where_a_shell_would_find_files(tmp_path: Path, monke
     assert arguments_of("aws 'steps?' steps\\?") == ["aws", "steps?", "steps?"]
 
 
-def test_names_of_a_folder_and_its_parent_are_files_to_a_pattern(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_pattern_also_matches_the_folder_and_its_parent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match="the names of files"):
         arguments_of("aws ..*")

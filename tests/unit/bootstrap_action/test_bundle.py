@@ -80,7 +80,7 @@ def test_equal_options_give_equal_bytes_and_the_script_is_small() -> None:
     assert {entry.date_time for entry in entries} == {(1980, 1, 1, 0, 0, 0)}
 
 
-def test_nothing_of_where_it_is_made_is_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_script_has_nothing_of_the_machine_that_generates_it(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AIRFLOW__EIP__ENVIRONMENT"):
         monkeypatch.setenv(name, "sesame")
     script = bootstrap_script(options())
@@ -91,7 +91,7 @@ def test_nothing_of_where_it_is_made_is_in_it(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize("lock_store", [None, STORE])
-def test_it_is_a_shell_script_without_a_place_left_empty(lock_store: str | None) -> None:
+def test_it_is_a_shell_script_without_placeholders(lock_store: str | None) -> None:
     script = bootstrap_script(options(lock_store=lock_store, goes_on=True, environment="it's"))
     checked = subprocess.run(["bash", "-n"], input=script, capture_output=True, text=True, timeout=60, check=False)
     assert (checked.returncode, checked.stderr) == (0, "")
@@ -102,7 +102,7 @@ def test_it_is_a_shell_script_without_a_place_left_empty(lock_store: str | None)
 
 
 @pytest.mark.parametrize("name", [name for name in vars(botocore_errors) if name.endswith("Error")])
-def test_the_stand_in_errors_are_related_as_botocores_are(name: str) -> None:
+def test_the_replacement_errors_have_botocores_hierarchy(name: str) -> None:
     real = getattr(botocore.exceptions, name, None) or getattr(botocore.parsers, name)
     ours = getattr(botocore_errors, name)
     related = issubclass(real, botocore.exceptions.BotoCoreError)
@@ -133,7 +133,7 @@ def test_a_client_error_reads_as_botocores_does() -> None:
         (["--when-busy", "steal"], "invalid choice: 'steal'"),
     ],
 )
-def test_what_a_node_cannot_use_is_refused_when_the_script_is_made(arguments, said, capsys) -> None:
+def test_a_store_that_a_node_cannot_use_is_refused(arguments, said, capsys) -> None:
     try:
         status = main(["bootstrap-script", *arguments])
     except SystemExit as refusal:

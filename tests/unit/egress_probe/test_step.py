@@ -23,7 +23,7 @@ def arguments(**options: Any) -> list[str]:
     return list(step["HadoopJarStep"]["Args"])
 
 
-def test_the_script_comes_along_whole_and_the_same_at_every_parse():
+def test_the_script_is_complete_and_the_same_at_every_parse():
     script = Path(egress_probe.__file__).with_name("on_node.py").read_bytes()
     assert gzip.decompress(base64.b64decode(arguments()[3])) == script
     egress_probe._packed_script.cache_clear()

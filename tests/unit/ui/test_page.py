@@ -75,7 +75,7 @@ def test_three_addresses_a_queue_of_five_and_500_leases():
         "prod/\u202edag/run/task/-1",
     ],
 )
-def test_a_name_is_text_wherever_it_stands(name):
+def test_names_are_escaped_everywhere(name):
     record = Record(
         lease=lease(3, name=name),
         queue=(entry(4, minutes=3, name=name),),
@@ -88,7 +88,7 @@ def test_a_name_is_text_wherever_it_stands(name):
     assert not any("javascript:" in (given.get("href") or "") for given in read.all("a"))
 
 
-def test_ids_and_places_are_text_too():
+def test_ids_and_places_are_escaped():
     html = render_page(
         page_of(snapshot(reading(None, problem=EVIL, address_problem=EVIL, address=None)), EVERYONE), LINKS
     )
@@ -96,7 +96,7 @@ def test_ids_and_places_are_text_too():
     assert html.count("&lt;script&gt;") == 2
 
 
-def test_nothing_is_loaded_from_elsewhere_and_nothing_runs_inline():
+def test_nothing_is_loaded_from_other_hosts_and_nothing_is_inline():
     html = render_page(page_of(snapshot(reading(BUSY)), EVERYONE), LINKS)
     read = Read(html)
     assert [given["src"] for given in read.all("script")] == ["page.js"]
@@ -118,7 +118,7 @@ def test_the_only_absolute_links_lead_to_the_emr_console():
     assert not any(link.startswith("/") for link in links), "Airflow may be below a path"
 
 
-def test_the_timeline_is_a_picture_with_a_name_and_every_bar_has_its_times():
+def test_the_timeline_has_a_label_and_every_bar_has_its_times():
     read = page(reading(BUSY))
     (picture,) = read.all("svg")
     assert picture["role"] == "img"
@@ -130,20 +130,20 @@ def html_titles(read: Read) -> int:
     return len(read.all("title")) - 1  # the page's own
 
 
-def test_every_cell_says_what_it_is_where_the_head_of_the_table_is_hidden():
+def test_every_cell_has_a_label():
     cells = page(reading(BUSY), reading(FREE, SECOND)).all("td")
     assert cells
     assert all(cell.get("data-label") for cell in cells)
 
 
-def test_a_viewer_without_rights_finds_no_name_in_the_source():
+def test_a_viewer_without_permissions_finds_no_name_in_the_source():
     shown = page_of(snapshot(reading(BUSY)), NOBODY)
     for text in (render_page(shown, LINKS), json.dumps(page_facts(shown))):
         assert not re.search("holder/|daily_|waits_|other_team", text)
     assert "a DAG that you may not see" in render_page(shown, LINKS)
 
 
-def test_json_has_the_same():
+def test_json_has_the_same_content():
     facts = json.loads(json.dumps(page_facts(page_of(snapshot(reading(BUSY, waits={501: 900.0})), EVERYONE))))
     (address,) = facts["addresses"]
     assert address["holder"]["waited_seconds"] == 900
@@ -153,20 +153,20 @@ def test_json_has_the_same():
 
 
 @pytest.mark.parametrize(("status", "says"), [(401, "not logged in"), (403, "may not see this page")])
-def test_who_may_not_see_it_is_told_why(status, says):
+def test_a_refused_viewer_is_told_why(status, says):
     html = render_refusal(status=status, login="../login?next=%2Felastic-ips%2F", home="../")
     assert says in html
     assert ("page.js" in html) == (status == 401), "Airflow 3.0 keeps its token where only a script finds it"
     Read(html)
 
 
-def test_periods_are_links_and_the_shown_one_is_marked():
+def test_periods_are_links_and_the_current_one_is_marked():
     read = page(reading(FREE))
     marked = [given["href"] for given in read.all("a") if given.get("aria-current")]
     assert marked == ["?period=7d"]
 
 
-def test_a_queue_says_of_an_owner_that_it_waits_for_several_addresses():
+def test_a_queue_shows_that_an_owner_waits_for_several_addresses():
     record = replace(FREE, lease=lease(9), queue=(entry(10, minutes=3),))
     readings = [reading(record, name) for name in (SECOND, THIRD)]
     text = " ".join(" ".join(page(*readings).text).split())
@@ -178,7 +178,7 @@ def test_a_queue_says_of_an_owner_that_it_waits_for_several_addresses():
     assert [address["queue"][0]["addresses"] for address in facts["addresses"]] == [2, 2]
 
 
-def test_without_such_an_owner_nothing_is_said_of_several_addresses():
+def test_without_such_an_owner_there_is_no_such_note():
     text = " ".join(page(reading(BUSY), reading(FREE, SECOND)).text)
     assert not re.search(r"waits for \d", text)
     assert "counted once" not in text

@@ -46,7 +46,7 @@ def test_addresses_are_split_and_checked(monkeypatch):
     assert source.page_addresses() == ()
 
 
-def test_a_page_that_cannot_be_made_does_not_end_the_web_server(caplog):
+def test_an_error_of_the_page_does_not_stop_the_web_server(caplog):
     def fails():
         raise ImportError("another FastAPI")
 

@@ -90,7 +90,7 @@ def denied(action="GetItem"):
     return ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, action)
 
 
-def test_each_record_is_read_once_and_ec2_asked_once_for_all():
+def test_each_record_is_read_once_and_ec2_once_for_all():
     aws = Aws()
     shown = reader(aws)()
     assert aws.calls == {"GetItem": 3, "DescribeAddresses": 1}
@@ -99,7 +99,7 @@ def test_each_record_is_read_once_and_ec2_asked_once_for_all():
     assert (shown.readings[0].now, shown.region, shown.problems) == (NOW, "eu-west-1", ())
 
 
-def test_50_viewers_who_refresh_every_5_seconds_cost_one_read_an_address_and_5_seconds(now):
+def test_50_viewers_cause_one_read_per_address_in_5_seconds(now):
     """Two minutes of 50 viewers, in threads as a web server has them, and a clock that the test turns."""
     aws = Aws()
     shared = shared_read(reader(aws))
@@ -121,7 +121,7 @@ def test_50_viewers_who_refresh_every_5_seconds_cost_one_read_an_address_and_5_s
     assert aws.calls["DescribeAddresses"] <= 120 / 5
 
 
-def test_who_comes_during_a_slow_read_shares_it_and_no_thread_is_held():
+def test_requests_during_a_slow_read_share_it_without_holding_threads():
     entered, let_go, reads = threading.Event(), threading.Event(), []
 
     def slow():
@@ -146,7 +146,7 @@ def test_who_comes_during_a_slow_read_shares_it_and_no_thread_is_held():
 
 
 @pytest.mark.parametrize("in_loop", [False, True], ids=["thread", "loop"])
-def test_who_comes_during_a_long_read_gets_the_last_answer(in_loop, now):
+def test_requests_during_a_long_read_get_the_last_answer(in_loop, now):
     let_go, third, reads = threading.Event(), threading.Event(), []
 
     def read():
@@ -183,7 +183,7 @@ def test_who_comes_during_a_long_read_gets_the_last_answer(in_loop, now):
     assert (look(), len(reads)) == (3, 3)
 
 
-def test_a_viewer_that_goes_away_cancels_nothing():
+def test_a_viewer_that_disconnects_cancels_nothing():
     entered, let_go = threading.Event(), threading.Event()
 
     def slow():
@@ -209,7 +209,7 @@ def test_a_viewer_that_goes_away_cancels_nothing():
     assert asyncio.run(look()) == "read"
 
 
-def test_a_read_that_failed_is_made_again_after_its_time(now):
+def test_a_failed_read_is_repeated_when_the_next_is_due(now):
     answers = iter([ValueError("once"), "well"])
 
     def read():
@@ -226,7 +226,7 @@ def test_a_read_that_failed_is_made_again_after_its_time(now):
     assert shared.wait() == "well"
 
 
-def test_a_store_that_is_down_is_asked_once_and_every_address_says_so():
+def test_a_store_that_is_down_is_called_once_and_is_a_problem_of_every_address():
     aws = Aws()
     aws.fails["GetItem"] = ConnectTimeoutError(endpoint_url="https://dynamodb")
     shown = reader(aws)()
@@ -240,7 +240,7 @@ def test_a_store_that_is_down_is_asked_once_and_every_address_says_so():
     [("{", "not JSON"), (json.dumps({"schema": 99}), "newer version"), (json.dumps({"schema": 1}), "issued")],
     ids=["corrupt", "newer", "incomplete"],
 )
-def test_a_record_that_cannot_be_read_says_why_and_the_others_are_there(text, says):
+def test_an_unreadable_record_says_why_and_the_others_are_shown(text, says):
     bad, good, missing = reader(Aws({ALLOCATION: text, SECOND: to_text(FREE)}))().readings
     assert bad.record is None
     assert says in bad.problem
@@ -254,7 +254,7 @@ def test_a_missing_permission_is_named():
     assert "dynamodb:GetItem" in reader(aws)().readings[0].problem
 
 
-def test_what_ec2_refuses_leaves_the_records():
+def test_an_error_of_ec2_does_not_affect_the_records():
     aws = Aws()
     aws.fails["DescribeAddresses"] = denied("DescribeAddresses")
     shown = reader(aws)()
@@ -262,7 +262,7 @@ def test_what_ec2_refuses_leaves_the_records():
     assert shown.readings[0].record == BUSY
 
 
-def test_without_names_the_store_says_which_addresses_there_are_and_seldom():
+def test_without_names_the_store_lists_the_addresses_rarely():
     aws = Aws()
     read = reader(aws, names=())
     for _ in range(3):
@@ -282,7 +282,7 @@ def test_an_empty_store_says_so():
     assert "no record yet" in reader(Aws({}), names=())().problems[0]
 
 
-def test_without_a_store_ec2s_answer_is_shown():
+def test_without_a_store_the_answer_of_ec2_is_shown():
     aws = Aws()
     shown = reader(aws, lock_store=None, names=())()
     assert shown.problems == (NO_STORE,)
@@ -300,7 +300,7 @@ def test_wrong_options_are_a_problem_on_the_page():
     assert "'x' is no allocation ID" in shown.problems[0]
 
 
-def test_an_error_that_nobody_expects_is_not_shown_to_everyone(caplog):
+def test_the_details_of_an_unexpected_error_are_only_logged(caplog):
     aws = Aws()
     aws.fails["GetItem"] = RuntimeError("password=secret")
     problem = reader(aws)().readings[0].problem
@@ -309,7 +309,7 @@ def test_an_error_that_nobody_expects_is_not_shown_to_everyone(caplog):
     assert "secret" in caplog.text
 
 
-def test_waits_are_from_the_start_of_the_task_and_asked_for_once():
+def test_waits_start_with_the_task_and_are_queried_once():
     asked = []
     last = BUSY.history[-1]
     held = BUSY.lease
@@ -328,7 +328,7 @@ def test_waits_are_from_the_start_of_the_task_and_asked_for_once():
     assert task(held.attempt.name) in asked[0]
 
 
-def test_only_tasks_of_this_environment_are_asked_for():
+def test_only_tasks_of_this_environment_are_queried():
     asked = []
     elsewhere = owner("daily", 3, "staging")
     text = to_text(FREE).replace(FREE.history[-1].owner, elsewhere)
@@ -337,7 +337,7 @@ def test_only_tasks_of_this_environment_are_asked_for():
     assert {found.environment for found in asked[0]} == {"prod"}
 
 
-def test_a_database_that_fails_costs_the_waits_only():
+def test_a_database_error_only_hides_the_waits():
     def read_starts(tasks):
         raise RuntimeError("no database")
 
@@ -345,7 +345,7 @@ def test_a_database_that_fails_costs_the_waits_only():
     assert (shown.waits, shown.record) == ({}, BUSY)
 
 
-def test_keys_of_a_bucket_are_those_below_its_prefix():
+def test_only_keys_below_the_prefix_of_a_bucket_are_listed():
     class S3:
         def get_paginator(self, operation):
             assert operation == "list_objects_v2"
@@ -360,7 +360,7 @@ def test_keys_of_a_bucket_are_those_below_its_prefix():
     assert list_addresses("s3://bucket/team/eip", lambda service, region: S3()) == [ALLOCATION, SECOND]
 
 
-def test_the_clock_of_a_read_is_when_it_began():
+def test_the_time_of_a_read_is_its_start():
     moments = []
     shared = shared_read(lambda: moments.append(time.monotonic()), seconds=60.0)
     shared.wait()

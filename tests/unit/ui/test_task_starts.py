@@ -62,12 +62,12 @@ def test_each_task_instance_has_its_own_start(add):
     assert read_starts(asked) == {asked[0]: began, asked[1]: began + 5}
 
 
-def test_more_than_a_statement_takes_are_asked_for_in_parts(add):
+def test_many_task_instances_are_queried_in_batches(add):
     many = [task(number) for number in range(450)]
     for found in (many[0], many[199], many[200], many[449]):
         add(found, BEGAN)
     assert set(read_starts(many)) == {many[0], many[199], many[200], many[449]}
 
 
-def test_nothing_is_asked_for_nothing(add):
+def test_no_task_instances_give_no_starts(add):
     assert read_starts([]) == {}

@@ -57,11 +57,11 @@ def test_the_holder_the_queue_and_the_grace():
 @pytest.mark.parametrize(
     ("phase", "state"), [(Phase.ACQUIRED, "starting"), (Phase.ACTIVE, "in use"), (Phase.RELEASING, "ending")]
 )
-def test_each_phase_has_its_word(phase, state):
+def test_each_phase_has_a_state(phase, state):
     assert view(Record(lease=lease(1, phase=phase))).state == state
 
 
-def test_a_free_address_is_kept_for_the_first_of_the_queue():
+def test_a_free_address_is_reserved_for_the_first_in_the_queue():
     kept = Record(free_since=NOW - 20, queue=(entry(2, minutes=9),), grace=120.0)
     assert "100 s more" in view(kept).detail
     assert "took it" in view(replace(kept, free_since=NOW - 200)).detail
@@ -78,11 +78,11 @@ def test_only_leases_that_ended_in_the_period_are_shown_the_newest_first():
     assert not view(FREE).cut
 
 
-def test_an_unknown_period_is_the_usual_one():
+def test_an_unknown_period_means_the_default():
     assert page_of(snapshot(), EVERYONE, period="<script>").period == "7d"
 
 
-def test_idle_share_counts_from_the_first_lease_that_is_known():
+def test_idle_share_starts_at_the_first_known_lease():
     record = Record(
         history=(ended(1, hours_ago=10, hours=2), ended(2, hours_ago=4, hours=1)), lease=lease(3, minutes=60)
     )
@@ -93,7 +93,7 @@ def test_idle_share_counts_from_the_first_lease_that_is_known():
     assert usage_of(Record(), since=0.0, now=NOW).idle_share is None
 
 
-def test_percentiles_are_of_the_waits_that_are_known():
+def test_percentiles_use_the_known_waits():
     figures = view(BUSY, waits={501: 50.0, 500: 10.0, 499: 20.0, 498: 30.0, 497: 40.0}).figures
     assert (figures.known_waits, figures.waits) == (5, (30.0, 50.0, 50.0))
     assert view(BUSY).figures.waits is None
@@ -114,7 +114,7 @@ def test_durations_have_their_two_largest_units(seconds, text):
     assert duration(seconds) == text
 
 
-def test_whoever_may_read_no_dag_sees_no_name_of_one():
+def test_a_viewer_who_may_read_no_dag_sees_no_dag_name():
     shown = view(BUSY, NOBODY, waits={500: 60.0})
     names = [shown.holder.owner, *(waiter.owner for waiter in shown.queue), *(past.owner for past in shown.history)]
     assert {name.text for name in names} == {HIDDEN}
@@ -124,7 +124,7 @@ def test_whoever_may_read_no_dag_sees_no_name_of_one():
     assert "other_team" not in titles
 
 
-def test_each_dag_is_asked_for_by_itself():
+def test_permissions_are_checked_for_each_dag():
     asked = []
     viewer = Viewer("prod", lambda dag_id: asked.append(dag_id) or dag_id == "holder")
     shown = view(Record(lease=lease(1), queue=(entry(2, minutes=1),)), viewer)
@@ -132,7 +132,7 @@ def test_each_dag_is_asked_for_by_itself():
     assert set(asked) == {"holder", "waits_2"}
 
 
-def test_names_of_another_environment_are_for_who_may_read_every_dag():
+def test_names_of_another_environment_need_permission_for_every_dag():
     asked = []
     other = owner("holder", 1, "staging")
     record = Record(lease=lease(1, name=other))
@@ -167,12 +167,12 @@ def test_a_reason_that_may_name_something_is_hidden_with_its_owner(why):
         ("", None),
     ],
 )
-def test_owners_are_taken_apart(name, parts):
+def test_owner_names_are_parsed(name, parts):
     task = task_of(name)
     assert (task and (task.environment, task.dag_id, task.run_id, task.task_id, task.map_index)) == parts
 
 
-def test_where_ec2_and_the_record_differ():
+def test_differences_between_ec2_and_the_record_are_problems():
     assert "no owner has its lease" in view(FREE, address=address(on="i-1")).problems[0]
     assert "not associated" in view(BUSY, address=address()).problems[0]
     assert view(FREE, address=address()).problems == ()
@@ -181,7 +181,7 @@ def test_where_ec2_and_the_record_differ():
     assert "no such address" in gone.place
 
 
-def test_what_cannot_be_read_leaves_the_rest_of_the_page():
+def test_an_unreadable_record_does_not_affect_other_addresses():
     page = page_of(
         snapshot(
             reading(None, problem="the record is corrupt"),
@@ -196,7 +196,7 @@ def test_what_cannot_be_read_leaves_the_rest_of_the_page():
     assert len(there.queue) == 5
 
 
-def test_without_a_store_ec2_decides():
+def test_without_a_store_the_state_comes_from_ec2():
     page = page_of(
         snapshot(reading(None), reading(None, SECOND, address=address(SECOND, on="i-9")), lock_store=None), EVERYONE
     )
@@ -206,7 +206,7 @@ def test_without_a_store_ec2_decides():
     ]
 
 
-def test_the_timeline_holds_exact_times_and_is_cut_at_the_period():
+def test_the_timeline_has_exact_times_and_ends_at_the_period():
     line = view(BUSY, period="24h", waits={501: 900.0, 500: 60.0}, address=address(on="i-1")).timeline
     (holder,) = [bar for bar in line.bars if bar.kind == "active"]
     assert "2026-11-28 21:30:00Z to 2026-11-28 22:00:00Z, 30 min" in holder.title
@@ -218,7 +218,7 @@ def test_the_timeline_holds_exact_times_and_is_cut_at_the_period():
 
 
 @pytest.mark.parametrize("period", ["6h", "24h", "7d", "30d"])
-def test_the_axis_has_few_ticks_within_the_picture(period):
+def test_the_axis_has_few_ticks(period):
     ticks = view(BUSY, period=period).timeline.ticks
     assert 3 <= len(ticks) <= 9
     assert all(2 <= tick.left <= 97 for tick in ticks)
@@ -232,17 +232,17 @@ def test_the_axis_has_few_ticks_within_the_picture(period):
         ("us-gov-west-1", "https://console.amazonaws-us-gov.com/"),
     ],
 )
-def test_clusters_lead_to_the_console_of_their_partition(region, begin):
+def test_clusters_link_to_the_console_of_their_partition(region, begin):
     assert cluster_view("j-1", region).href.startswith(begin)
 
 
-def test_what_is_no_cluster_is_no_link():
+def test_only_clusters_are_links():
     assert cluster_view("i-1", "eu-west-1").href is None
     assert cluster_view("j-1/../../evil", "eu-west-1").href is None
     assert cluster_view(None, "eu-west-1") is None
 
 
-def test_past_leases_have_the_waits_that_are_known():
+def test_past_leases_have_the_known_waits():
     record = Record(history=(ended(1, hours_ago=9), ended(2, hours_ago=3)))
     assert [(past.token, past.waited) for past in past_leases(record, since=0.0, waits={2: 5.0})] == [
         (2, 5.0),
@@ -250,7 +250,7 @@ def test_past_leases_have_the_waits_that_are_known():
     ]
 
 
-def test_the_allocation_id_stays_where_ec2_knows_nothing():
+def test_the_allocation_id_is_shown_without_an_answer_of_ec2():
     assert view(BUSY, address=None, address_problem="EC2 is down").allocation_id == ALLOCATION
 
 
