@@ -123,7 +123,7 @@ def test_a_client_error_reads_as_botocores_does() -> None:
         (["--lock-store", "s3://leases/eip"], "conditional writes to S3 need a newer AWS CLI than EMR's images have"),
         (
             ["--lock-store", "dynamodb://leases?create=true"],
-            "or do it yourself: aws dynamodb create-table --table-name leases --billing-mode",
+            "or create it yourself: aws dynamodb create-table --table-name leases --billing-mode",
         ),
         (["--lock-store", "leases"], "its scheme is ''"),
         (["--environment", "a/b"], "'a/b' is not a name of 1 to 64 letters"),
