@@ -130,7 +130,8 @@ def test_another_address_in_azures_answer_fails_at_once(cluster, azure):
 def test_another_address_in_the_answer_of_the_page_fails(cluster):
     ended = cluster.probe(public_ip="203.0.113.250")
     assert ended.state == "FAILED"
-    assert f"leaves from {cluster.public_ip}, not from 203.0.113.250 ({cluster.aws.endpoint_url}" in ended.stderr
+    where = f"according to {cluster.aws.endpoint_url}"
+    assert f"leaves from {cluster.public_ip}, not from 203.0.113.250 ({where}" in ended.stderr
 
 
 def test_a_node_without_a_connection_to_the_internet_fails(cluster, azure):
