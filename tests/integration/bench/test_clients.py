@@ -1,4 +1,4 @@
-"""The simulation in which lock clients are measured, and its tables, with a client that needs no download."""
+"""The simulation for the measurement of lock clients, and its tables, with a client that needs no download."""
 
 from __future__ import annotations
 

@@ -23,12 +23,6 @@ from tests.verification.compose.scenario import Scenario
 from tests.verification.compose.stack import Stack, StackError
 
 
-def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    return argparse.ArgumentParser(prog="python -m tests.verification.compose", description=__doc__).parse_args(
-        arguments
-    )
-
-
 def run(environment: dict[str, str], *, console: Console) -> list[tuple[str, str, str]]:
     """Run the scenario on an engine, remove what it started, and return the rows of the report."""
     environment |= base_images(environment, console=console)
@@ -47,7 +41,7 @@ def run(environment: dict[str, str], *, console: Console) -> list[tuple[str, str
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parse(arguments)
+    argparse.ArgumentParser(prog="python -m tests.verification.compose", description=__doc__).parse_args(arguments)
     console = Console(sys.stdout)
     try:
         with engine() as environment:

@@ -20,16 +20,8 @@ ROOT = Path(__file__).resolve().parents[3]
 NAME = f"airflow_eip_provider-{__version__}"
 EXAMPLES = "airflow_eip_provider/example_dags"
 SDIST_ROOTS = {"airflow_eip_provider", "dags", "demo", "deploy", "harness", "tests"}
-SDIST_FILES = {
-    "conftest.py",
-    "README.md",
-    "CHANGELOG.md",
-    "LICENSE",
-    "NOTICE",
-    "pyproject.toml",
-    "PKG-INFO",
-    ".gitignore",
-}
+_DOCUMENTS = {"README.md", "CHANGELOG.md", "LICENSE", "NOTICE"}
+SDIST_FILES = {*_DOCUMENTS, "conftest.py", "pyproject.toml", "PKG-INFO", ".gitignore"}
 
 
 def run(*command: object) -> str:
@@ -98,12 +90,8 @@ def test_the_metadata_names_licence_addresses_and_the_pythons_of_the_matrix(buil
         metadata = message_from_bytes(wheel.read(f"{NAME}.dist-info/METADATA"))
 
     assert metadata.get_all("License-File") == ["LICENSE", "NOTICE"]
-    assert [url.split(", ")[0] for url in metadata.get_all("Project-URL")] == [
-        "Documentation",
-        "Source",
-        "Changelog",
-        "Issues",
-    ]
+    names = [url.split(", ")[0] for url in metadata.get_all("Project-URL")]
+    assert names == ["Documentation", "Source", "Changelog", "Issues"]
     prefix = "Programming Language :: Python :: "
     pythons = [name.removeprefix(prefix) for name in metadata.get_all("Classifier") if name.startswith(prefix)]
     assert pythons == sorted({cell.python for cell in CELLS})
@@ -118,7 +106,7 @@ def test_the_sdist_holds_the_sources_and_nothing_else(built):
 
 
 def environment(folder: Path, *installed: object) -> tuple[Path, Path]:
-    """Make an environment with these packages and this one's dependencies; return its Python and package folder."""
+    """Create an environment with packages and this one's dependencies; return its Python and package folder."""
     run(sys.executable, "-m", "venv", "--without-pip", folder)
     python = folder / "bin" / "python"
     install = (sys.executable, "-m", "uv", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation")

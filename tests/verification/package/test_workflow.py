@@ -46,12 +46,9 @@ def test_permissions_are_read_only():
 
 def test_every_environment_of_the_matrix_is_run():
     assert WORKFLOW["jobs"]["matrix"]["strategy"]["matrix"]["environment"] == [cell.name for cell in CELLS]
-    pythons = [
-        step["with"]["python-version"].split()
-        for step in WORKFLOW["jobs"]["matrix"]["steps"]
-        if "setup-python" in step.get("uses", "")
-    ]
-    assert {cell.python for cell in CELLS} == set(pythons[0])
+    steps = WORKFLOW["jobs"]["matrix"]["steps"]
+    pythons = next(step["with"]["python-version"] for step in steps if "setup-python" in step.get("uses", ""))
+    assert {cell.python for cell in CELLS} == set(pythons.split())
     versions = " ".join(cell.mwaa for cell in CELLS if cell.mwaa)
     assert f"for version in {versions}; do" in commands(of="matrix")
 

@@ -44,7 +44,7 @@ class Disruptions:
     """
     Disrupts processes and tasks at times that follow from the seed; call :meth:`tick` often.
 
-    :param log: writes a disruption into the event log.
+    :param log: writes a disruption to the event log.
     """
 
     def __init__(self, options: Options, airflow: RealAirflow, api: SoakApi, *, log: Callable[..., Any]) -> None:
