@@ -1,9 +1,9 @@
 """
-Caches what botocore makes for each session and client: once for a process and the processes that it forks.
+Caches what botocore creates for each session and client, for a process and the processes that it forks.
 
-Every hook makes its own session. Each session lists and parses the service models, registers its event handlers, builds
-the classes of its clients and reads the rules of their endpoints; that is most of the time of a short test. None of it
-changes once it is made.
+Every hook creates a session. Each session lists and parses the service models, registers event handlers, builds the
+classes of its clients and reads the rules of their endpoints, which takes most of the time of a short test. None of these
+ever changes.
 """
 
 from __future__ import annotations
@@ -67,9 +67,9 @@ _models: dict[int, ServiceModel] = {}
 
 
 def load_model_once(creator: ClientCreator, service_name: str, api_version: str | None = None) -> ServiceModel:
-    """Stand in for ``ClientCreator._load_service_model``: a model makes its shapes when they are first asked for."""
+    """Replace ``ClientCreator._load_service_model``: a model creates its shapes at their first use."""
     parsed = creator._loader.load_service_model(service_name, "service-2", api_version=api_version)
-    if id(parsed) not in _models:  # it refers to what is parsed, so that no other gets the id
+    if id(parsed) not in _models:  # the model refers to the parsed data, so the id is not reused
         _models[id(parsed)] = ServiceModel(parsed, service_name=service_name)
     return _models[id(parsed)]
 
@@ -78,23 +78,23 @@ _endpoints: dict[tuple[int, int], tuple[EndpointProvider, object]] = {}
 
 
 def read_endpoint_rules_once(*, ruleset_data: Any, partition_data: Any, **options: Any) -> EndpointProvider:
-    """Stand in for ``EndpointProvider``."""
+    """Replace ``EndpointProvider``."""
     key = id(ruleset_data), id(partition_data)
     if key not in _endpoints:
-        made = EndpointProvider(ruleset_data=ruleset_data, partition_data=partition_data, **options)
-        _endpoints[key] = made, (ruleset_data, partition_data)  # kept, so that no others get their ids
+        provider = EndpointProvider(ruleset_data=ruleset_data, partition_data=partition_data, **options)
+        _endpoints[key] = provider, (ruleset_data, partition_data)  # kept, so that their ids are not reused
     return _endpoints[key][0]
 
 
 def share_handlers(handlers: _PrefixTrie) -> _PrefixTrie:
-    """Stand in for ``_PrefixTrie.__copy__``: both share every node, and make what they change their own first."""
+    """Replace ``_PrefixTrie.__copy__``: both tries share all nodes, and copy a node before they change it."""
     shared = type(handlers)()
     shared._root = handlers._root
     return shared
 
 
 def _own(node: dict[str, Any], path: list[str]) -> dict[str, Any]:
-    """Copy a node of a trie and those below it on a path, as far as there are any."""
+    """Copy a node of a trie, and the nodes below it on a path."""
     children = dict(node["children"])
     if path and path[0] in children:
         children[path[0]] = _own(children[path[0]], path[1:])
@@ -107,13 +107,13 @@ _remove = _PrefixTrie.remove_item
 
 
 def append_to_own(handlers: _PrefixTrie, key: str, value: Any, section: int = _MIDDLE) -> None:
-    """Stand in for ``_PrefixTrie.append_item``."""
+    """Replace ``_PrefixTrie.append_item``."""
     handlers._root = _own(handlers._root, key.split("."))
     _append(handlers, key, value, section)
 
 
 def remove_from_own(handlers: _PrefixTrie, key: str, value: Any) -> None:
-    """Stand in for ``_PrefixTrie.remove_item``."""
+    """Replace ``_PrefixTrie.remove_item``."""
     handlers._root = _own(handlers._root, key.split("."))
     _remove(handlers, key, value)
 
@@ -123,7 +123,7 @@ _aliases: dict[str, str] = {}
 
 
 def alias_once(emitter: EventAliaser, event_name: str) -> str:
-    """Stand in for ``EventAliaser._alias_event_name``: every emitter has the same aliases."""
+    """Replace ``EventAliaser._alias_event_name``: every emitter has the same aliases."""
     if event_name not in _aliases:
         _aliases[event_name] = _alias(emitter, event_name)
     return _aliases[event_name]
@@ -149,7 +149,7 @@ REPLACED = (
 
 
 def parse_now(*services: str) -> None:
-    """Fill the caches for some services, for this process and all that it forks."""
+    """Fill the caches for some services, for this process and all processes that it forks."""
     for owner, name, replacement in REPLACED:
         setattr(owner, name, replacement)
     session = boto3.Session(aws_access_key_id="-", aws_secret_access_key="-", region_name="eu-west-1")

@@ -95,8 +95,8 @@ class Stack:
         """Return the engine's description of each service's container, without one-off containers."""
         label = f"label=com.docker.compose.project={PROJECT}"
         ids = self.docker("ps", "--all", "--quiet", "--no-trunc", "--filter", label).split()
-        found = json.loads(self.docker("inspect", *ids)) if ids else []
-        labels = [(container["Config"]["Labels"], container) for container in found]
+        described = json.loads(self.docker("inspect", *ids)) if ids else []
+        labels = [(container["Config"]["Labels"], container) for container in described]
         return {
             names["com.docker.compose.service"]: container
             for names, container in labels

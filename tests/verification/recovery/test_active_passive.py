@@ -81,10 +81,10 @@ def test_the_service_moves_batches_go_on_and_the_next_standby_is_launched(
     if kind == "cold":
         stage.client("emr").terminate_job_flows(JobFlowIds=[pair.standby])
         stage.wait("end of the standby", lambda: stage.aws.cluster(pair.standby).state in ENDING)
-    known = {event["name"] for event in stage.aws.events.read(kind="batch")}
+    earlier = {event["name"] for event in stage.aws.events.read(kind="batch")}
     long = stage.run("served_long")
     (lost,) = stage.wait(
-        "batch", lambda: [each for each in stage.batches(state="running") if each["name"] not in known]
+        "batch", lambda: [each for each in stage.batches(state="running") if each["name"] not in earlier]
     )
     assert lost["job_flow_id"] == pair.primary
 

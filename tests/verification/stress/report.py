@@ -93,8 +93,9 @@ def report(outcome: Outcome, options: Options) -> tuple[list[str], bool]:
 
 
 def _named(options: Options) -> str:
-    one = "one Elastic IP"
-    return one if options.addresses == 1 else f"{options.addresses} Elastic IPs, most in pools of two of them"
+    if options.addresses == 1:
+        return "one Elastic IP"
+    return f"{options.addresses} Elastic IPs, most in pools of two of them"
 
 
 def faults_by_kind(outcome: Any) -> list[str]:

@@ -108,15 +108,15 @@ class Collector:
 
     @property
     def values(self) -> list[Value]:
-        found = []
+        values = []
         for request in list(self.metrics):
             for metric in (m for r in request.resource_metrics for s in r.scope_metrics for m in s.metrics):
                 kind = metric.WhichOneof("data")
                 for point in getattr(metric, kind).data_points:
                     tags = {pair.key: pair.value.string_value for pair in point.attributes}
                     value = point.sum if "histogram" in kind else (point.as_double or point.as_int)
-                    found.append(Value(metric.name.removeprefix("airflow."), float(value), tags))
-        return [value for value in found if value.name.startswith("eip.")]
+                    values.append(Value(metric.name.removeprefix("airflow."), float(value), tags))
+        return [value for value in values if value.name.startswith("eip.")]
 
     @property
     def spans(self) -> list[Any]:
