@@ -2,8 +2,8 @@
 Caches what botocore creates for each session and client, for a process and the processes that it forks.
 
 Every hook creates a session. Each session lists and parses the service models, registers event handlers, builds the
-classes of its clients and reads the rules of their endpoints, which takes most of the time of a short test. None of these
-ever changes.
+classes of its clients and reads the rules of their endpoints, which takes most of the time of a short test. They never
+change.
 """
 
 from __future__ import annotations

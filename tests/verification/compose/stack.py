@@ -51,12 +51,8 @@ class Stack:
         self.compose("build")
 
     def up(self) -> None:
-        """Start everything and wait until it is healthy."""
+        """Start everything; wait until the engine reports every service as healthy, and Airflow its components."""
         self.compose("up", "-d")
-        self.wait_until_healthy()
-
-    def wait_until_healthy(self) -> None:
-        """Wait until the engine reports every service as healthy, and Airflow its components."""
 
         def problem() -> str:
             waiting = [name for name, container in self.containers().items() if not _is_healthy(container)]

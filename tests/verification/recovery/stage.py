@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
 REGION = "eu-west-1"
 BUCKET = "recovery"
-JOB = f"s3://{BUCKET}/whence.py"
-CLUSTER_START_SECONDS = 20.0
 # The clock runs in real time, as Airflow does. So the measured times apply to AWS, except for the start of a cluster,
 # which takes minutes there.
 _DURATIONS = Durations(
