@@ -24,10 +24,10 @@ ADD_STEPS = EMR.operation_model("AddJobFlowSteps").input_shape
 CHECKS = (
     job_flow.shape,
     job_flow.lifetime,
-    job_flow.IDLE_TERMINATION,
-    job_flow.TAGS,
-    job_flow.ONE_PRIMARY,
-    job_flow.TOPOLOGY,
+    job_flow.idle_termination,
+    job_flow.tags,
+    job_flow.one_primary,
+    job_flow.topology,
 )
 OVERRIDES: dict[str, Any] = {
     "Name": "daily",
