@@ -1,9 +1,9 @@
 """
-The contract of a lock store: one record for each key, replaced as a whole, never by two at once.
+The contract of a lock store: one record for each key, replaced as a whole by conditional writes.
 
-This is all that the lease needs of a database: a read that is not from the past, a write that is refused when the
-record has changed since it was read, and a clock. There are no sessions, no watches and no expiry of keys, so any
-store with conditional writes will do, and a store that is down delays its users and loses nothing.
+The lease needs only this of a database: a consistent read, a write that is refused when the record has changed since it
+was read, and a clock. There are no sessions, watches or expiring keys, so any store with conditional writes can be
+used. A store that is down delays its users and loses nothing.
 """
 
 from __future__ import annotations
@@ -21,12 +21,11 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """
-    A record as the store had it.
+    A record as the store returned it.
 
-    The clock that counts is the store's, because the workers' clocks differ, and all of them ask the store.
-
-    :param version: the store's name for exactly this write; ``None`` when there is no record yet.
-    :param now: the store's time of the answer, in seconds since the epoch.
+    :param version: identifies the write that made this record; ``None`` when the key was never written.
+    :param now: the store's time of the answer, in seconds since the epoch. Times are the store's, because the clocks of
+        workers differ.
     """
 
     record: Record
@@ -39,7 +38,7 @@ class Conflict:
     """
     Nothing was written: the record is no longer the expected one.
 
-    :param snapshot: what it is now, when the store's answer says so free of charge.
+    :param snapshot: the current record, if the store's answer contains it.
     """
 
     snapshot: Snapshot | None
@@ -48,15 +47,15 @@ class Conflict:
 @dataclass(frozen=True, slots=True)
 class Unknown:
     """
-    The answer was lost: it may or may not have been written.
+    The answer was lost: the record may or may not have been written.
 
-    :param problem: for people.
+    :param problem: for error messages.
     """
 
     problem: str
 
 
-# A write is answered by what was written, as it would be read now.
+# A successful write returns the record as a read would return it now.
 Outcome: TypeAlias = Union[Snapshot, Conflict, Unknown]
 
 
@@ -66,14 +65,14 @@ class LockStore(ABC):
 
     What every store guarantees:
 
-    - A key that was never written reads as an empty record of version ``None``.
-    - A write takes effect only if the record still has the expected version; of several writers that expect the same
+    - A key that was never written is read as an empty record with the version ``None``.
+    - A write takes effect only if the record still has the expected version. Of several writers that expect the same
       version, at most one succeeds. Writing the same record twice gives two versions.
     - A read that starts after a write was answered shows that write or a later one.
-    - A write whose answer was lost is :class:`Unknown`, never an error and never reported as a conflict with itself
-      in a way that hides it: whoever reads next sees whether it took effect.
-    - Every answer carries the store's own time.
-    - Whatever cannot be read as a record is an error, and is left as it is.
+    - A write whose answer was lost returns :class:`Unknown`. It never raises an error, and never returns a conflict
+      with itself. The next read shows whether it took effect.
+    - Every answer has the store's own time.
+    - Data that is not a record is an error, and is not changed.
     """
 
     uri: str
@@ -81,22 +80,22 @@ class LockStore(ABC):
     @abstractmethod
     def check(self) -> None:
         """
-        Check, before anything depends on it, that the store exists, is what it should be, and may be used.
+        Check that the store exists, is set up correctly, and may be used.
 
-        :raises LockStoreError: naming what is wrong and what to do.
+        :raises LockStoreError: with the problem and the remedy.
         """
 
     def would_create(self) -> bool:
-        """Whether :meth:`check` would create the store, as its URI asks for."""
+        """Whether :meth:`check` would create the store, because its URI has ``create=true``."""
         return False
 
     @abstractmethod
     def read(self, key: str) -> Snapshot:
         """
-        Return a record; a key that was never written has an empty one.
+        Return the record of a key.
 
-        :raises CorruptRecordError: for what is no record.
-        :raises NewerRecordError: for a record that a newer version of this package wrote.
+        :raises CorruptRecordError: if the stored data is not a record.
+        :raises NewerRecordError: if a newer version of this package wrote the record.
         """
 
     @abstractmethod
@@ -104,5 +103,5 @@ class LockStore(ABC):
         """
         Replace a record.
 
-        :param expected_version: of the record that this one was made from; ``None`` for the first.
+        :param expected_version: the version of the record that this one was made from; ``None`` for the first write.
         """

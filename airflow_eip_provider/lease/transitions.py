@@ -1,25 +1,24 @@
 """
-The transitions of a record: everything that changes one is here.
+The transitions of a record. Only this module changes a record.
 
-:func:`step` applies one event to one record. :data:`TABLE` is the same as data: from which state, by what, to which.
-Every event is idempotent, so a write whose answer was lost is resolved by applying the event to what is read next: if
-it had taken effect, nothing changes.
+:func:`step` applies one event to one record. :data:`TABLE` lists the same as data, one row for each event: from which
+states, to which state. Every event is idempotent. So after a write whose answer was lost, the event is applied to the
+record that is read next; if the write took effect, nothing changes.
 
-An address is free (there is no lease), or its lease is ACQUIRED (its owner launches a cluster and associates the
-address), ACTIVE (steps may run) or RELEASING (no further step may start). Time enters as a
-number and decides about one thing only: whose turn it is at a free address.
+An address is free (it has no lease), or its lease is ACQUIRED (its owner launches a cluster and associates the
+address), ACTIVE (steps may run) or RELEASING (no further step may start). Time is a parameter. It decides only whose
+turn it is at a free address.
 
 Fairness. A free address is kept for the first entry of the queue for its *window*, then also for the second for its
-window, and so on. The window of an entry that was passed over k times (an entry behind it took the address) is
-``grace * 2**k`` seconds, and the entry keeps its place. So a waiter whose task takes the address within
-``grace * 2**k`` seconds of its turn is passed over at most k times. After ``Limits.turns`` passes the next one removes
-the entry, so an entry of a task that is gone costs the others ``grace * (2**(turns + 1) - 1)`` seconds in all, spread
-over as many leases, and not more. With a grace of 120 s and 3 turns the windows are 2, 4, 8 and 16 minutes: longer than
-Airflow takes to resume a deferred task even while its workers scale up.
+window, and so on. When an entry behind it takes the address, an entry is *passed over*: it keeps its place, and its
+window doubles. After k passes the window is ``grace * 2**k`` seconds, so an owner whose task takes the address within
+that time of its turn is passed over at most k times. After ``Limits.turns`` passes the next one removes the entry. So
+the entry of a task that no longer exists costs the others at most ``grace * (2**(turns + 1) - 1)`` seconds in all,
+spread over as many leases. With a grace of 120 s and 3 turns the windows are 2, 4, 8 and 16 minutes. Airflow takes less
+to resume a deferred task, even while its workers scale up.
 
-Many entries of tasks that are gone must not add up: the windows of all entries that were passed over are together at
-most ``MOST_PASSED_GRACES`` graces long. If they would be longer, each is shortened by the same factor, and the sentence
-about ``grace * 2**k`` seconds holds for the shortened windows.
+The windows of many such entries must not add up: together the windows of all entries that were passed over are at most
+``MOST_PASSED_GRACES`` graces long. If they were longer, each is shortened by the same factor.
 """
 
 from __future__ import annotations
@@ -51,9 +50,9 @@ class Acquire:
     Acquire the lease of a free address: at once when the queue is empty, else in its order.
 
     :param handover_seconds: how long the owner may take until the lease is active.
-    :param moved_from: the cluster whose service a failover moves; other failovers of it find this lease by that.
-    :param since: when the owner announced the early start of a cluster, while it queued for another address of its
-        pool; the lease goes on with that cluster, if :class:`Bring` follows.
+    :param moved_from: the cluster whose service a failover moves, by which its other failovers find this lease.
+    :param since: when the owner announced the early start of a cluster in the queue of another address of its pool;
+        the lease continues with that cluster if :class:`Bring` follows.
     """
 
     attempt: Attempt
@@ -74,7 +73,7 @@ class Queue:
 
 @dataclass(frozen=True, slots=True)
 class Reenter:
-    """Take the owner's lease or queue entry over (a retry), or renew it (a new time to launch)."""
+    """Take over the owner's lease or queue entry (a retry), or renew it (a later time to launch)."""
 
     attempt: Attempt
 
@@ -84,7 +83,7 @@ class Prewarm:
     """
     Announce that the owner starts its cluster while it queues.
 
-    :param depth: how many of the queue's first entries may.
+    :param depth: how many entries may do so, counted from the front of the queue.
     """
 
     attempt: Attempt
@@ -101,7 +100,7 @@ class Prewarmed:
 
 @dataclass(frozen=True, slots=True)
 class Bring:
-    """Name the cluster that was started early for another address of the pool, once its owner has left that queue."""
+    """Name the cluster that was started early for another address of the pool, after its owner has left that queue."""
 
     attempt: Attempt
     token: int
@@ -120,9 +119,9 @@ class Activate:
 @dataclass(frozen=True, slots=True)
 class Replace:
     """
-    Give up a cluster of an acquired lease that did not start: it is terminated, and never handed over.
+    Give up a cluster of an acquired lease that did not start, so that it is never handed over.
 
-    :param resource_id: that cluster; another is launched under the same lease when it has ended.
+    :param resource_id: that cluster; after it has ended, another one is launched under the same lease.
     """
 
     attempt: Attempt
@@ -133,13 +132,13 @@ class Replace:
 @dataclass(frozen=True, slots=True)
 class Move:
     """
-    Take an active lease over from the cluster that has it, for another one: a failover.
+    Move an active lease from its cluster to another one: a failover.
 
-    The lease gets the next token and is acquired again, so no step may start on either cluster.
+    The lease gets the next token and is ACQUIRED again, so no step may start on either cluster.
 
-    :param token: of the lease as it is.
-    :param resource_id: the cluster that it leaves.
-    :param cluster_name: of the cluster that will be launched; empty when the other one exists.
+    :param token: the current token of the lease.
+    :param resource_id: the cluster that the lease leaves.
+    :param cluster_name: the name of the cluster that will be launched; empty when the other cluster exists.
     """
 
     attempt: Attempt
@@ -152,9 +151,9 @@ class Move:
 @dataclass(frozen=True, slots=True)
 class StartRelease:
     """
-    Let no further step start.
+    Start the release: no further step may start.
 
-    :param to_be_terminated: its cluster has to be terminated, by any owner that observes it.
+    :param to_be_terminated: whoever observes the lease has to terminate its cluster.
     """
 
     token: int
@@ -167,8 +166,8 @@ class Release:
     End a lease.
 
     :param resource_id: the cluster or instance that had the address, for the history.
-    :param why: for the history.
-    :param may_have_orphans: a cluster may have been launched that no record names.
+    :param why: the reason, for the history.
+    :param may_have_orphans: a cluster that no record names may have been launched.
     """
 
     token: int
@@ -180,9 +179,9 @@ class Release:
 @dataclass(frozen=True, slots=True)
 class Leave:
     """
-    Give up a place in the queue.
+    Leave the queue.
 
-    :param keep: the cluster that was started early under it, if the owner goes on with it at another address.
+    :param keep: the cluster that was started early under this entry, if the owner uses it at another address.
     """
 
     attempt: Attempt
@@ -203,7 +202,7 @@ class Refused:
     """
     The event is not allowed.
 
-    :param superseded: because a newer attempt of the owner is at work.
+    :param superseded: the reason is a newer attempt of the owner.
     """
 
     why: str
@@ -213,10 +212,12 @@ class Refused:
 @dataclass(frozen=True, slots=True)
 class Row:
     """
-    One row of the table: what an event does to the lease, and when it may.
+    One row of the table: what an event does to the lease, and under which conditions.
 
     :param sources: the states in which it changes anything.
-    :param target: the state that follows; "same" when the lease stays as it is.
+    :param target: the state that follows; "same" when the state does not change.
+    :param who: who causes the event, for the documentation.
+    :param guard: the conditions, for the documentation.
     """
 
     event: type[Event]
@@ -228,7 +229,7 @@ class Row:
 
 
 def state_of(record: Record) -> str:
-    """Return the table's name of a record's state."""
+    """Return the state of a record, as the table names it."""
     return record.lease.phase.name.lower() if record.lease else FREE
 
 
@@ -236,8 +237,8 @@ def step(record: Record, event: Event, now: float, limits: Limits = LIMITS) -> R
     """
     Apply one event.
 
-    :param now: the store's time, from the answer that brought the record.
-    :return: the new record, the same one when the event has taken effect already, or why it is refused.
+    :param now: the store's time when the record was read.
+    :return: the new record, the same record when the event had taken effect already, or why it is refused.
     """
     row = _ROWS[type(event)]
     after = row.apply(record, event, now, limits)
@@ -250,7 +251,7 @@ def step(record: Record, event: Event, now: float, limits: Limits = LIMITS) -> R
 
 
 def turn_at(record: Record, owner: str) -> float | None:
-    """Return from when on an owner may take a free address; ``None`` when it must queue first."""
+    """Return the time from which on an owner may acquire a free address; ``None`` when it must queue first."""
     before = record.seconds_before(owner)
     if before is None:
         return None if record.queue else record.free_since
@@ -263,26 +264,20 @@ def _superseded(attempt: Attempt, by: Attempt) -> Refused:
 
 def _acquire(record: Record, event: Acquire, now: float, limits: Limits) -> Record | Refused:
     if record.lease is not None:
-        held = record.lease.attempt
-        # Its own lease: the answer to its write was lost. So it is with the other events that change nothing.
-        return record if held == event.attempt else Refused(f"the address is leased to {held.name}")
+        holder = record.lease.attempt
+        # If the lease is its own, the answer to its write was lost. The same holds for the other events.
+        return record if holder == event.attempt else Refused(f"the address is leased to {holder.name}")
     place = record.place(event.attempt.owner)
     if place is not None:
         return _acquire_in_turn(record, event, place, now, limits)
     if record.queue:
-        return Refused("others queue")
-    lease = Lease(
-        token=record.issued + 1,
-        attempt=event.attempt,
-        phase=Phase.ACQUIRED,
-        acquired_at=now,
-        written_at=now,
-        handover_by=now + event.handover_seconds,
-        cluster_name=event.cluster_name,
-        since=event.since,
-        moved_from=event.moved_from,
-    )
+        return Refused("other owners are in the queue")
+    lease = replace(_new_lease(event, record.issued + 1, now), since=event.since, moved_from=event.moved_from)
     return replace(record, issued=lease.token, lease=lease, possible_orphans=_open(record, now), grace=limits.grace)
+
+
+def _new_lease(of: Acquire | Move | Entry, token: int, now: float) -> Lease:
+    return Lease(token, of.attempt, Phase.ACQUIRED, now, now, now + of.handover_seconds, of.cluster_name)
 
 
 def _acquire_in_turn(record: Record, event: Acquire, place: int, now: float, limits: Limits) -> Record | Refused:
@@ -292,37 +287,31 @@ def _acquire_in_turn(record: Record, event: Acquire, place: int, now: float, lim
     turn = turn_at(record, event.attempt.owner)
     if turn is not None and now < turn:
         return Refused(f"place {place} of the queue has its turn in {turn - now:.0f} s")
-    lease = Lease(
-        token=entry.token,  # not a new one: a cluster that was started early carries it as a tag
-        attempt=entry.attempt,
-        phase=Phase.ACQUIRED,
-        acquired_at=now,
-        written_at=now,
-        handover_by=now + entry.handover_seconds,
-        cluster_name=entry.cluster_name,
+    lease = replace(
+        _new_lease(entry, entry.token, now),  # no new token: a cluster that was started early carries this one as a tag
         resource_id=entry.resource_id,
-        # It was announced and not named: its process died in between, so there is a cluster, or there is none.
+        # If a cluster was announced and not named, its process died in between, and the cluster may exist.
         may_have_orphans=entry.may_have_orphans or (entry.prewarmed_at is not None and entry.resource_id is None),
         since=event.since if entry.prewarmed_at is None else entry.prewarmed_at,
         moved_from=event.moved_from,
     )
-    # Those before it did not acquire the lease in their windows. They keep their places and their prewarmed clusters
-    # until they have had all their turns: then the entry leaves, and its cluster is swept.
+    # The entries before it did not acquire the lease in their windows. Each keeps its place and its prewarmed cluster,
+    # until it has had all its turns: then it is removed, and its cluster is swept.
     passed, behind = record.queue[:place], record.queue[place + 1 :]
-    kept = tuple(replace(before, passed=before.passed + 1) for before in passed if before.passed < limits.turns)
-    gone = [before for before in passed if before.passed >= limits.turns]
-    left = [_left_by(before, now, limits) for before in gone if before.prewarmed_at is not None]
-    return replace(record, lease=lease, queue=(*kept, *behind), possible_orphans=(*_open(record, now), *left))
+    kept = tuple(replace(entry, passed=entry.passed + 1) for entry in passed if entry.passed < limits.turns)
+    removed = [entry for entry in passed if entry.passed >= limits.turns]
+    orphans = [_orphan_of(entry, now, limits) for entry in removed if entry.prewarmed_at is not None]
+    return replace(record, lease=lease, queue=(*kept, *behind), possible_orphans=(*_open(record, now), *orphans))
 
 
 def _queue(record: Record, event: Queue, now: float, limits: Limits) -> Record | Refused:
     owner = event.attempt.owner
     if record.lease is not None and record.lease.attempt.owner == owner:
-        return Refused("this owner holds the address")
+        return Refused("this owner has the lease")
     place = record.place(owner)
     if place is not None:
-        there = record.queue[place].attempt
-        return record if there == event.attempt else _superseded(event.attempt, there)
+        queued = record.queue[place].attempt
+        return record if queued == event.attempt else _superseded(event.attempt, queued)
     entry = Entry(
         token=record.issued + 1,
         attempt=event.attempt,
@@ -330,7 +319,7 @@ def _queue(record: Record, event: Queue, now: float, limits: Limits) -> Record |
         cluster_name=event.cluster_name,
         handover_seconds=event.handover_seconds,
     )
-    # All owners share it; it changes only while there is neither a lease nor a queue.
+    # All owners share the grace; it changes only while there is neither a lease nor a queue.
     grace = record.grace if record.lease or record.queue else limits.grace
     return replace(record, issued=entry.token, queue=(*record.queue, entry), grace=grace)
 
@@ -342,16 +331,12 @@ def _reenter(record: Record, event: Reenter, now: float, limits: Limits) -> Reco
             return Refused("the lease is releasing")
         if not attempt.may_follow(lease.attempt):
             return _superseded(attempt, lease.attempt)
-        late = lease.handover_by - lease.written_at
         # The attempt before may have sent RunJobFlow and died: this one must search before it launches.
         may_have_orphans = lease.may_have_orphans or lease.attempt != attempt
-        renewed = replace(
-            lease, attempt=attempt, written_at=now, handover_by=now + late, may_have_orphans=may_have_orphans
-        )
-        return replace(record, lease=renewed)
+        return replace(record, lease=replace(_renewed(lease, now), attempt=attempt, may_have_orphans=may_have_orphans))
     place = record.place(attempt.owner)
     if place is None:
-        return Refused("this owner neither holds nor queues")
+        return Refused("this owner has neither the lease nor a queue entry")
     entry = record.queue[place]
     if not attempt.may_follow(entry.attempt):
         return _superseded(attempt, entry.attempt)
@@ -362,32 +347,34 @@ def _reenter(record: Record, event: Reenter, now: float, limits: Limits) -> Reco
 def _prewarm(record: Record, event: Prewarm, now: float, limits: Limits) -> Record | Refused:
     place = record.place(event.attempt.owner)
     if record.lease is None or place is None:
-        return Refused("only a queue entry behind a holder starts its cluster early")
+        return Refused("only a queue entry behind a lease starts its cluster early")
     entry = record.queue[place]
     if entry.attempt != event.attempt:
         return _superseded(event.attempt, entry.attempt)
     if entry.prewarmed_at is not None:
-        return record  # once an entry: RunJobFlow has no idempotency token
-    # Of the whole queue: the depth is each owner's own, so entries further back may have started, too.
-    if place >= event.depth or sum(e.prewarmed_at is not None for e in record.queue) >= event.depth:
-        return Refused(f"only the first {event.depth} of the queue may, and no more at a time")
+        return record  # once for each entry: RunJobFlow has no idempotency token
+    # Count in the whole queue: owners may have different depths, so entries further back may have started, too.
+    if place >= event.depth or sum(entry.prewarmed_at is not None for entry in record.queue) >= event.depth:
+        return Refused(
+            f"only the first {event.depth} of the queue may start early, and at most {event.depth} at a time"
+        )
     return _with_entry(record, place, replace(entry, prewarmed_at=now))
 
 
 def _prewarmed(record: Record, event: Prewarmed, now: float, limits: Limits) -> Record | Refused:
     place = record.place(event.attempt.owner)
     if place is None:
-        return Refused("this owner does not queue")
+        return Refused("this owner is not in the queue")
     entry = record.queue[place]
     if entry.attempt != event.attempt:
         return _superseded(event.attempt, entry.attempt)
     if entry.prewarmed_at is None:
-        return Refused("it was not announced")
+        return Refused("the early start was not announced")
     return _with_entry(record, place, replace(entry, resource_id=event.resource_id))
 
 
 def _own_lease(record: Record, event: Bring | Activate | Replace) -> Lease | Refused:
-    """Return the lease that the event names, if it is still its attempt's."""
+    """Return the lease that the event names, if it is still this attempt's."""
     lease = record.lease
     if lease is None or lease.token != event.token:
         return Refused(f"token {event.token} is not current")
@@ -423,17 +410,16 @@ def _replace(record: Record, event: Replace, now: float, limits: Limits) -> Reco
         return Refused(f"the lease is {lease.phase.name.lower()}")
     if lease.is_given_up(event.resource_id):
         return record
-    # From now on the record does not name the cluster that the lease has, or will have.
-    late = lease.handover_by - lease.written_at
+    # From now on the record does not name the cluster that follows.
     given_up = replace(
-        lease,
-        resource_id=event.resource_id,
-        to_be_terminated=True,
-        may_have_orphans=True,
-        written_at=now,
-        handover_by=now + late,
+        _renewed(lease, now), resource_id=event.resource_id, to_be_terminated=True, may_have_orphans=True
     )
     return replace(record, lease=given_up)
+
+
+def _renewed(lease: Lease, now: float) -> Lease:
+    """Return the lease with as much time to launch and to hand over as it had at its last write."""
+    return replace(lease, written_at=now, handover_by=now + (lease.handover_by - lease.written_at))
 
 
 def _move(record: Record, event: Move, now: float, limits: Limits) -> Record | Refused:
@@ -447,17 +433,8 @@ def _move(record: Record, event: Move, now: float, limits: Limits) -> Record | R
     if event.attempt.is_superseded_by(lease.attempt):
         return _superseded(event.attempt, lease.attempt)
     if record.place(event.attempt.owner) is not None:
-        return Refused("this owner queues")
-    moved = Lease(
-        token=record.issued + 1,
-        attempt=event.attempt,
-        phase=Phase.ACQUIRED,
-        acquired_at=now,
-        written_at=now,
-        handover_by=now + event.handover_seconds,
-        cluster_name=event.cluster_name,
-        moved_from=event.resource_id,
-    )
+        return Refused("this owner is in the queue")
+    moved = replace(_new_lease(event, record.issued + 1, now), moved_from=event.resource_id)
     after = _with_history(record, lease, now, limits, why=f"{MOVED} by {event.attempt.name}")
     return replace(after, issued=moved.token, lease=moved)
 
@@ -467,14 +444,14 @@ def _start_release(record: Record, event: StartRelease, now: float, limits: Limi
     if lease is None or lease.token != event.token:
         return Refused(f"token {event.token} is not current")
     if lease.phase is Phase.RELEASING:
-        return record  # the first has said whether the cluster has to be terminated
+        return record  # the first release decided whether the cluster has to be terminated
     return replace(record, lease=replace(lease, phase=Phase.RELEASING, to_be_terminated=event.to_be_terminated))
 
 
 def _release(record: Record, event: Release, now: float, limits: Limits) -> Record | Refused:
     lease = record.lease
     if lease is None or lease.token != event.token:
-        # Tokens only grow: one that was given, and is neither the lease's nor an entry's, is over.
+        # A token that was issued, and is neither the lease's nor an entry's, is that of an ended lease.
         has_ended = event.token <= record.issued and all(entry.token != event.token for entry in record.queue)
         return record if has_ended else Refused(f"token {event.token} is not current")
     resource_id = event.resource_id or lease.resource_id
@@ -484,7 +461,7 @@ def _release(record: Record, event: Release, now: float, limits: Limits) -> Reco
 
 
 def _with_history(record: Record, lease: Lease, now: float, limits: Limits, *, why: str) -> Record:
-    """Return the record with a lease that ends noted, and what it may leave behind."""
+    """Return the record with an ended lease in its history and, if it may have one, its possible orphan."""
     ended = EndedLease(
         token=lease.token,
         owner=lease.attempt.name,
@@ -494,14 +471,14 @@ def _with_history(record: Record, lease: Lease, now: float, limits: Limits, *, w
         why=why,
     )
     possible_orphans = record.possible_orphans
-    # Only a cluster that no record names is worth a search, and only as long as it can surface.
+    # A search is needed for a cluster that no record names, as long as it can surface.
     until = lease.written_at + limits.surface
     if lease.may_have_orphans and now < until:
         since = lease.acquired_at if lease.since is None else lease.since
-        left = PossibleOrphan(
+        orphan = PossibleOrphan(
             lease.token, lease.attempt.owner, lease.cluster_name, keep=lease.resource_id, until=until, since=since
         )
-        possible_orphans = (*possible_orphans, left)
+        possible_orphans = (*possible_orphans, orphan)
     return replace(record, possible_orphans=possible_orphans, history=(*record.history, ended)[-limits.history :])
 
 
@@ -510,12 +487,12 @@ def _leave(record: Record, event: Leave, now: float, limits: Limits) -> Record |
     if place is None:
         return record
     entry = record.queue[place]
-    # A newer try may give up the place of an older one, not the other way round.
-    if entry.attempt.is_superseded_by(event.attempt) or entry.attempt == event.attempt:
-        queue = (*record.queue[:place], *record.queue[place + 1 :])
-        left = () if entry.prewarmed_at is None else (_left_by(entry, now, limits, keep=event.keep),)
-        return replace(record, queue=queue, possible_orphans=(*record.possible_orphans, *left))
-    return _superseded(event.attempt, entry.attempt)
+    # A newer try may remove the entry of an older one, but not the other way round.
+    if entry.attempt != event.attempt and not entry.attempt.is_superseded_by(event.attempt):
+        return _superseded(event.attempt, entry.attempt)
+    queue = (*record.queue[:place], *record.queue[place + 1 :])
+    orphans = () if entry.prewarmed_at is None else (_orphan_of(entry, now, limits, keep=event.keep),)
+    return replace(record, queue=queue, possible_orphans=(*record.possible_orphans, *orphans))
 
 
 def _open(record: Record, now: float) -> tuple[PossibleOrphan, ...]:
@@ -523,7 +500,7 @@ def _open(record: Record, now: float) -> tuple[PossibleOrphan, ...]:
     return tuple(orphan for orphan in record.possible_orphans if now < orphan.until)
 
 
-def _left_by(entry: Entry, now: float, limits: Limits, *, keep: str | None = None) -> PossibleOrphan:
+def _orphan_of(entry: Entry, now: float, limits: Limits, *, keep: str | None = None) -> PossibleOrphan:
     since, until = entry.prewarmed_at or 0.0, now + limits.surface
     return PossibleOrphan(entry.token, entry.attempt.owner, entry.cluster_name, keep=keep, until=until, since=since)
 
@@ -539,9 +516,9 @@ TABLE: tuple[Row, ...] = (
         (FREE,),
         "acquired",
         "anyone",
-        "the queue is empty, or free_since + the windows before it have passed",
+        "the queue is empty, or the windows of the entries before it have passed",
     ),
-    Row(Queue, _queue, _ANY, SAME, "anyone", "neither holds nor queues"),
+    Row(Queue, _queue, _ANY, SAME, "anyone", "has neither the lease nor a queue entry"),
     Row(
         Reenter,
         _reenter,
@@ -550,8 +527,15 @@ TABLE: tuple[Row, ...] = (
         "a try of the holder or of a queue entry",
         "no newer attempt has it; not releasing",
     ),
-    Row(Prewarm, _prewarm, _LEASED, SAME, "a queue entry", "among the first places; no more at a time than places"),
-    Row(Prewarmed, _prewarmed, _ANY, SAME, "the same queue entry", "it had announced so"),
+    Row(
+        Prewarm,
+        _prewarm,
+        _LEASED,
+        SAME,
+        "a queue entry",
+        "it is among the first places; at most as many early starts as places",
+    ),
+    Row(Prewarmed, _prewarmed, _ANY, SAME, "the same queue entry", "it announced the early start"),
     Row(
         Bring,
         _bring,

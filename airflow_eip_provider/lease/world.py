@@ -1,17 +1,17 @@
 """
-What the lease protocol asks of the world around it: a typed method for each read and each change.
+The interface between the lease protocol and its environment: a typed method for each read and each change.
 
-The protocol (:mod:`airflow_eip_provider.lease.protocol`, :mod:`airflow_eip_provider.lease.observation`) is plain
-functions over these methods. Tasks give them an implementation on AWS (``lease_client.client``), the triggerer one that
-can only read (``lease_client.reads``), and the model checker one that answers from memory and may stop a process
+The protocol (:mod:`airflow_eip_provider.lease.protocol`, :mod:`airflow_eip_provider.lease.observation`) consists of
+plain functions that call these methods. Tasks use an implementation on AWS (``lease_client.client``), the triggerer one
+that can only read (``lease_client.reads``), and the model checker one that answers from memory and may stop a process
 between any two calls.
 
-Every method is one moment. Between two calls anything may happen: another attempt writes the record, a cluster ends,
-this process dies. So no function of the protocol may rely on an answer longer than until its next call; what must not
-change in between is checked by the world itself, which refuses a write of an outdated version (the store) and an
-association of an address that is in use (EC2).
+Every call is one moment. Between two calls anything may happen: another attempt writes the record, a cluster ends, this
+process dies. So no function of the protocol relies on an answer beyond its next call. If something must not change in
+between, the environment checks it: the store refuses a write of an outdated version, and EC2 refuses to associate an
+address that is in use.
 
-:class:`ReadOnlyWorld` is a type of its own, so that mypy refuses a trigger that changes something (invariant I10).
+:class:`ReadOnlyWorld` is a separate type, so that mypy rejects a trigger that changes something (invariant I10).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class LeaseTags:
     """
-    The lease of a cluster, by its tags. The token alone would do if no store ever lost a record or was created anew.
+    The lease of a cluster, by its tags. The token alone is not enough: a store that was created again reissues tokens.
 
     :param owner: the owner's digest.
     """
@@ -42,10 +42,10 @@ class AddressLocation:
     Where the address is.
 
     :param association_id: ``None`` when it is not associated.
-    :param resource_ids: of the resources with which it is associated: the instance, and the instance's cluster.
+    :param resource_ids: the instance with which it is associated, and the cluster of the instance.
     :param live: whether that instance is pending or running.
-    :param lease_tags: of the cluster.
-    :param left: the resource is being deleted, or no owner uses it: then the next owner of the lease disassociates it.
+    :param lease_tags: the lease tags of the cluster.
+    :param left: the resource is being deleted or no owner uses it, so the next owner of the lease disassociates it.
     """
 
     association_id: str | None = None
@@ -63,11 +63,11 @@ class AddressLocation:
 @dataclass(frozen=True, slots=True)
 class Resource:
     """
-    The cluster or instance with which the address is, or may come to be, associated.
+    The cluster or instance with which the address is or will be associated.
 
-    :param state: "live", "ending" (on its way to a terminal state) or "ended" (in one, or unknown).
+    :param state: "live", "ending" (on its way to a terminal state) or "ended" (in a terminal state, or unknown).
     :param is_known: whether EMR or EC2 knows it; a new one may be unknown for a moment.
-    :param lease_tags: from its tags; ``None`` when it was not launched under a lease of this address.
+    :param lease_tags: ``None`` when it was not launched under a lease of this address.
     """
 
     resource_id: str
@@ -83,19 +83,19 @@ class Resource:
 
 @dataclass(frozen=True, slots=True)
 class TooLate:
-    """Nothing was launched: the write that announced the launch is too long ago; write it again."""
+    """Nothing was launched, because the write that announced the launch was too long ago: write it again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unclear:
-    """The launch was sent; neither an answer arrived, nor does EMR show a cluster."""
+    """The launch was sent, but no answer arrived and EMR shows no cluster."""
 
 
 class ReadOnlyWorld(Protocol):
-    """What observing a lease needs: no method changes AWS or the store."""
+    """The methods for observing a lease; none changes AWS or the store."""
 
     def read_record(self) -> Snapshot:
-        """Return the record as the store has it now."""
+        """Return the current record."""
 
     def read_location(self) -> AddressLocation:
         """Return where the address is."""
@@ -107,12 +107,12 @@ class ReadOnlyWorld(Protocol):
         """
         Return the clusters that have these tags and have not ended.
 
-        :param since: by the store's clock; no cluster with these tags is older. 0 when that is not known.
+        :param since: no cluster with these tags is older, by the store's clock; 0 when that is not known.
         """
 
     def active_steps(self, resource_id: str, *, guarded: bool) -> tuple[str, ...]:
         """
-        Return the ids of the steps that run or still may.
+        Return the IDs of the steps that are pending or running.
 
         :param guarded: only those that need the address.
         """
@@ -120,52 +120,52 @@ class ReadOnlyWorld(Protocol):
 
 class World(ReadOnlyWorld, Protocol):
     """
-    What the attempts of a task need: they also change AWS and the store.
+    The methods that the attempts of a task need, which also change AWS and the store.
 
-    A change may take effect although its answer is lost, or although the process dies at that moment. Every one of
-    them is therefore safe to repeat after another observation.
+    A change may take effect although its answer is lost or the process dies at that moment. So each one is safe to
+    repeat after another observation.
     """
 
     def write_record(self, record: Record, version: str | None, *, joins: bool = False) -> Outcome:
         """
         Replace the record of this version.
 
-        :param joins: it adds an entry to the queue, and may be refused where the record has grown too large.
+        :param joins: the write adds an entry to the queue, so it may be refused if the record has become too large.
         """
 
     def pause(self) -> None:
         """
-        Wait a little before the next read: another writer was faster, or the answer to a write was lost.
+        Pause before the next read, because a write conflicted or its answer was lost.
 
-        The pauses are random and grow, and when they have come to minutes there is an error instead of another one.
+        The pauses are random and grow; after some minutes in all, this raises an error.
         """
 
     def settled_location(self, expected: str) -> AddressLocation:
         """
-        Return where the address is, once EC2 must show an association that was made a moment ago.
+        Return where the address is, after waiting until EC2 must show an association that was made a moment ago.
 
-        :param expected: the resource of that association; as soon as EC2 shows it there, the answer is certain.
+        :param expected: the resource of that association; the wait ends as soon as EC2 shows the address there.
         """
 
     def launch(self, token: int, announced_at: float) -> str | TooLate | Unclear:
         """
-        Launch a cluster with this token in its tags, and return its id.
+        Launch a cluster with this token in its tags, and return its ID.
 
-        :param announced_at: the store's time of the write that this launch relies on; ``Limits.send`` counts from it.
+        :param announced_at: the store's time of the write that announced the launch; ``Limits.send`` counts from it.
         """
 
     def give_lease_tags(self, resource_id: str, token: int) -> None:
         """
-        Replace a cluster's lease tags by those of this address: it was launched for another address of a pool.
+        Replace the lease tags of a cluster that was launched for another address of a pool.
 
-        :param token: of the lease that goes on with it.
+        :param token: the token of the lease of this address.
         """
 
     def terminate(self, resource_id: str) -> bool:
         """
-        Terminate a cluster, whatever has become of it; an instance is left as it is, as it was not made for the lease.
+        Terminate a cluster in any state; an instance is not changed, as it was not launched for the lease.
 
-        :return: ``False`` when EMR does not know it (yet).
+        :return: ``False`` when EMR does not know the cluster (yet).
         """
 
     def disassociate(self, association_id: str) -> None:

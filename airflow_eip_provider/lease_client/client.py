@@ -273,7 +273,7 @@ class StoreLeaseClient(LeaseClient):
         """Read the record, and check that it names this attempt, and no release has begun."""
         lease = self.read().record.lease
         if lease is None or lease.token != token or lease.attempt != attempt or lease.phase is Phase.RELEASING:
-            now = f"leased to {lease.attempt.name}, and {lease.phase.name.lower()}" if lease else "leased to nobody"
+            now = f"leased to {lease.attempt.name}, and {lease.phase.name.lower()}" if lease else "not leased"
             raise LeaseLostError(self.allocation_id, who=self._who, problem=f"it is {now} now")
 
     def was_handed_over(self, undo: Undo) -> bool:
@@ -283,15 +283,10 @@ class StoreLeaseClient(LeaseClient):
 
     def undo(self, undo: Undo) -> None:
         """End an attempt's part in the lease or the queue; and what was made for a cluster that is ending."""
-        protocol.undo(
-            self.world(undoing=True),
-            undo.attempt,
-            launched=undo.resource_id,
-            token=undo.token,
-            terminate=undo.terminate,
-            association_id=undo.association_id,
-            may_lag=undo.may_lag,
+        work = protocol.Work(
+            undo.attempt, undo.resource_id, undo.token, undo.terminate, undo.association_id, undo.may_lag
         )
+        protocol.undo(self.world(undoing=True), work)
         if undo.launched and undo.resource_id is not None:
             self._remove_gateways(undo.resource_id)
 

@@ -215,7 +215,7 @@ def leased_elsewhere(observed: Observed, allocation_id: str, *, job_flow_id: str
         log.warning("The lease could not be read, so only the address is checked this time: %s", error)
         return None
     if lease is None:
-        return "leased to nobody"
+        return "not leased"
     return None if lease.resource_id == job_flow_id else f"leased to {lease.attempt.name}"
 
 

@@ -50,7 +50,7 @@ EXAMPLES = [
         "nat-1", allocation_id="eipalloc-1", code="Gateway.NotAttached", problem="no gateway"
     ),
     exceptions.LaunchUnclearError("daily", owner="prod/dag", problem="timeout"),
-    exceptions.NotLeasedError("eipalloc-1", job_flow_id="j-1", condition="leased to nobody"),
+    exceptions.NotLeasedError("eipalloc-1", job_flow_id="j-1", condition="not leased"),
     exceptions.LockStoreError("s3://leases", problem="it does not exist", remedy="create it"),
     exceptions.LockStoreUnavailableError("s3://leases", problem="503"),
     exceptions.RecordContendedError("s3://leases", writes=40, seconds=300.0),

@@ -209,7 +209,7 @@ def messages() -> dict[str, list[str]]:
         exceptions.AddressLostError(
             EIP, job_flow_id=CLUSTER, place=said("on {}", said("instance '{}'", INSTANCE)), consequence=cancelled
         ),
-        exceptions.NotLeasedError(EIP, job_flow_id=CLUSTER, condition=said("leased to nobody"), consequence=cancelled),
+        exceptions.NotLeasedError(EIP, job_flow_id=CLUSTER, condition=said("not leased"), consequence=cancelled),
         exceptions.SubmissionCancelledError(EIP, job_flow_id=CLUSTER, place=said("not associated"), step_ids=[STEP]),
         exceptions.StepFailedError(CLUSTER, step_id=STEP, name="read orders", state="FAILED", reason="Unknown Error"),
         exceptions.KilledError(EIP),

@@ -196,7 +196,7 @@ def test_the_previous_version_can_read_early_starts_and_unclear_launches_while_t
 
 def searched_since(of) -> float:
     asked, _ = run(lambda world: clusters_of(world, of), Replay(()))
-    return asked.since
+    return asked.arguments[1]
 
 
 def test_clusters_that_may_be_older_than_the_lease_are_found_also_where_the_record_does_not_say_since_when():

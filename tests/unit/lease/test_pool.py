@@ -10,7 +10,7 @@ import pytest
 
 from airflow_eip_provider.lease.observation import LeaseRequest
 from airflow_eip_provider.lease.pool import AcquiredOne, QueuedForAll, enter_any, name_kept
-from airflow_eip_provider.lease.protocol import Acquired, Superseded, enter, hand_over, launch, release, undo
+from airflow_eip_provider.lease.protocol import Acquired, Superseded, Work, enter, hand_over, launch, release, undo
 from airflow_eip_provider.lease.record import Attempt, Phase, Record
 from airflow_eip_provider.lease.store import Conflict, Snapshot
 from airflow_eip_provider.lease.world import AddressLocation, LeaseTags, Resource
@@ -277,7 +277,7 @@ def test_cut_off_at_any_call_it_leaves_nothing_that_the_next_one_does_not_find(p
             worlds: Any = aws.worlds(attempt("A"))
             name_kept(worlds, attempt("A"))
             for world in worlds.values():
-                undo(world, attempt("A"))
+                undo(world, Work(attempt("A")))
             assert aws.live("A") == set(), f"cut off at call {call}"
             assert aws.record("y").lease is None
         else:

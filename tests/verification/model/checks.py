@@ -10,7 +10,6 @@ from tests.verification.model.world import LIMITS, ViolationError
 if TYPE_CHECKING:
     from airflow_eip_provider.lease.record import Attempt, Entry, Lease, Record
     from airflow_eip_provider.lease.store import Snapshot
-    from tests.verification.model.requests import Launch
     from tests.verification.model.world import Actor, Cluster, World
 
 
@@ -204,14 +203,14 @@ def is_given_up(record: Record, cluster: Cluster) -> bool:
     return lease.resource_id == cluster.resource_id
 
 
-def check_launch(world: World, actor: Actor, request: Launch) -> None:
+def check_launch(world: World, actor: Actor, token: int) -> None:
     """Check that a retry launches nothing beside what it could have adopted; an older try may have looked too early."""
     lease = world.record.lease
-    if lease is None or lease.token != request.token or lease.phase is not Phase.ACQUIRED:
+    if lease is None or lease.token != token or lease.phase is not Phase.ACQUIRED:
         return
     if lease.attempt.try_number != actor.try_number:
         return
-    for cluster in world.with_token(request.token):
+    for cluster in world.with_token(token):
         if cluster.state == "live" and cluster.adoptable and not cluster.given_up:
             raise ViolationError(f"I6: {actor} launches another cluster beside {cluster.resource_id}")
         known = cluster.by == actor.try_number or cluster.given_up

@@ -8,7 +8,7 @@ a state is a handful of numbers that stand for them.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from airflow_eip_provider.lease.observation import ESTIMATED, Action, decide, is_for_others, observe
 from airflow_eip_provider.lease.record import Phase
@@ -17,13 +17,13 @@ from tests.verification.model.answers import Glance, answer, started
 from tests.verification.model.checks import check_at_rest, check_gave_up, check_returned, check_state
 from tests.verification.model.faults import CHANGES, RESTARTS
 from tests.verification.model.processes import ESTIMATES, Process, Tasks
-from tests.verification.model.requests import At, WriteRecord, bare
 from tests.verification.model.symmetry import Move, Numbers, State, with_, without
 from tests.verification.model.world import LIMITS, Actor, ViolationError, World, end_cluster, moves_of, tick
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.verification.model.replay import Request
     from tests.verification.model.world import Cluster
 
 _FIRST_STAGE = {"steps": "guard", "release": "close", "terminate": "end"}
@@ -171,7 +171,7 @@ class Moves:
         who = f"{process.owner}{process.try_number}"
         request = self.tasks.request(process)
         if request is not None:
-            label = f"{who} {process.task}, {process.stage}: {_said(request)}"
+            label = f"{who} {process.task}, {process.stage}: {_label(request)}"
             try:
                 after, response = answer(world, Actor(process.owner, process.try_number, process.task), request)
                 move = self.move(label, after, process, self.tasks.tell(process, response))
@@ -367,14 +367,14 @@ class Moves:
             yield label, state._replace(world=self.worlds.of(after))
 
 
-def _said(request: Any) -> str:
-    """Return a request in short: of a record, what becomes of lease and queue."""
-    if not isinstance(bare(request), WriteRecord):
+def _label(request: Request) -> str:
+    """Return a request in short; of a record that is written, the lease and the queue."""
+    if request.method != "write_record":
         return str(request)
-    where = f" of {request.address}" if isinstance(request, At) else ""
-    request = bare(request)
-    lease, queue = request.record.lease, [entry.attempt.nonce for entry in request.record.queue]
+    where = f" of {request.address}" if request.address else ""
+    record = request.arguments[0]
+    lease, queue = record.lease, [entry.attempt.nonce for entry in record.queue]
     leased = (
         f"{lease.phase.value} by {lease.attempt.nonce}, token {lease.token}, {lease.resource_id}" if lease else "free"
     )
-    return f"WriteRecord({leased}; queue: {', '.join(queue) or 'none'}){where}"
+    return f"write_record({leased}; queue: {', '.join(queue) or 'none'}){where}"

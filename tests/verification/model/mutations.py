@@ -1,4 +1,4 @@
-"""Guards taken out of the protocol, one at a time: the model must find what each of them prevents."""
+"""Mutations: each removes one guard from the protocol, and the model must find a violation."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ _MOST_STATES = 1_200_000
 @dataclass(frozen=True, slots=True)
 class Mutation:
     """
-    :param removed: the guard that is gone.
-    :param serves: the invariant or rule that it serves.
+    :param removed: what the protocol does without the guard.
+    :param serves: the invariant or rule that the guard serves.
     """
 
     removed: str
@@ -70,7 +70,7 @@ POOL_KILLED = scenario(1, "kill 1, clear 1", prewarm=1, pools=("x y",), start=BR
 POOL_PREWARMED = scenario(1, prewarm=1, pools=("x y",), start=BOTH_HELD)
 
 MUTATIONS = (
-    # The store, and EC2.
+    # The store and EC2.
     Mutation(
         "the store ignores the expected version",
         "I1, the store's contract",
@@ -84,36 +84,39 @@ MUTATIONS = (
         swap(answers, "_associate", patches.reassociated),
     ),
     Mutation(
-        "any association is undone", "I2", scenario(2, "crash 1"), swap(protocol, "_disassociate", patches.off_whatever)
+        "an association of another owner is undone",
+        "I2",
+        scenario(2, "crash 1"),
+        swap(protocol, "_disassociate", patches.off_whatever),
     ),
-    # Taking, and the queue.
+    # Acquiring, and the queue.
     Mutation("tokens are used again", "I4", scenario(2), law(transitions.Acquire, patches.token_again)),
     Mutation(
-        "a place in the queue need not wait its grace",
+        "an owner in the queue does not wait for its turn",
         "order",
         scenario(1, prewarm=1, start=DEAD_ENTRY),
         lambda: together(law(transitions.Acquire, patches.at_once), swap(observation, "turn_at", patches.no_grace)),
     ),
     Mutation(
-        "a dead waiter blocks those behind it",
+        "a queue entry without a task blocks the entries behind it",
         "no owner waits for ever",
         scenario(1, prewarm=1, start=DEAD_ENTRY),
         swap(observation, "turn_at", patches.only_the_first),
     ),
     Mutation(
-        "who is passed over loses its place",
+        "an owner that is passed over loses its place",
         "fairness",
         scenario(1, prewarm=1, start=DEAD_ENTRY),
         law(transitions.Acquire, patches.passed_over(gone=True)),
     ),
     Mutation(
-        "who is passed over loses the cluster that it started early",
+        "an owner that is passed over loses the cluster that it started early",
         "fairness",
         scenario(1, prewarm=1, start=DEAD_ENTRY),
         law(transitions.Acquire, patches.passed_over(prewarmed_at=None)),
     ),
     Mutation(
-        "passing over is not counted",
+        "passes are not counted",
         "fairness",
         scenario(1, prewarm=1, start=DEAD_ENTRY),
         law(transitions.Acquire, patches.passed_over(passed=0)),
@@ -125,14 +128,14 @@ MUTATIONS = (
         law(transitions.Acquire, patches.passed_over()),
     ),
     Mutation(
-        "an entry that was passed over has no longer a window than before",
+        "the window of an entry that was passed over does not grow",
         "fairness",
         scenario(1, prewarm=1, start=OUT_OF_TURNS),
         swap(Record, "window", lambda record, entry: record.grace),
     ),
     # Handing over.
     Mutation(
-        "HandOver ignores token and speaker",
+        "the hand-over ignores token and attempt",
         "I4",
         scenario(1, "clear 1"),
         law(transitions.Activate, patches.of_any_lease),
@@ -144,13 +147,13 @@ MUTATIONS = (
         swap(protocol, "hand_over", patches.never_handed_over),
     ),
     Mutation(
-        "a lost answer is taken for a success",
+        "a lost answer counts as a success",
         "rule 7",
         scenario(2, "lost 1"),
         swap(protocol, "change", patches.written_in_any_case),
     ),
     Mutation(
-        "a lost answer is taken for a failure",
+        "a lost answer counts as a failure",
         "rule 7",
         scenario(1, "lost 1"),
         swap(protocol, "hand_over", patches.handed_over_or_lost(False)),
@@ -163,7 +166,7 @@ MUTATIONS = (
     ),
     # Tries of one owner.
     Mutation(
-        "Reenter lets an older try speak",
+        "an older try re-enters",
         "rule 1",
         scenario(1, "clear 1"),
         lambda: together(
@@ -172,7 +175,7 @@ MUTATIONS = (
         ),
     ),
     Mutation(
-        "undo terminates before it closes the lease",
+        "undo terminates before it writes RELEASING",
         "rules 1, 2",
         scenario(1, "kill 1, clear 1"),
         swap(protocol, "undo", patches.undone_at_once),
@@ -196,7 +199,7 @@ MUTATIONS = (
         swap(protocol, "relocate", patches.kept_here),
     ),
     Mutation(
-        "a cluster that was started early is looked for among younger ones only",
+        "a search omits a cluster that was started early",
         "I6, rule 8",
         scenario(1, "crash 1, slow 1", prewarm=1, start=OTHERS_LEASE),
         swap(observation, "_since", patches.since_taken),
@@ -234,43 +237,43 @@ MUTATIONS = (
     ),
     # Taking over.
     Mutation(
-        "a lease is dead when time is up",
+        "a lease is finished when its time is up",
         "I7",
         scenario(1, start=OTHERS_LEASE),
         judged(LeaseCondition.FINISHED, _out_of_time),
     ),
     Mutation(
-        "a late lease is closed though handed over",
+        "the release of an active lease is started because it is overdue",
         "I6, I7",
         scenario(1, start=OTHERS_LEASE),
         judged(LeaseCondition.OVERDUE, _out_of_time),
     ),
     Mutation(
-        "a late lease is closed though its cluster runs a step",
+        "the release of an overdue lease is started while its cluster runs a step",
         "I7",
         scenario(1, start=LATE_LEASE),
         swap(observation, "condition_of", patches.late_though_busy),
     ),
     Mutation(
-        "a lease is dead though a live instance has the address",
+        "a lease is finished while a live instance has the address",
         "I7",
         scenario(2, "die 1", start=LINGERING),
         swap(observation, "condition_of", patches.dead_with_its_cluster),
     ),
     Mutation(
-        "no cluster to be seen means there is none",
+        "a cluster that EMR does not show does not exist",
         "I7, rule 5",
         scenario(2),
         swap(observation, "_may_surface", lambda *_: False),
     ),
     Mutation(
-        "RunJobFlow is sent however late",
+        "RunJobFlow is sent at any time after the write",
         "rule 5",
         scenario(2, "slow 3"),
         swap(answers, "LIMITS", replace(LIMITS, send=99)),
     ),
     Mutation(
-        "nobody takes over a dead lease",
+        "no owner takes over a finished lease",
         "no owner waits for ever",
         scenario(1, start=DEAD_LEASE),
         swap(observation, "_FOR_OTHERS", {}),
@@ -296,28 +299,30 @@ MUTATIONS = (
         scenario(1, start=SERVICE),
         swap(protocol, "move", patches.freed_first),
     ),
-    # What crashes leave behind.
-    Mutation("nobody sweeps", "rule 6", scenario(1, start=POSSIBLE_ORPHAN), swap(protocol, "_sweep", patches.nothing)),
+    # Possible orphans.
     Mutation(
-        "who waits does not sweep",
+        "no owner sweeps", "rule 6", scenario(1, start=POSSIBLE_ORPHAN), swap(protocol, "_sweep", patches.nothing)
+    ),
+    Mutation(
+        "a waiting owner does not sweep",
         "rule 6, no owner waits for ever",
         scenario(1, start=BOUND_ORPHAN),
         swap(protocol, "_sweep_and_wait", patches.waits),
     ),
     Mutation(
-        "an unclear launch leaves no suspect",
+        "an unclear launch leaves no possible orphan",
         "rule 6",
         scenario(1, "lost 1"),
         law(transitions.Release, patches.changed("_release", possible_orphans=())),
     ),
     Mutation(
-        "a queue entry that started early leaves no suspect when it leaves",
+        "a queue entry that started early leaves no possible orphan when its owner leaves",
         "rule 6",
         scenario(2, "kill 1", prewarm=1),
         law(transitions.Leave, patches.changed("_leave", possible_orphans=())),
     ),
     Mutation(
-        "a queue entry that started early leaves no suspect when it is removed",
+        "a queue entry that started early leaves no possible orphan when it is removed",
         "rule 6",
         scenario(1, prewarm=1, start=OUT_OF_TURNS),
         law(transitions.Acquire, patches.skipped_without_trace),
@@ -332,35 +337,35 @@ MUTATIONS = (
         ),
     ),
     Mutation(
-        "everyone in the queue starts early",
+        "every owner in the queue starts early",
         "rule 9",
         scenario(2, prewarm=1, start=OTHERS_LEASE),
         lambda: together(
             swap(observation, "_may_prewarm", patches.wants_early), law(transitions.Prewarm, patches.early_for_all)
         ),
     ),
-    # Steps, and giving the address back.
+    # Steps, and releasing the address.
     Mutation(
-        "a step starts whatever its lease is",
+        "a step starts whatever the state of the lease is",
         "I5",
         scenario(1, first=EARLY),
         swap(protocol, "guard", patches.let_through),
     ),
     Mutation(
-        "a step is not looked after once it is submitted",
+        "the lease is not checked again after a step was submitted",
         "I5, rule 10",
         scenario(1, first=EARLY),
         lambda: mock.patch.dict(processes._AFTER_REQUEST, {("add", "accepted"): "watch"}),
     ),
-    Mutation("a step starts without a look", "I5", scenario(1), swap(protocol, "guard", patches.nothing)),
+    Mutation("a step starts without a check of the lease", "I5", scenario(1), swap(protocol, "guard", patches.nothing)),
     Mutation(
-        "a closing lease counts as dead",
+        "a releasing lease counts as finished",
         "rule 3",
         scenario(2, first=EARLY),
         judged(LeaseCondition.FINISHED, lambda lease, now: lease.phase is Phase.RELEASING),
     ),
     Mutation(
-        "early release does not close first",
+        "early release does not write RELEASING first",
         "rule 3, I5",
         scenario(1, first=EARLY),
         swap(protocol, "start_release", patches.not_closed),
@@ -379,34 +384,34 @@ MUTATIONS = (
     ),
     # Pools: any one address of several.
     Mutation(
-        "it stays in the other queues",
+        "an owner stays in the other queues",
         "pool: an owner leaves the other queues",
         scenario(2, pools=("x y", "x y"), start=TWO),
-        swap(pool, "_has_ended", lambda *_, **__: True),
+        swap(pool, "_end_part", lambda *_, **__: True),
     ),
     Mutation(
-        "an older attempt goes on beside a newer one",
+        "an older attempt continues beside a newer one",
         "pool: one lease for an owner",
         POOL_RETRIED,
-        swap(pool, "_has_ended", patches.ended_unless(is_superseded=False)),
+        swap(pool, "_end_part", patches.ended_unless(is_superseded=False)),
     ),
     Mutation(
         "an older attempt's lease of another address stays",
         "pool: one lease for an owner",
         POOL_RETRIED,
-        swap(pool, "_has_ended", patches.ended_unless(leases=False)),
+        swap(pool, "_end_part", patches.ended_unless(leases=False)),
     ),
     Mutation(
         "a superseded attempt keeps what it has",
         "pool: one lease for an owner",
         POOL_RETRIED,
-        swap(pool, "_withdrawn", lambda *_: protocol.Superseded()),
+        swap(pool, "_withdraw", lambda *_: protocol.Superseded()),
     ),
     Mutation(
         "the cluster keeps the lease tags of the other address",
         "pool: one cluster for an owner",
         POOL_BROUGHT,
-        swap(pool, "_brought", pool._named),
+        swap(pool, "_name_and_tag", pool._name_cluster),
     ),
     Mutation(
         "a cluster is started early in every queue",

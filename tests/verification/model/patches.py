@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     Patch = Callable[[], AbstractContextManager[Any]]
 
-_has_ended = pool._has_ended
+_end_part = pool._end_part
 change, _standing, _judge, _undo = protocol.change, observation.condition_of, observation.decide, protocol.undo
 _associate, _move = answers._associate, protocol.move
 
@@ -78,15 +78,15 @@ def judged(standing: LeaseCondition, when: Callable[[Any, float], bool]) -> Patc
     return swap(observation, "condition_of", judgement)
 
 
-def unconditional(world: Any, actor: Any, request: Any) -> Any:
-    """Write whatever the version is; the checks of what is written go on."""
-    return answers.written(world, actor, request.record)
+def unconditional(world: Any, actor: Any, record: Any, *_: Any) -> Any:
+    """Write whatever the version is; the checks of the record still apply."""
+    return answers.written(world, actor, record)
 
 
-def reassociated(world: Any, actor: Any, request: Any) -> Any:
-    """Bind the address as if it were free, wherever it is."""
-    bound = world.at in {None, request.resource_id}
-    return _associate(world if bound else replace(world, at=None), actor, request)
+def reassociated(world: Any, actor: Any, resource_id: str) -> Any:
+    """Associate the address as if it were free, wherever it is."""
+    is_free = world.at in {None, resource_id}
+    return _associate(world if is_free else replace(world, at=None), actor, resource_id)
 
 
 def of_any_lease(record: Any, event: Any, now: float, limits: Any) -> Any:
@@ -112,12 +112,11 @@ def never_handed_over(world: Any, attempt: Any, *, token: int, resource_id: str,
     return world.read_record()
 
 
-def undone_at_once(world: Any, attempt: Any, *, launched: Any, token: Any, limits: Any) -> None:
-    lease = world.read_record().record.lease
+def undone_at_once(world: Any, work: Any, limits: Any) -> None:
+    lease, attempt = world.read_record().record.lease, work.attempt
     if lease is None or lease.attempt.owner != attempt.owner or attempt.is_superseded_by(lease.attempt):
         return
-    work = protocol._Work(attempt, launched, token, terminate=True, association_id=None, may_lag=False)
-    protocol._undo_lease(world, lease.token, launched or lease.resource_id, work, limits)
+    protocol._undo_lease(world, lease.token, work.launched or lease.resource_id, work, limits)
 
 
 class Stubborn(Attempt):
@@ -127,10 +126,10 @@ class Stubborn(Attempt):
         return False
 
 
-def undone_by_anyone(world: Any, attempt: Attempt, **options: Any) -> None:
-    """Undo as if no newer try could be at work."""
-    mine = Stubborn(attempt.owner, attempt.name, attempt.try_number, attempt.nonce)
-    _undo(world, mine, **options)
+def undone_by_anyone(world: Any, work: Any, limits: Any) -> None:
+    """Undo as if no newer try could exist."""
+    stubborn = Stubborn(*(getattr(work.attempt, field) for field in ("owner", "name", "try_number", "nonce")))
+    _undo(world, replace(work, attempt=stubborn), limits)
 
 
 def never_yields(snapshot: Any, lease_request: Any, **options: Any) -> Action:
@@ -334,14 +333,14 @@ def successor_not_announced(record: Any, event: Any, now: float, limits: Any) ->
 
 
 def ended_unless(*, is_superseded: bool = True, leases: bool = True) -> Callable[..., bool]:
-    """Return a version of ``_has_ended`` that lacks one of its rules."""
+    """Return a version of ``_end_part`` that lacks one of its rules."""
 
-    def has_ended(world: Any, attempt: Any, limits: Any, *, lease: Any) -> bool:
+    def end_part(world: Any, attempt: Any, limits: Any, *, lease: Any) -> bool:
         part = pool._part_of(world.read_record().record, attempt.owner)
         if part is not None and attempt.is_superseded_by(part.attempt) and not is_superseded:
             return True
         if isinstance(part, Lease) and not leases:
             return True
-        return _has_ended(world, attempt, limits, lease=lease)
+        return _end_part(world, attempt, limits, lease=lease)
 
-    return has_ended
+    return end_part

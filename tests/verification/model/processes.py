@@ -17,9 +17,8 @@ from airflow_eip_provider.lease.record import Attempt
 from airflow_eip_provider.lease.store import Snapshot
 from airflow_eip_provider.lease.world import LeaseTags, Unclear
 from tests.verification.model.checks import check_guarded
-from tests.verification.model.replay import Replay, run
-from tests.verification.model.requests import At, Terminate
-from tests.verification.model.world import HANDOVER_TICKS, LIMITS, AddStep, Associate, CancelStep
+from tests.verification.model.replay import Replay, Request, run
+from tests.verification.model.world import HANDOVER_TICKS, LIMITS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -41,7 +40,7 @@ class Node:
 
     key: tuple[Any, ...]
     told: tuple[Any, ...] = ()
-    asks: Any = None
+    asks: Request | None = None
     result: Any = None
     children: dict[Any, Node] = field(default_factory=dict)
 
@@ -186,15 +185,15 @@ class Tasks:
                 key = (process.resource_id,)
         return key
 
-    def request(self, process: Process) -> Any:
+    def request(self, process: Process) -> Request | None:
         """Return what the process asks next; ``None`` when it waits or has ended."""
         if process.node is not None:
             return process.node.asks
-        make = _REQUESTS.get(process.stage)
-        if make is None:
+        method = _REQUESTS.get(process.stage)
+        if method is None:
             return None
-        request = make(self.moves_from if process.stage == "retire" else process.resource_id)
-        return At(process.address, request) if process.address else request
+        resource_id = self.moves_from if process.stage == "retire" else process.resource_id
+        return Request(method, (resource_id,), process.address)
 
     def tell(self, process: Process, response: Any) -> Process:
         """Return the process after an answer, in its next stage if its function has returned."""
@@ -233,12 +232,12 @@ class Tasks:
         return self.start(process, stage)
 
 
-_REQUESTS: Mapping[str, Callable[[Any], Any]] = {
-    "bind": Associate,
-    "add": AddStep,
-    "cancel": CancelStep,
-    "end": Terminate,
-    "retire": Terminate,
+_REQUESTS: Mapping[str, str] = {
+    "bind": "associate",
+    "add": "add_step",
+    "cancel": "cancel_step",
+    "end": "terminate",
+    "retire": "terminate",
 }
 _AFTER_REQUEST = {
     ("bind", "bound"): "hand_over",
@@ -283,14 +282,14 @@ _IN_POOL = {"enter": "enter_any", "undo": "undo_all"}
 
 
 def _undo_all(world: Any, names: tuple[str, ...], attempt: Attempt) -> None:
-    """Undo as ``lease_client.pool.StorePool.undo`` does, in every record."""
+    """Undo in every record, as ``lease_client.pool.StorePool.undo`` does."""
     worlds = {name: world.at(name) for name in names}
     pool.name_kept(worlds, attempt, LIMITS)
-    for each in worlds.values():
-        protocol.undo(each, attempt, limits=LIMITS)
+    for address_world in worlds.values():
+        protocol.undo(address_world, protocol.Work(attempt), LIMITS)
 
 
-# Looked up when they begin: mutations replace them.
+# Looked up in each call, because mutations replace them.
 _FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "enter": lambda world, lease_request: protocol.enter(world, lease_request, due_seconds=1e9, limits=LIMITS),
     "enter_any": lambda world, names, lease_request: pool.enter_any(
@@ -311,7 +310,7 @@ _FUNCTIONS: Mapping[str, Callable[..., Any]] = {
         world, attempt, token=token, resource_id=resource_id, limits=LIMITS
     ),
     "undo": lambda world, attempt, resource_id, token: protocol.undo(
-        world, attempt, launched=resource_id, token=token, limits=LIMITS
+        world, protocol.Work(attempt, resource_id, token), LIMITS
     ),
     "relocate": lambda world, lease_tags, resource_id: protocol.relocate(world, lease_tags, resource_id=resource_id),
     "guard": lambda world, resource_id: protocol.guard(world, resource_id),  # noqa: PLW0108

@@ -1,118 +1,86 @@
 """
-A world by replay: a function of the lease protocol that is run again and told the same answers is where it was.
+Runs functions of the lease protocol by replay: run again with the same answers, a function gets to the same point.
 
-The model must stop a process between any two calls and go on from there more than once, and a running function can be
-neither copied nor kept. But it depends on nothing besides its parameters and the answers of its world. So it is run
-from its beginning with the answers that it had; the first call that has no answer yet ends the run, and says what is
-asked next.
+The model must stop a process between any two calls and continue from there more than once, and a running function
+cannot be copied or stored. But a function depends only on its parameters and on the answers of its world. So it is run
+from its beginning with the answers so far. The first call without an answer ends the run, and is the next request.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-
-from tests.verification.model.requests import (
-    At,
-    Disassociate,
-    FindClusters,
-    GiveLeaseTags,
-    Launch,
-    Pause,
-    ReadLocation,
-    ReadRecord,
-    ReadResource,
-    ReadSteps,
-    Terminate,
-    WriteRecord,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from airflow_eip_provider.lease.record import Record
-    from airflow_eip_provider.lease.store import Outcome, Snapshot
-    from airflow_eip_provider.lease.world import AddressLocation, LeaseTags, Resource, TooLate, Unclear
-
-_NOTHING = object()
-_READ_RECORD, _READ_PLACE, _PAUSE = ReadRecord(), ReadLocation(), Pause()
+_NO_ANSWER = object()
 
 
-class Asked(BaseException):
-    """Something is asked that there is no answer to; not an ``Exception``, which a handler of errors might keep."""
+@dataclass(frozen=True, slots=True)
+class Request:
+    """
+    A call of a method of :class:`~airflow_eip_provider.lease.world.World`, as a value.
 
-    def __init__(self, request: Any) -> None:
+    :param arguments: positional and named ones, in the order of the call.
+    :param address: the address whose world is asked; empty if there is only one.
+    """
+
+    method: str
+    arguments: tuple[Any, ...] = ()
+    address: str = ""
+
+    def __str__(self) -> str:
+        where = f" of {self.address}" if self.address else ""
+        return f"{self.method}({', '.join(map(str, self.arguments))}){where}"
+
+
+class Unanswered(BaseException):
+    """A request has no answer yet; not an ``Exception``, so that no handler of errors catches it."""
+
+    def __init__(self, request: Request) -> None:
         super().__init__()
         self.request = request
 
 
 class Replay:
-    """A :class:`~airflow_eip_provider.lease.world.World` that gives the answers that there were, in their order."""
+    """A :class:`~airflow_eip_provider.lease.world.World` that returns given answers in their order."""
 
-    def __init__(self, told: Iterable[Any], address: str = "") -> None:
-        self._told = iter(told)
+    def __init__(self, answers: Iterable[Any], address: str = "") -> None:
+        self._answers = iter(answers)
         self._address = address
 
     def at(self, address: str) -> Replay:
-        """Return the world of one address of several; all of them have the same answers before them."""
-        return type(self)(self._told, address)
-
-    def read_record(self) -> Snapshot:
-        return self._answer(_READ_RECORD)
-
-    def read_location(self) -> AddressLocation:
-        return self._answer(_READ_PLACE)
-
-    def settled_location(self, expected: str) -> AddressLocation:
-        return self._answer(ReadLocation(expected))
-
-    def read_resource(self, resource_id: str) -> Resource:
-        return self._answer(ReadResource(resource_id))
-
-    def find_clusters(self, lease_tags: LeaseTags, since: float) -> tuple[Resource, ...]:
-        return self._answer(FindClusters(lease_tags, since))
-
-    def active_steps(self, resource_id: str, *, guarded: bool) -> tuple[str, ...]:
-        return self._answer(ReadSteps(resource_id, guarded))
-
-    def write_record(self, record: Record, version: str | None, *, joins: bool = False) -> Outcome:
-        return self._answer(WriteRecord(record, version, joins))
+        """Return the world of one address of several; all of them share the answers."""
+        return type(self)(self._answers, address)
 
     def pause(self) -> None:
-        """Do nothing: in the model others may go on at any moment."""
+        """Do nothing: in the model, others may act at any moment."""
 
-    def launch(self, token: int, announced_at: float) -> str | TooLate | Unclear:
-        return self._answer(Launch(token, announced_at))
+    def __getattr__(self, method: str) -> Callable[..., Any]:
+        return lambda *arguments, **named: self._answer(method, *arguments, *named.values())
 
-    def give_lease_tags(self, resource_id: str, token: int) -> None:
-        self._answer(GiveLeaseTags(resource_id, token))
-
-    def terminate(self, resource_id: str) -> bool:
-        return self._answer(Terminate(resource_id))
-
-    def disassociate(self, association_id: str) -> None:
-        self._answer(Disassociate(association_id))
-
-    def _answer(self, request: Any) -> Any:
-        answer = next(self._told, _NOTHING)
-        if answer is _NOTHING:
-            raise Asked(At(self._address, request) if self._address else request)
+    def _answer(self, method: str, *arguments: Any) -> Any:
+        answer = next(self._answers, _NO_ANSWER)
+        if answer is _NO_ANSWER:
+            raise Unanswered(Request(method, arguments, self._address))
         return answer
 
 
 class PausingReplay(Replay):
-    """The same, where a pause is a request like the others; its answer is ``None``."""
+    """The same, with a pause as a request whose answer is ``None``."""
 
     def pause(self) -> None:
-        self._answer(_PAUSE)
+        self._answer("pause")
 
 
-def run(function: Callable[[Any], Any], world: Replay) -> tuple[Any, Any]:
+def run(function: Callable[[Any], Any], world: Replay) -> tuple[Request | None, Any]:
     """
-    Run a function of the protocol as far as the answers go.
+    Run a function of the protocol as far as the answers reach.
 
-    :return: what it asks next, or ``None`` and what it returned.
+    :return: the next request, or ``None`` and the result of the function.
     """
     try:
         return None, function(world)
-    except Asked as asked:
-        return asked.request, None
+    except Unanswered as unanswered:
+        return unanswered.request, None

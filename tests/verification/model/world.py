@@ -33,27 +33,6 @@ class ViolationError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Associate:
-    """The operators' own request: bind the address to this cluster, unless something else has it."""
-
-    resource_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class AddStep:
-    """The operators' own request: submit a guarded step."""
-
-    resource_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class CancelStep:
-    """The operators' own request: cancel the guarded step of this cluster."""
-
-    resource_id: str
-
-
-@dataclass(frozen=True, slots=True)
 class Actor:
     """Who asks: one process of one try of one owner's task."""
 
@@ -207,7 +186,7 @@ class World:
         """Return what ListClusters shows of a mark."""
         return tuple(
             [
-                self.resource_id(c.resource_id)
+                self.resource(c.resource_id)
                 for c in self.with_token(lease_tags.token)
                 if c.owner == lease_tags.owner and c.visible and c.state != "ended" and c.born >= since
             ]
@@ -219,7 +198,7 @@ class World:
         none = {"none", "early"} if guarded else {"none"}
         return ("s-1",) if cluster and cluster.step not in none else ()
 
-    def resource_id(self, resource_id: str) -> Resource:
+    def resource(self, resource_id: str) -> Resource:
         cluster = self.cluster(resource_id)
         return (
             Resource(resource_id, cluster.state, self.tags_of(cluster)) if cluster else Resource(resource_id, "ended")

@@ -19,15 +19,6 @@ from airflow_eip_provider.lease.store import Conflict, Snapshot
 from airflow_eip_provider.lease.world import AddressLocation, Resource
 from airflow_eip_provider.lease_client.client import pause_seconds
 from tests.verification.model.replay import PausingReplay, run
-from tests.verification.model.requests import (
-    FindClusters,
-    Pause,
-    ReadLocation,
-    ReadRecord,
-    ReadResource,
-    ReadSteps,
-    WriteRecord,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -88,7 +79,7 @@ class Simulation:
             request, result = run(lambda world: function(world, *args, **options), PausingReplay(answers))
             if request is None:
                 return result
-            if isinstance(request, Pause):
+            if request.method == "pause":
                 conflicts += 1
                 if not self._pauses and conflicts >= _MAX_CONFLICTS:
                     raise GaveUpError
@@ -105,21 +96,22 @@ class Simulation:
         return Snapshot(self.record, str(self.version) if self.version else None, float(int(self.now)))
 
     def _answer(self, who: str, request: Any) -> Any:
-        if isinstance(request, WriteRecord):
+        if request.method == "write_record":
+            record, version, _ = request.arguments
             self.writes[who] += 1
-            if request.version != self.seen().version:
+            if version != self.seen().version:
                 return Conflict(self.seen())
-            self.record, self.version = request.record, self.version + 1
+            self.record, self.version = record, self.version + 1
             return self.seen()
-        return _READS[type(request)](self, request)
+        return _READS[request.method](self, *request.arguments)
 
 
-_READS: dict[type, Any] = {
-    ReadRecord: lambda simulation, _: simulation.seen(),
-    ReadLocation: lambda *_: AddressLocation(),
-    ReadResource: lambda _, request: Resource(request.resource_id, "live"),
-    FindClusters: lambda *_: (),
-    ReadSteps: lambda *_: (),
+_READS: dict[str, Any] = {
+    "read_record": lambda simulation: simulation.seen(),
+    "read_location": lambda _: AddressLocation(),
+    "read_resource": lambda _, resource_id: Resource(resource_id, "live"),
+    "find_clusters": lambda *_: (),
+    "active_steps": lambda *_: (),
 }
 
 

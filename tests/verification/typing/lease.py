@@ -16,6 +16,7 @@ from airflow_eip_provider.lease.protocol import (
     LeaseLost,
     Queued,
     Superseded,
+    Work,
     enter,
     guard,
     hand_over,
@@ -55,7 +56,7 @@ def a_trigger_changes_nothing(reads: ReadOnlyWorld, on_aws: LeaseReads, lease_re
     enter(reads, lease_request)  # type: ignore[arg-type]
     enter(on_aws, lease_request)  # type: ignore[arg-type]
     release(reads, "j-1", why="released")  # type: ignore[arg-type]
-    undo(reads, lease_request.attempt)  # type: ignore[arg-type]
+    undo(reads, Work(lease_request.attempt))  # type: ignore[arg-type]
     replace_cluster(reads, lease_request.attempt, token=1, failed="j-1")  # type: ignore[arg-type]
     reads.terminate("j-1")  # type: ignore[attr-defined]
     on_aws.write_record(Record(), None)  # type: ignore[attr-defined]
