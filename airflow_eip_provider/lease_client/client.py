@@ -1,4 +1,4 @@
-"""The lease of one Elastic IP as a task uses it, and the world of the lease protocol, on AWS and a lock store."""
+"""The lease of one Elastic IP with a lock store: the client for tasks, and the protocol's world on AWS."""
 
 from __future__ import annotations
 
@@ -31,7 +31,14 @@ from airflow_eip_provider.lease.description import utc
 from airflow_eip_provider.lease.record import LIMITS, Phase
 from airflow_eip_provider.lease.store import Snapshot, Unknown
 from airflow_eip_provider.lease.world import AddressLocation, LeaseTags, TooLate, Unclear
-from airflow_eip_provider.lease_client.interface import FRESH_SECONDS, Clients, LeaseClient, StepCheck, Successor
+from airflow_eip_provider.lease_client.interface import (
+    FRESH_SECONDS,
+    NO_RECORD,
+    Clients,
+    LeaseClient,
+    StepCheck,
+    Successor,
+)
 from airflow_eip_provider.lease_client.reads import LeaseReads, as_aws_tags, is_cluster, read_location
 from airflow_eip_provider.stores.records import to_text
 from airflow_eip_provider.stores.uri import open_store, parse_uri
@@ -52,15 +59,15 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# So many writes in a row without an answer, each sent by botocore more than once, are no accident.
+# After this many writes in a row without an answer, each sent by botocore more than once, the store counts as down.
 _MOST_UNANSWERED = 4
-# A new owner may not join the queue if the record became larger than this. DynamoDB keeps 400 KB in an item ("Quotas
-# in Amazon DynamoDB"); the rest is for the writes of owners that are in the record already, which are never refused: a
-# hand-over, a release, and what they add to history and possible orphans. S3 has no such limit; one rule is enough.
+# A new owner may not join the queue if the record would become larger than this. A DynamoDB item has at most 400 KB
+# ("Quotas in Amazon DynamoDB"). The rest is for the owners that are in the record already, whose writes are never
+# refused: hand-overs and releases, which add to the history and the possible orphans. S3 has no such limit.
 MOST_BYTES_TO_JOIN = 300_000
-# The pauses after a write that met another: random, on average doubling from half a second to ten seconds, and for
-# LeaseClient.patience_seconds in all. Much longer than a call of the store takes: then fifty writers at a time need
-# three writes each, not ten.
+# The pauses after a conflict are random and on average double from half a second to ten seconds, up to
+# LeaseClient.patience_seconds in all. They are much longer than a call of the store takes, so that fifty writers at a
+# time need three writes each, not ten.
 _FIRST_PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 20.0
 
@@ -69,20 +76,20 @@ def pause_seconds(number: int, chance: float) -> float:
     """
     Return the pause before the next read of a record that others change.
 
-    :param number: how many there were before.
-    :param chance: random, from 0 to 1: of many writers, each pauses for another time.
+    :param number: the number of pauses before.
+    :param chance: a random number from 0 to 1, so that each of many writers pauses for a different time.
     """
     return chance * min(_FIRST_PAUSE_SECONDS * float(2 ** min(number, 16)), _LONGEST_PAUSE_SECONDS)
 
 
 class StoreLeaseClient(LeaseClient):
     """
-    The lease of one address on a lock store; each operation on it gets a :class:`LeaseWorld` of its own.
+    The lease of one address on a lock store; each operation uses a new :class:`LeaseWorld`.
 
-    :param client_for: makes a boto3 client, or what is like one, by service and region.
-    :param kill: the task's; nothing but an undo changes anything once it is set.
-    :param remembered: a cluster that may be the lease's, whatever ListClusters says.
-    :param who: the owner, in words for errors.
+    :param client_for: returns a boto3 client, or an object like one, by service and region.
+    :param kill: the task's kill flag; once it is set, only an undo changes anything.
+    :param remembered: a cluster that may be the lease's, even if ListClusters does not show it.
+    :param who: the owner, for error messages.
     """
 
     def __init__(
@@ -108,42 +115,40 @@ class StoreLeaseClient(LeaseClient):
         self._noted_grace: float | None = None
         self._clock: tuple[float, float] | None = None
         self._opened: tuple[Snapshot, float] | None = None
-        self._taken_off: str | None = None
+        self._disassociated: str | None = None
         self._without_gateway: set[str] = set()
 
     def check(self) -> None:
         """
-        Check the lock store, before anything depends on it, by reading the record; the next operation uses that.
+        Check the lock store by reading the record; the next operation uses that record.
 
-        A table that DynamoDB reads from is there, serves, and has the right key. Only where the read fails the store is
-        checked for why, and a missing table is created if that is asked for. S3 also reads a bucket of another region.
+        A table from which DynamoDB reads exists, is active, and has the right key. Only if the read fails, the store is
+        checked for the reason, and a missing table is created if the URI says so. A bucket is always checked, because
+        S3 also reads from a bucket of another region.
         """
         if not self._is_dynamodb:
             self.store.check()
         try:
-            snapshot = self._read_timed()
+            snapshot = self.read()
         except (CorruptRecordError, NewerRecordError):
             raise
         except (LockStoreError, ClientError) as refused:
             log.info("Checking lock store '%s', as its first read failed: %s", self.uri, refused)
             self.store.check()
-            snapshot = self._read_timed()
+            snapshot = self.read()
         self._opened = (snapshot, clock.monotonic())
 
-    def _read_timed(self) -> Snapshot:
-        asked_at = clock.monotonic()
-        snapshot = self.read()
-        self.set_clock(snapshot, asked_at=asked_at)
-        return snapshot
-
     def take_opened(self) -> Snapshot | None:
-        """Return the record as :meth:`check` read it, once; ``None`` when that is too long ago."""
+        """Return the record that :meth:`check` read, once; ``None`` when it is too old."""
         opened, self._opened = self._opened, None
         return opened[0] if opened and clock.monotonic() - opened[1] < FRESH_SECONDS else None
 
     def read(self) -> Snapshot:
-        """Return the record as it is now."""
-        return self.store.read(self.allocation_id)
+        """Return the current record."""
+        asked_at = clock.monotonic()
+        snapshot = self.store.read(self.allocation_id)
+        self.set_clock(snapshot, asked_at=asked_at)
+        return snapshot
 
     def enter(
         self, lease_request: LeaseRequest, *, due_seconds: float = 0.0, launcher: ClusterLauncher | None = None
@@ -158,20 +163,20 @@ class StoreLeaseClient(LeaseClient):
         return entered
 
     def entering_world(self, lease_request: LeaseRequest, launcher: ClusterLauncher | None) -> LeaseWorld:
-        """Return the world for an attempt that enters; it knows what :meth:`check` and the preflight have just read."""
+        """Return the world for an attempt that enters; it uses what :meth:`check` and the preflight have just read."""
         world = self.world(launcher, try_number=lease_request.attempt.try_number)
         world.known_record = self.take_opened()
         noted = self.take_noted()
-        if world.known_record is not None and noted is not None:  # of the two, the record was read first
+        if world.known_record is not None and noted is not None:  # the record was read first (rule 11)
             world.known_location = functools.partial(read_location, self.clients, self.allocation_id, address=noted)
         return world
 
     def superseded(self) -> SupersededError:
-        """Return the error of an attempt beside which a newer one is at work."""
+        """Return the error of an attempt when a newer one is running."""
         return SupersededError(self.allocation_id, problem=f"a newer try of {self._who} is at work")
 
     def note_grace(self, agreed: float) -> None:
-        """Log that the record's grace is not the one that is configured here: the record's holds for everybody."""
+        """Log that the record's grace, which applies to all owners, differs from the one that is configured here."""
         configured = self.limits.grace
         if agreed not in {configured, self._noted_grace}:
             self._noted_grace = agreed
@@ -184,7 +189,7 @@ class StoreLeaseClient(LeaseClient):
             )
 
     def successor(self, old: str, *, attempt: Attempt) -> Successor | None:
-        """Return what the record says."""
+        """Return the successor according to the record."""
         record = self.read().record
         lease = record.lease
         if lease is None or not record.has_moved_from(old):
@@ -230,7 +235,7 @@ class StoreLeaseClient(LeaseClient):
         failed: str,
         other: str | None = None,
     ) -> str | Ending:
-        """Give the cluster up in the record, end it, and launch the next one when it is gone."""
+        """Give up the cluster in the record, terminate it, and launch the next one when it has ended."""
         world = self.world(launcher, try_number=attempt.try_number)
         world.replaced = failed
         given_up = protocol.give_up(world, attempt, token=token or 0, failed=failed)
@@ -240,17 +245,17 @@ class StoreLeaseClient(LeaseClient):
         if isinstance(launched, protocol.LeaseLost):
             raise LeaseLostError(self.allocation_id, who=self._who, problem=launched.why)
         if isinstance(launched, Unclear):
-            raise LaunchUnclearError(f"in the place of {failed}", owner=attempt.name, problem="see above")
+            raise LaunchUnclearError(f"in place of {failed}", owner=attempt.name, problem="see above")
         return launched
 
     def give_up(self, attempt: Attempt, *, token: int | None, failed: str) -> None:
-        """Write that a cluster did not start, so that its owner keeps the lease while it replaces it."""
+        """Record that a cluster did not start, so that its owner keeps the lease while it replaces it."""
         given_up = protocol.give_up(self.world(), attempt, token=token or 0, failed=failed)
         if isinstance(given_up, protocol.LeaseLost):
             raise LeaseLostError(self.allocation_id, who=self._who, problem=given_up.why)
 
     def relocate(self, attempt: Attempt, *, token: int | None, resource_id: str) -> str:
-        """Find another cluster of the lease that has the address: of an earlier attempt that is still at work."""
+        """Find another cluster of the lease that has the address: of an earlier attempt that is still running."""
         if token is None:
             return resource_id
         return protocol.relocate(self.world(), LeaseTags(token, attempt.owner), resource_id=resource_id)
@@ -270,11 +275,11 @@ class StoreLeaseClient(LeaseClient):
             raise LeaseLostError(self.allocation_id, who=self._who, problem=handed.why)
 
     def check_current(self, attempt: Attempt, *, token: int | None) -> None:
-        """Read the record, and check that it names this attempt, and no release has begun."""
+        """Check that the record names this attempt, and that no release has started."""
         lease = self.read().record.lease
         if lease is None or lease.token != token or lease.attempt != attempt or lease.phase is Phase.RELEASING:
-            now = f"leased to {lease.attempt.name}, and {lease.phase.name.lower()}" if lease else "not leased"
-            raise LeaseLostError(self.allocation_id, who=self._who, problem=f"it is {now} now")
+            state = f"leased to {lease.attempt.name}, and {lease.phase.name.lower()}" if lease else "not leased"
+            raise LeaseLostError(self.allocation_id, who=self._who, problem=f"it is now {state}")
 
     def was_handed_over(self, undo: Undo) -> bool:
         """Whether the lease is active."""
@@ -282,7 +287,7 @@ class StoreLeaseClient(LeaseClient):
         return lease is not None and lease.attempt == undo.attempt and lease.phase is Phase.ACTIVE
 
     def undo(self, undo: Undo) -> None:
-        """End an attempt's part in the lease or the queue; and what was made for a cluster that is ending."""
+        """Undo what an attempt did, and remove what was made for a cluster that is ending."""
         work = protocol.Work(
             undo.attempt, undo.resource_id, undo.token, undo.terminate, undo.association_id, undo.may_lag
         )
@@ -291,26 +296,25 @@ class StoreLeaseClient(LeaseClient):
             self._remove_gateways(undo.resource_id)
 
     def _remove_gateways(self, job_flow_id: str) -> None:
-        """Remove what was made for a cluster that is ending: a gateway that failed may not show the address."""
+        """Remove the NAT gateway of a cluster that is ending; a gateway that failed may not show the address."""
         if job_flow_id in self._without_gateway:
             return
         cluster = read_cluster(self.clients["emr"], job_flow_id)
         if cluster is None or ALLOCATION_TAG not in cluster.tags:
             return  # EMR does not show it, or not the tags that it was launched with
         if not is_behind_own_gateway(cluster):
-            self._without_gateway.add(job_flow_id)  # for good, so EMR need not be asked again
+            self._without_gateway.add(job_flow_id)  # this does not change, so EMR need not be asked again
         elif cluster.is_ending:
             remove_gateways(self.clients["ec2"], job_flow_id, allocation_id=self.allocation_id)
 
     def check_step(self, resource_id: str) -> StepCheck:
-        """Check that the lease is the cluster's, and active."""
+        """Check that the cluster has the lease, and that it is active."""
         world = self.world()
-        said, snapshot = protocol.guard(world, resource_id), world.last_seen
-        if said is None:
-            lease = None if snapshot is None else snapshot.record.lease
-            return StepCheck(is_certain=True, token=None if lease is None else lease.token)
-        ended = None if snapshot is None else _how_it_ended(snapshot.record, resource_id)
-        return StepCheck(f"{said}; {ended}" if ended else said)
+        refusal, record = protocol.guard(world, resource_id), world.last_record
+        if refusal is None:
+            return StepCheck(is_certain=True, token=record.lease.token if record.lease else None)
+        ended = _how_it_ended(record, resource_id)
+        return StepCheck(f"{refusal}; {ended}" if ended else refusal)
 
     def start_release(self, resource_id: str) -> bool:
         """Make the lease releasing."""
@@ -318,73 +322,73 @@ class StoreLeaseClient(LeaseClient):
 
     def release(self, resource_id: str, *, why: str) -> bool:
         """
-        Disassociate the address, and end the lease with what crashed attempts may have left.
+        Disassociate the address, end the lease, and terminate what crashed attempts may have left.
 
-        Where :meth:`disassociate` has just disassociated it from this resource, it is not looked for there again.
+        If :meth:`disassociate` has just disassociated it from this resource, its location is not read again.
         """
         world = self.world()
-        taken_off, self._taken_off = self._taken_off, None
-        if taken_off == resource_id:
+        disassociated, self._disassociated = self._disassociated, None
+        if disassociated == resource_id:
             world.known_location = AddressLocation
         return protocol.release(world, resource_id, why=why)
 
     def disassociate(self, resource_id: str) -> bool:
-        """Take the address off a resource, and remember that for the release that follows."""
+        """Disassociate the address from a resource, and remember that for :meth:`release`."""
         freed = super().disassociate(resource_id)
-        self._taken_off = resource_id if freed else None
+        self._disassociated = resource_id if freed else None
         return freed
 
     def world(
         self, launcher: ClusterLauncher | None = None, *, try_number: int = 1, undoing: bool = False
     ) -> LeaseWorld:
         """
-        Return the world for one operation, whose patience begins now.
+        Return the world for one operation; its patience begins now.
 
-        :param try_number: of what the launcher launches.
-        :param undoing: go on after a kill.
+        :param try_number: the try for which the launcher launches.
+        :param undoing: continue after a kill.
         """
         return LeaseWorld(self, launcher, try_number=try_number, undoing=undoing)
 
     def set_clock(self, snapshot: Snapshot, *, asked_at: float) -> None:
         """
-        Remember what the store's clock said.
+        Remember the store's time.
 
-        :param asked_at: by this process's monotonic clock, before the store was asked.
+        :param asked_at: the time of this process's monotonic clock before the store was asked.
         """
         self._clock = (snapshot.now, asked_at)
 
     def store_time(self) -> float | None:
         """
-        Return the store's time, never too early: its last answer, and what has passed here since it was asked.
+        Return the store's time, never too early: that of its last answer, plus the time since it was asked.
 
         :return: ``None`` when it has not answered yet.
         """
         if self._clock is None:
             return None
-        said, asked = self._clock
-        return said + clock.monotonic() - asked
+        answered, asked_at = self._clock
+        return answered + clock.monotonic() - asked_at
 
 
 class LeaseWorld(LeaseReads):
     """
     A :class:`~airflow_eip_provider.lease.world.World` on AWS, for one operation of one task.
 
-    Whatever calls of AWS and of the store raise is raised out of the operation. Besides, any method may raise:
+    Errors of AWS and of the store end the operation. Any method may also raise:
 
-    - LockStoreUnavailableError when the store leaves one write after the other without an answer,
-    - QueueFullError when the queue is too long for one more,
-    - RecordContendedError when others change the record before each write of this task, for minutes,
-    - KilledError after a kill, before a change.
+    - LockStoreUnavailableError when several writes in a row get no answer,
+    - QueueFullError when the record has no room for another owner in the queue,
+    - RecordContendedError when for minutes others change the record before each write of this task,
+    - KilledError before a change, after a kill.
 
-    :ivar known_record: what the first read of the record returns.
-    :ivar known_location: returns what the first read of the location does, if no other read of the record comes before.
-    :ivar last_seen: what the last one returned.
+    :ivar known_record: the result of the first read of the record, if it was read before.
+    :ivar known_location: returns the result of the first read of the location, if the record is not read again first.
+    :ivar last_record: the record as it was read last.
     :ivar replaced: the cluster that its own task terminates because it did not start.
     """
 
     known_record: Snapshot | None = None
     known_location: Callable[[], AddressLocation] | None = None
-    last_seen: Snapshot | None = None
+    last_record: Record = NO_RECORD.record
     replaced: str | None = None
 
     def __init__(
@@ -402,21 +406,19 @@ class LeaseWorld(LeaseReads):
 
     def read_record(self) -> Snapshot:
         """
-        Return the record as the store has it now, or had it when the store was checked a moment ago.
+        Return the current record, or the one that was read when the store was checked a moment ago.
 
         A write that follows names the version of that record, and is refused if it has changed since.
         """
-        self.last_seen, self.known_record = self.known_record, None
-        if self.last_seen is None:
+        snapshot, self.known_record = self.known_record, None
+        if snapshot is None:
             self.known_location = None  # it would be older than the record (rule 11)
-            asked_at = clock.monotonic()
-            self.last_seen = super().read_record()
-            self._lease_client.set_clock(self.last_seen, asked_at=asked_at)
-        self._before = self.last_seen
-        return self.last_seen
+            snapshot = self._lease_client.read()
+        self._before, self.last_record = snapshot, snapshot.record
+        return snapshot
 
     def read_location(self) -> AddressLocation:
-        """Return where the address is, or was a moment ago, after the record was read."""
+        """Return where the address is, or where it was a moment ago, after the record was read."""
         known, self.known_location = self.known_location, None
         return known() if known else super().read_location()
 
@@ -424,7 +426,7 @@ class LeaseWorld(LeaseReads):
         """
         Replace the record of this version.
 
-        :param joins: it adds an entry to the queue, and may be refused where the record has grown too large.
+        :param joins: the write adds an entry to the queue, so it is refused if the record has become too large.
         """
         asked_at = clock.monotonic()
         self._check_alive()
@@ -440,12 +442,12 @@ class LeaseWorld(LeaseReads):
         if isinstance(outcome, Snapshot):
             self._lease_client.set_clock(outcome, asked_at=asked_at)
             before, self._before = self._before, outcome
-            known = before is not None and before.version == version
-            self._lease_client.events.written(before.record if before and known else None, outcome.record)
+            replaced = before.record if before is not None and before.version == version else None
+            self._lease_client.events.written(replaced, outcome.record)
         return outcome
 
     def pause(self) -> None:
-        """Pause, longer each time and not as long as others do: of many writers one is always the first."""
+        """Pause for a random time that grows, so that of many writers one is always first."""
         if self._paused >= self._lease_client.patience_seconds:
             raise RecordContendedError(self._lease_client.uri, writes=self._pauses, seconds=self._paused)
         seconds = pause_seconds(self._pauses, random.random())  # noqa: S311 - not a secret
@@ -454,19 +456,19 @@ class LeaseWorld(LeaseReads):
         clock.sleep(seconds)
 
     def find_clusters(self, lease_tags: LeaseTags, since: float) -> tuple[Resource, ...]:
-        """Add the cluster that an earlier try remembers, if it is of the same lease: ListClusters may lag behind."""
+        """Return the clusters with these tags, also the one that an earlier try noted: ListClusters may lag."""
         found = super().find_clusters(lease_tags, since)
-        name = self._lease_client.remembered
-        if name is None or any(resource.resource_id == name for resource in found):
+        noted_id = self._lease_client.remembered
+        if noted_id is None or any(resource.resource_id == noted_id for resource in found):
             return found
-        there = self.read_resource(name)
-        return (*found, there) if there.lease_tags == lease_tags and there.state != "ended" else found
+        noted = self.read_resource(noted_id)
+        return (*found, noted) if noted.lease_tags == lease_tags and noted.state != "ended" else found
 
     def launch(self, token: int, announced_at: float) -> str | TooLate | Unclear:
         """
-        Launch a cluster with this token in its tags, and return its id.
+        Launch a cluster with this token in its tags, and return its ID.
 
-        :param announced_at: the store's time of the write that this launch relies on; ``Limits.send`` counts from it.
+        :param announced_at: the store's time of the write that announced the launch; ``Limits.send`` counts from it.
         """
         self._check_alive()
         if self._launcher is None:
@@ -482,24 +484,24 @@ class LeaseWorld(LeaseReads):
 
     def give_lease_tags(self, resource_id: str, token: int) -> None:
         """
-        Replace a cluster's lease tags by those of this address; EMR gives them to its instances.
+        Replace the lease tags of a cluster; EMR copies them to its instances.
 
-        :param token: of the lease that goes on with it.
+        :param token: the token of the lease of this address.
         """
         self._check_alive()
         tags = {ALLOCATION_TAG: self.allocation_id, TOKEN_TAG: str(token)}
         try:
             self.clients["emr"].add_tags(ResourceId=resource_id, Tags=as_items(tags))
         except ClientError:
-            # EMR may refuse it for a cluster that has ended meanwhile: its lease needs another one anyway.
+            # EMR may refuse it for a cluster that has ended meanwhile; then the lease needs another one anyway.
             if self.read_resource(resource_id).is_live:
                 raise
 
     def terminate(self, resource_id: str) -> bool:
         """
-        Terminate a cluster, whatever has become of it; an instance is left as it is, as it was not made for the lease.
+        Terminate a cluster in any state; an instance is not changed, as it was not launched for the lease.
 
-        :return: ``False`` when EMR does not know it (yet).
+        :return: ``False`` when EMR does not know the cluster (yet).
         """
         self._check_alive()
         if not is_cluster(resource_id):
@@ -510,12 +512,12 @@ class LeaseWorld(LeaseReads):
         return is_known
 
     def disassociate(self, association_id: str) -> None:
-        """Undo one association, if it still exists; that of a NAT gateway ends with the gateway."""
+        """Undo one association, if it still exists; for that of a NAT gateway, delete the gateway."""
         self._check_alive()
         remove_association(self.clients["ec2"], association_id)
 
     def _check_alive(self) -> None:
-        """Before a change, not before a read: undoing must go on after a kill, and reading may."""
+        """Raise an error after a kill. Call it before a change: reading is allowed, and undoing has to continue."""
         if not self._undoing and self._lease_client.kill is not None:
             self._lease_client.kill.check()
 
@@ -528,7 +530,7 @@ class LeaseWorld(LeaseReads):
 
 
 def _how_it_ended(record: Record, resource_id: str) -> str | None:
-    """Say when and why the lease of a cluster ended, if it has."""
+    """Return when and why the lease of a cluster ended, for error messages; ``None`` if it has not."""
     if record.lease is not None and record.lease.resource_id == resource_id:
         return None
     ended = next((ended for ended in reversed(record.history) if ended.resource_id == resource_id), None)

@@ -1,10 +1,10 @@
 """
-What a task needs of the lease of one Elastic IP, with and without a lock store.
+The interface to the lease of an Elastic IP, with and without a lock store.
 
-There are two implementations. With a lock store it is the lease protocol on that store
-(:class:`~airflow_eip_provider.lease_client.client.StoreLeaseClient`). Without one it is EC2's refusal to re-associate,
-and the tags of clusters (:class:`~airflow_eip_provider.lease_client.physical.PhysicalLeaseClient`). Operators, commands
-and the triggerer use the interface and never ask which one they have.
+With a lock store, the lease protocol on that store implements it
+(:class:`~airflow_eip_provider.lease_client.client.StoreLeaseClient`). Without one, EC2's refusal to re-associate and
+the tags of clusters do (:class:`~airflow_eip_provider.lease_client.physical.PhysicalLeaseClient`). Operators, commands
+and the triggerer use the interface and never ask which implementation they have.
 """
 
 from __future__ import annotations
@@ -36,26 +36,26 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class AddressInUse:
-    """The address is not free, and there is no queue to join: wait until it is."""
+    """The address is not free, and there is no queue to join: wait until it is free."""
 
 
 @dataclass(frozen=True, slots=True)
 class AllInUse:
-    """No address of a pool is free, and there is no queue to join: wait until one is."""
+    """No address of a pool is free, and there is no queue to join: wait until one is free."""
 
 
 @dataclass(frozen=True, slots=True)
 class Successor:
     """
-    The cluster to which the service of another cluster moves, or has moved, by a failover.
+    The cluster to which a failover moves, or has moved, the service of another cluster.
 
     :param job_flow_id: ``None`` while there is none yet.
-    :param in_charge: the failover has come so far that this cluster serves.
-    :param has_address: the address is on it; without an address as ``in_charge``.
-    :param token: of the lease that was moved; ``None`` where no record is kept.
-    :param moved_at: when that began, in seconds since the epoch; ``None`` when that is not known.
-    :param is_own: by an attempt of the same owner. Where no record is kept all failovers of one cluster go on with the
-        same successor, so each counts as the owner's own.
+    :param in_charge: the failover has made this cluster serve.
+    :param has_address: the address is on it; without an address the same as ``in_charge``.
+    :param token: the token of the lease that was moved; ``None`` without a record.
+    :param moved_at: when the failover began, in seconds since the epoch; ``None`` when that is not known.
+    :param is_own: the failover is by an attempt of the same owner. Without a record all failovers of one cluster
+        continue with the same successor, so each counts as the owner's own.
     """
 
     job_flow_id: str | None
@@ -69,12 +69,12 @@ class Successor:
 @dataclass(frozen=True, slots=True)
 class StepCheck:
     """
-    Whether a step may run on a cluster, by the lease of the address.
+    Whether the lease of the address allows a step on a cluster.
 
-    :param refusal: why not, in words that follow "Elastic IP … is"; ``None`` when the lease does not forbid it.
-    :param is_certain: the lease is active, so no other owner can have the address by right. Otherwise only the address
-        itself tells.
-    :param token: the fencing token of that lease; ``None`` without an active one.
+    :param refusal: why not, as a continuation of "Elastic IP … is"; ``None`` when the lease does not forbid it.
+    :param is_certain: the lease is active, so no other owner may have the address. Otherwise only the location of the
+        address decides.
+    :param token: the fencing token of the active lease; ``None`` without one.
     """
 
     refusal: str | None = None
@@ -84,26 +84,26 @@ class StepCheck:
 
 class LeaseEvents(Protocol):
     """
-    What is told of a lease besides what its client returns.
+    Receives what a lease client reports besides its results.
 
-    :ivar dag_id: of the task that works with the lease, if one does.
+    :ivar dag_id: the DAG of the task that works with the lease, if a task does.
     """
 
     dag_id: str | None
 
     def written(self, before: Record | None, after: Record) -> None:
         """
-        Hear that a record was replaced.
+        Receive a record that was replaced.
 
         :param before: ``None`` when the client has not read it.
         """
 
     def orphan_terminated(self, job_flow_id: str) -> None:
-        """Hear that a cluster is terminated which none of its own tasks would have ended; maybe more than once."""
+        """Receive an orphaned cluster that was terminated; possibly more than once."""
 
 
-class NotTold:
-    """Does nothing with what it is told."""
+class IgnoredEvents:
+    """Ignores all reports."""
 
     dag_id: str | None = None
 
@@ -114,10 +114,10 @@ class NotTold:
         """Do nothing."""
 
 
-# For how long what was read counts as read now, within one phase of one task.
+# How long an answer that was read in the same phase of a task counts as current.
 FRESH_SECONDS = 10.0
 
-# The answers where no record is kept, or where it cannot be read.
+# The results without a record, or when it cannot be read.
 NO_RECORD = Snapshot(Record(), None, 0.0)
 NOT_KNOWN = StepCheck()
 
@@ -125,18 +125,18 @@ NOT_KNOWN = StepCheck()
 @dataclass(frozen=True, slots=True)
 class Undo:
     """
-    What an attempt did and has to undo when it fails or is killed; a newer attempt's is left alone.
+    What an attempt did and has to undo when it fails or is killed; what a newer attempt did is not touched.
 
-    :param resource_id: the cluster or instance that it associated the address with, or may have.
-    :param token: of the lease under which it did, if it knows.
-    :param launched: that resource is a cluster which it launched or adopted; otherwise it was made elsewhere.
-    :param terminate: end that cluster, too.
+    :param resource_id: the cluster or instance with which it associated, or may have associated, the address.
+    :param token: the token of the lease under which it did so, if it knows.
+    :param launched: it launched or adopted that resource, a cluster; otherwise the resource existed before.
+    :param terminate: terminate that cluster, too.
     :param association_id: the association that it made, if it knows.
-    :param may_lag: it may have made one a moment ago: search until EC2 must show it.
-    :param may_be_adopted: a newer attempt may be at work already.
+    :param may_lag: it may have made an association a moment ago: search until EC2 must show it.
+    :param may_be_adopted: a newer attempt may already be running.
     :param is_unclear: RunJobFlow was sent, and its cluster is not known.
-    :param created_after: seconds since the epoch, before which no attempt of the owner launched anything.
-    :param step_ids: the steps that it submitted to that cluster, which are all that it has to undo then.
+    :param created_after: no attempt of the owner launched anything before; seconds since the epoch.
+    :param step_ids: the steps that it submitted to that cluster; if set, they are all that has to be undone.
     """
 
     attempt: Attempt
@@ -156,28 +156,28 @@ class ClusterLauncher(Protocol):
     """
     Launches one owner's cluster.
 
-    :ivar created_after: seconds since the epoch, before which no try of the owner launched anything.
+    :ivar created_after: no attempt of the owner launched anything before; seconds since the epoch.
     """
 
     created_after: float
 
     def launch(self, *, try_number: int, allocation_id: str | None, token: int | None = None) -> str:
         """
-        Launch the cluster and return its id.
+        Launch the cluster and return its ID.
 
-        :param allocation_id: of the address that it is launched for, for its tags; ``None`` for none.
-        :param token: of the lease that it is launched under, for its tags.
-        :raises LaunchUnclearError: when RunJobFlow gave no clear answer and no such cluster shows up.
+        :param allocation_id: the address for its tags; ``None`` for none.
+        :param token: the token of its lease, for its tags.
+        :raises LaunchUnclearError: when RunJobFlow gave no clear answer and no such cluster appears.
         """
 
 
 class Clients(Mapping[str, "Any"]):
     """
-    The boto3 clients of a lease, by service: EC2's and EMR's.
+    The boto3 clients for EC2 and EMR, by service.
 
-    Each is asked for when it is used, so none outlives the credentials that its maker has dropped.
+    Each access asks for the client again, so none outlives credentials that were dropped.
 
-    :param client_for: makes a client, by service and region, and keeps it.
+    :param client_for: returns the client of a service in a region, and caches it.
     """
 
     _SERVICES = ("ec2", "emr")
@@ -186,25 +186,22 @@ class Clients(Mapping[str, "Any"]):
         self._client_for = client_for
 
     def __getitem__(self, service: str) -> Any:
-        """Return the client of a service."""
         if service not in self._SERVICES:
             raise KeyError(service)
         return self._client_for(service, None)
 
     def __iter__(self) -> Iterator[str]:
-        """Return the names of the services."""
         return iter(self._SERVICES)
 
     def __len__(self) -> int:
-        """Return how many services there are."""
         return len(self._SERVICES)
 
 
 class LeaseQueue(ABC):
     """
-    How an attempt comes to a lease: of one address (:class:`LeaseClient`), or of any one of a pool.
+    The way to the lease of one address (:class:`LeaseClient`), or of any one address of a pool.
 
-    :ivar uri: of the lock store; ``None`` without one.
+    :ivar uri: the URI of the lock store; ``None`` without one.
     """
 
     uri: str | None = None
@@ -212,19 +209,19 @@ class LeaseQueue(ABC):
     @property
     @abstractmethod
     def chosen(self) -> LeaseClient | None:
-        """The client of the address that the attempt has, or waits for; ``None`` while it may be any one of a pool."""
+        """The client of the address that the attempt has or waits for; ``None`` while that may be any one of a pool."""
 
     @property
     @abstractmethod
     def allocation_ids(self) -> tuple[str, ...]:
-        """The addresses of which any will do."""
+        """The addresses, any one of which can be used."""
 
     @abstractmethod
     def check(self) -> None:
         """
         Check the lock store, before anything depends on it.
 
-        :raises LockStoreError: naming what is wrong with it.
+        :raises LockStoreError: with the problem and the remedy.
         """
 
     @abstractmethod
@@ -232,21 +229,21 @@ class LeaseQueue(ABC):
         """
         Check that a cluster may be started before it is the owner's turn.
 
-        :param prewarm: from how many first places of the queue; 0 is never.
+        :param prewarm: the number of places at the front of the queue from which it may; 0 is never.
         :raises InvalidInputError: when there is no queue.
         """
 
     @abstractmethod
     def note_address(self, address: Address) -> None:
         """
-        Pass on where an address is, for the first :meth:`enter` of the same phase.
+        Keep the state of an address for the first :meth:`enter` of the same phase.
 
         :param address: as it was read just now, after :meth:`check`.
         """
 
     @abstractmethod
     def adopt(self, attempt: Attempt, launcher: ClusterLauncher) -> str | None:
-        """Return a cluster that an earlier attempt launched and no lease leads to: it is this attempt's now."""
+        """Adopt and return a cluster that an earlier attempt launched and to which no lease leads."""
 
     @abstractmethod
     def enter(
@@ -257,35 +254,35 @@ class LeaseQueue(ABC):
 
         :param due_seconds: for how long the wait in the queue has observed that the lease has to be ended; of a pool,
             by allocation ID.
-        :raises SupersededError: when a newer attempt of the owner is at work.
+        :raises SupersededError: when a newer attempt of the owner is running.
         """
 
     @abstractmethod
     def was_handed_over(self, undo: Undo) -> bool:
-        """Whether the resource of an attempt carries the address for the tasks that follow."""
+        """Whether the resource of an attempt has the address, for the tasks that follow."""
 
     @abstractmethod
     def undo(self, undo: Undo) -> None:
-        """End an attempt's part in the lease or the queue, also after a kill."""
+        """Undo what an attempt did, also after a kill."""
 
 
 class LeaseClient(LeaseQueue):
     """
-    The lease of one Elastic IP, for one task or command. What is not abstract holds where no record is kept.
+    The lease of one Elastic IP, for one task or command. The methods that are not abstract are for no lock store.
 
-    :ivar events: is told what others may want to know.
-    :ivar patience_seconds: for how long one operation pauses, in all, because others change the record.
+    :ivar events: receives reports.
+    :ivar patience_seconds: the longest time for which one operation pauses in all, because others change the record.
     """
 
     allocation_id: str
     clients: Clients
-    events: LeaseEvents = NotTold()
+    events: LeaseEvents = IgnoredEvents()
     patience_seconds: float = 300.0
     _noted: tuple[Address, float] | None = None
 
     @property
     def chosen(self) -> LeaseClient:
-        """This client: there is one address."""
+        """This client."""
         return self
 
     @property
@@ -294,87 +291,69 @@ class LeaseClient(LeaseQueue):
         return (self.allocation_id,)
 
     def check(self) -> None:
-        """
-        Check the lock store, before anything depends on it.
-
-        :raises LockStoreError: naming what is wrong with it.
-        """
+        """Do nothing."""
 
     def check_prewarm(self, prewarm: int) -> None:
-        """
-        Check that a cluster may be started before it is the owner's turn.
-
-        :param prewarm: from how many first places of the queue; 0 is never.
-        :raises InvalidInputError: when there is no queue.
-        """
+        """Do nothing."""
 
     def read(self) -> Snapshot:
-        """Return the record as it is now."""
+        """Return the current record."""
         return NO_RECORD
 
     def note_address(self, address: Address) -> None:
-        """
-        Pass on where the address is, for the first :meth:`enter` of the same phase.
-
-        :param address: as it was read just now, after :meth:`check`.
-        """
+        """Keep the state of the address for the first :meth:`enter`."""
         self._noted = (address, clock.monotonic())
 
     def take_noted(self) -> Address | None:
-        """Return what was noted, once; ``None`` when that is too long ago."""
+        """Return the kept state of the address once; ``None`` when it is too old."""
         noted, self._noted = self._noted, None
         return noted[0] if noted and clock.monotonic() - noted[1] < FRESH_SECONDS else None
 
     def adopt(self, attempt: Attempt, launcher: ClusterLauncher) -> str | None:
-        """Return a cluster that an earlier attempt launched and no lease leads to: it is this attempt's now."""
+        """Return ``None``."""
         return None
 
     def disassociate(self, resource_id: str) -> bool:
         """
-        Take the address off a resource, and off nothing else.
+        Disassociate the address from this resource, and from no other.
 
-        An AssociationId names one association for ever, and so does a NAT gateway's id: if another took the address
-        meanwhile, this undoes nothing of theirs. A gateway keeps the address for about a minute while it is deleted.
+        An association ID names one association forever, and so does the ID of a NAT gateway. So this undoes nothing if
+        another owner takes the address meanwhile. A gateway keeps the address for about a minute while it is deleted.
 
-        :return: whether there was something to undo.
+        :return: whether there was an association.
         """
         location = read_location(self.clients, self.allocation_id)
         if location.association_id is None or resource_id not in location.resource_ids:
             return False
         freed = remove_association(self.clients["ec2"], location.association_id)
-        log.info("Elastic IP %s is off %s", self.allocation_id, resource_id)
+        log.info("Elastic IP %s is no longer on %s", self.allocation_id, resource_id)
         return freed
 
     @abstractmethod
     def enter(
         self, lease_request: LeaseRequest, *, due_seconds: float = 0.0, launcher: ClusterLauncher | None = None
     ) -> Acquired | Queued | AddressInUse:
-        """
-        Acquire the lease, or join the queue.
-
-        :param due_seconds: for how long the wait in the queue has observed that the lease has to be ended.
-        :raises SupersededError: when a newer attempt of the owner is at work.
-        """
+        """Acquire the lease, or join the queue."""
 
     @abstractmethod
     def successor(self, old: str, *, attempt: Attempt) -> Successor | None:
-        """Return what a failover of a cluster that is under way, or over, has put in its place; ``None`` for none."""
+        """Return the cluster that a running or finished failover has put in place of a cluster; ``None`` for none."""
 
     @abstractmethod
     def move(
         self, lease_request: LeaseRequest, *, moved_from: str, due_seconds: float = 0.0
     ) -> Acquired | Queued | AddressInUse | MovedByAnother:
         """
-        Take the lease of a cluster that does not work over, for another cluster; no step may start on either then.
+        Move the lease of a failed cluster to another cluster; afterwards no step may start on either.
 
-        :raises SupersededError: when a newer attempt of the owner is at work.
+        :raises SupersededError: when a newer attempt of the owner is running.
         """
 
     def check_current(self, attempt: Attempt, *, token: int | None) -> None:
         """
-        Check that the lease is still this attempt's.
+        Check that this attempt still has the lease.
 
-        :raises LeaseLostError: when it is not.
+        :raises LeaseLostError: when it does not.
         """
 
     def has_address(self, resource_id: str) -> bool:
@@ -382,13 +361,13 @@ class LeaseClient(LeaseQueue):
         return resource_id in read_location(self.clients, self.allocation_id).resource_ids
 
     def end_other_successors(self, old: str, *, keep: str) -> None:
-        """Terminate what other failovers of a cluster, or earlier tries, have launched in its place."""
+        """Terminate the clusters that other failovers of a cluster, or earlier tries, have launched in its place."""
 
     def agreed(self, old: str, *, job_flow_id: str) -> str:
         """
-        Return the one cluster with which all failovers of a cluster go on.
+        Return the one cluster with which all failovers of a cluster continue.
 
-        :param job_flow_id: the one that this failover has launched.
+        :param job_flow_id: the cluster that this failover has launched.
         """
         return job_flow_id
 
@@ -397,12 +376,11 @@ class LeaseClient(LeaseQueue):
         self, acquired: Acquired, lease_request: LeaseRequest, launcher: ClusterLauncher, *, replaces: bool = False
     ) -> str | NotStarted:
         """
-        Return the cluster of the lease: one that an earlier attempt launched, or a new one.
+        Return the cluster of the lease (launched by an earlier attempt, or new), or the one that has to be replaced.
 
-        :param replaces: the caller launches another way when a cluster did not start.
-        :return: or what it has to replace.
+        :param replaces: the caller replaces a cluster that did not start by one with other parameters.
         :raises LeaseLostError: when this attempt no longer has the lease.
-        :raises LaunchUnclearError: when RunJobFlow gave no clear answer and no such cluster shows up.
+        :raises LaunchUnclearError: when RunJobFlow gave no clear answer and no such cluster appears.
         """
 
     @abstractmethod
@@ -416,35 +394,35 @@ class LeaseClient(LeaseQueue):
         other: str | None = None,
     ) -> str | Ending:
         """
-        End a cluster that did not start, and launch the next one under the same lease when it is gone.
+        End a cluster that did not start, with everything that was made for it, and launch the next one after that.
 
-        What was made for it is removed, too. Idempotent: called until it returns the next cluster.
+        Idempotent: call it until it returns the next cluster.
 
-        :param failed: the cluster; the attempt's own, and never handed over.
-        :param other: one that the attempt launched before it went on with that of an earlier attempt.
+        :param failed: that cluster; it is the attempt's own, and was never handed over.
+        :param other: a cluster that the attempt launched before it continued with that of an earlier attempt.
         :raises LeaseLostError: when this attempt no longer has the lease.
-        :raises SupersededError: when a newer attempt goes on with that cluster.
-        :raises LaunchUnclearError: when RunJobFlow gave no clear answer and no such cluster shows up.
+        :raises SupersededError: when a newer attempt has adopted that cluster.
+        :raises LaunchUnclearError: when RunJobFlow gave no clear answer and no such cluster appears.
         """
 
     @abstractmethod
     def give_up(self, attempt: Attempt, *, token: int | None, failed: str) -> None:
         """
-        Write, where a record is kept, that a cluster is ending because it did not start, and will be replaced.
+        Record, if there is a record, that a cluster did not start and will be replaced.
 
         :raises LeaseLostError: when this attempt no longer has the lease.
         """
 
     def relocate(self, attempt: Attempt, *, token: int | None, resource_id: str) -> str:
         """
-        Return the cluster to go on with when the address is not free: one of the same lease that has it, if there is.
+        Return the cluster to continue with when the address is not free: the one of the same lease that has it, if any.
 
         :param resource_id: the cluster with which the address was to be associated.
         """
         return resource_id
 
     def lease_tags(self, attempt: Attempt, *, token: int | None) -> dict[str, str] | None:
-        """Return the tags of all clusters of the attempt's lease; ``None`` when there are none that all have."""
+        """Return the tags that all clusters of the attempt's lease have; ``None`` for none."""
         return None
 
     @abstractmethod
@@ -452,7 +430,7 @@ class LeaseClient(LeaseQueue):
         self, attempt: Attempt, *, token: int | None, resource_id: str, launcher: ClusterLauncher | None = None
     ) -> None:
         """
-        Hand over to the resource that has the address: the last check whether the attempt may have it.
+        Hand over to the resource that has the address; the last check that the attempt may have it.
 
         :raises LeaseLostError: when it may not.
         """
@@ -466,7 +444,7 @@ class LeaseClient(LeaseQueue):
         return NOT_KNOWN
 
     def start_release(self, resource_id: str) -> bool:
-        """Let no further step start on a cluster; return whether the resource has a lease to release."""
+        """Let no further step start on a resource; return whether it has a lease."""
         return False
 
     def release(self, resource_id: str, *, why: str) -> bool:
@@ -475,7 +453,7 @@ class LeaseClient(LeaseQueue):
 
     def end_surplus(self, cluster: Cluster, *, created_after: float) -> None:
         """
-        Terminate what earlier attempts launched for a cluster's owner, as far as no lease leads to it.
+        Terminate the other clusters that earlier attempts launched for a cluster's owner and to which no lease leads.
 
-        :param created_after: seconds since the epoch, before which no attempt of the owner launched anything.
+        :param created_after: no attempt of the owner launched anything before; seconds since the epoch.
         """

@@ -1,9 +1,10 @@
 """
-The address without a lock store: EC2's refusal to re-associate is the lock, and the tags of clusters are the memory.
+The lease of an address without a lock store: EC2's refusal to re-associate is the lock, tags of clusters the memory.
 
 There is no queue, so no owner is first. An attempt waits until the address is free, launches, and associates; EC2
-refuses when another was faster. RunJobFlow has no idempotency token, and ListClusters and tags lag behind it, so a
-cluster of an earlier attempt may show up late: it is looked for at the start, after the association and at the end.
+refuses if another attempt was faster. RunJobFlow has no idempotency token, and ListClusters and tags lag behind it. So
+a cluster of an earlier attempt may appear late: the search for it is made at the start, after the association and at
+the end.
 """
 
 from __future__ import annotations
@@ -39,10 +40,10 @@ log = logging.getLogger(__name__)
 
 class PhysicalLeaseClient(LeaseClient):
     """
-    What an attempt does about an address when no store keeps leases.
+    The lease of an address without a lock store.
 
-    :param client_for: makes a boto3 client, by service and region.
-    :param remembered: a cluster that an earlier attempt noted, whatever ListClusters says.
+    :param client_for: returns a boto3 client, by service and region.
+    :param remembered: a cluster that an earlier attempt noted, even if ListClusters does not show it.
     """
 
     def __init__(
@@ -54,20 +55,20 @@ class PhysicalLeaseClient(LeaseClient):
         self._remembered = remembered
 
     def check_prewarm(self, prewarm: int) -> None:
-        """Refuse to start a cluster early, unless that is left to an estimate."""
+        """Refuse a fixed number of early starts; an estimate starts none without a queue."""
         if prewarm > 0:
             raise InvalidInputError(
                 "checking prewarm",
-                problem="only the first of a queue may prewarm, and without a lock store there is no queue",
+                problem="only the first in the queue may prewarm, and without a lock store there is no queue",
                 remedy="set lock_store or [eip] lock_store, or leave prewarm out",
             )
 
     def adopt(self, attempt: Attempt, launcher: ClusterLauncher) -> str | None:
         """
-        Adopt the cluster that an earlier attempt launched and no one ended.
+        Adopt the live cluster that an earlier attempt launched.
 
-        Looks among EMR's live clusters, where the address is, and at the one that is remembered: these may be clusters
-        which ListClusters omits. The one that carries the address is kept; any other is a surplus and is terminated.
+        The search covers EMR's list of clusters, and, as that may lag, the cluster that has the address and the one
+        that was noted. The cluster that has the address is kept; all others are terminated.
         """
         if attempt.try_number == 1:
             return None
@@ -95,7 +96,7 @@ class PhysicalLeaseClient(LeaseClient):
     def enter(
         self, lease_request: LeaseRequest, *, due_seconds: float = 0.0, launcher: ClusterLauncher | None = None
     ) -> Acquired | AddressInUse:
-        """Launch nothing before the address is free; a resource that exists may have the address already."""
+        """Wait until the address is free before a launch; an existing resource may already have the address."""
         if lease_request.wants:
             return Acquired(NO_RECORD)
         ec2 = self.clients["ec2"]
@@ -106,30 +107,30 @@ class PhysicalLeaseClient(LeaseClient):
 
     def successor(self, old: str, *, attempt: Attempt) -> Successor | None:
         """
-        Return what the tags of clusters say; those of a cluster that was launched or chosen just before may lag.
+        Return the successor according to the tags of clusters, which may lag after a launch or a choice.
 
-        Of two successors, which two failovers launched at the same time, it is the one that :meth:`agreed` returns.
-        No tag says who has begun a failover and who is to end it, so whoever comes goes on: each part is idempotent.
+        If two failovers launched a successor each at the same time, it is the one that :meth:`agreed` returns. No tag
+        says which task runs a failover, so every task continues it: each part is idempotent.
         """
         found = {cluster.job_flow_id: cluster for cluster in self._successors(old)}
         if not found:
             return None
         cluster = found[self._chosen(list(found.values()))]
         in_charge = IN_CHARGE_TAG in cluster.tags
-        if in_charge and (now := self._in_charge_after(cluster.job_flow_id)) is not None:
-            return Successor(now, in_charge=True, is_own=False, has_address=True)
+        if in_charge and (latest := self._in_charge_after(cluster.job_flow_id)) is not None:
+            return Successor(latest, in_charge=True, is_own=False, has_address=True)
         has_address = in_charge or cluster.job_flow_id in self._location().resource_ids
         return Successor(cluster.job_flow_id, in_charge=in_charge, is_own=True, has_address=has_address)
 
     def _in_charge_after(self, old: str) -> str | None:
-        """Return the cluster to which failovers have moved the service of a successor since, one after the other."""
+        """Return the cluster to which a series of later failovers moved the service of a successor."""
         found = [cluster.job_flow_id for cluster in self._successors(old) if IN_CHARGE_TAG in cluster.tags]
         if not found:
             return None
         return self._in_charge_after(found[-1]) or found[-1]
 
     def _successors(self, old: str) -> list[Cluster]:
-        """Return the successors, oldest first; not one from which the service has come back to a kept cluster."""
+        """Return the successors, oldest first, except those from which the service was moved back to this cluster."""
         found = read_successors(self.clients["emr"], old)
         if all(IN_CHARGE_TAG not in cluster.tags for cluster in found):
             return found
@@ -140,7 +141,7 @@ class PhysicalLeaseClient(LeaseClient):
     def move(
         self, lease_request: LeaseRequest, *, moved_from: str, due_seconds: float = 0.0
     ) -> Acquired | AddressInUse:
-        """Go on: nothing but the address itself says whose it is."""
+        """Continue: without a record, only the location of the address shows who has it."""
         return Acquired(NO_RECORD)
 
     def agreed(self, old: str, *, job_flow_id: str) -> str:
@@ -151,17 +152,17 @@ class PhysicalLeaseClient(LeaseClient):
         return self._chosen(found)
 
     def end_other_successors(self, old: str, *, keep: str) -> None:
-        """Terminate what failovers have launched and nobody uses; a standby that they chose is the user's."""
+        """Terminate the unused clusters that failovers have launched; a standby that they chose belongs to the user."""
         for cluster in self._successors(old):
             if cluster.job_flow_id != keep and OWNER_DIGEST_TAG in cluster.tags:
                 log.warning("Terminating cluster %s: %s has the service of %s", cluster.job_flow_id, keep, old)
                 end(self.clients["emr"], cluster.job_flow_id)
 
     def _chosen(self, successors: list[Cluster]) -> str:
-        known = [cluster.job_flow_id for cluster in successors]
-        if len(known) > 1 and (there := [name for name in self._location().resource_ids if name in known]):
-            return there[0]
-        return known[0]
+        job_flow_ids = [cluster.job_flow_id for cluster in successors]
+        if len(job_flow_ids) > 1:
+            return next((name for name in self._location().resource_ids if name in job_flow_ids), job_flow_ids[0])
+        return job_flow_ids[0]
 
     def launch(
         self, acquired: Acquired, lease_request: LeaseRequest, launcher: ClusterLauncher, *, replaces: bool = False
@@ -171,7 +172,7 @@ class PhysicalLeaseClient(LeaseClient):
         return launcher.launch(try_number=lease_request.attempt.try_number, allocation_id=self.allocation_id)
 
     def give_up(self, attempt: Attempt, *, token: int | None, failed: str) -> None:
-        """Do nothing: there is no record."""
+        """Do nothing, as there is no record."""
 
     def replace(
         self,
@@ -183,21 +184,21 @@ class PhysicalLeaseClient(LeaseClient):
         other: str | None = None,
     ) -> str | Ending:
         """
-        End the cluster unless a newer attempt has adopted it, and launch the next one when it is gone.
+        End the cluster unless a newer attempt has adopted it, and launch the next one when it has ended.
 
-        Where the address is on a NAT gateway of the cluster, the gateway is removed, and its routes are put back.
+        If the address is on a NAT gateway of the cluster, the gateway is removed, and the routes are restored.
         """
         self._check_alive()
         cluster = read_cluster(self.clients["emr"], failed)
         if cluster is not None and cluster.newest_try > attempt.try_number:
-            raise SupersededError(self.allocation_id, problem=f"a newer try goes on with cluster {failed}")
+            raise SupersededError(self.allocation_id, problem=f"a newer try has adopted cluster {failed}")
         is_known = True
         if cluster is None or not cluster.is_ending:
             is_known = end(self.clients["emr"], failed)
         self.disassociate(failed)
         if cluster is not None:
             remove_own_gateways(self.clients["ec2"], cluster, allocation_id=self.allocation_id)
-        # A read that does not show a new cluster says nothing of its end.
+        # A read that does not show a new cluster does not mean that it has ended.
         has_ended = cluster.has_ended if cluster is not None else not is_known
         if not has_ended or failed in self._location().resource_ids:
             return Ending(has_ended=has_ended)
@@ -207,7 +208,7 @@ class PhysicalLeaseClient(LeaseClient):
     def hand_over(
         self, attempt: Attempt, *, token: int | None, resource_id: str, launcher: ClusterLauncher | None = None
     ) -> None:
-        """Terminate what an earlier attempt launched and EMR did not show when this one began, minutes ago."""
+        """Terminate clusters of earlier attempts that EMR did not show when this attempt began, minutes ago."""
         if launcher is not None and attempt.try_number > 1:
             created_after = launcher.created_after
             self._terminate_surplus(
@@ -219,7 +220,7 @@ class PhysicalLeaseClient(LeaseClient):
         return undo.resource_id in self._location().resource_ids
 
     def undo(self, undo: Undo) -> None:
-        """Free the address; terminate what the attempt launched, also a cluster that EMR shows late."""
+        """Free the address, and terminate what the attempt launched, also a cluster that EMR shows late."""
         if undo.resource_id is not None:
             self._undo_resource(undo.resource_id, undo)
         if not (undo.launched and undo.terminate and undo.attempt.owner):
@@ -235,12 +236,14 @@ class PhysicalLeaseClient(LeaseClient):
             )
 
     def _read_launched(self, job_flow_id: str, undo: Undo) -> Cluster | None:
-        """Read a cluster, twice where a newer try may have adopted it: the tags that say so may lag."""
+        """Read a cluster, twice if a newer try may have adopted it: the tags that say so may lag."""
         cluster = read_cluster(self.clients["emr"], job_flow_id)
         if cluster is None or not undo.may_be_adopted or cluster.is_ending:
             return cluster
         if cluster.newest_try <= undo.attempt.try_number:
-            log.info("Reading the tags of %s again in %s s: a newer try may own it", job_flow_id, READS_LAG_SECONDS)
+            log.info(
+                "Reading the tags of %s again in %s s: a newer try may have adopted it", job_flow_id, READS_LAG_SECONDS
+            )
             clock.sleep(READS_LAG_SECONDS)
             cluster = read_cluster(self.clients["emr"], job_flow_id)
         return cluster
@@ -248,44 +251,44 @@ class PhysicalLeaseClient(LeaseClient):
     def _undo_resource(self, resource_id: str, undo: Undo) -> None:
         cluster = self._read_launched(resource_id, undo) if undo.launched else None
         if cluster is not None and cluster.newest_try > undo.attempt.try_number:
-            log.info("A newer try has adopted cluster %s; leaving it alone", resource_id)
+            log.info("A newer try has adopted cluster %s; it is not changed", resource_id)
             return
         if cluster is not None and self._has_service(cluster):
-            log.info("Another failover has moved a service to cluster %s; leaving it alone", resource_id)
+            log.info("Another failover has moved a service to cluster %s; it is not changed", resource_id)
             return
         if undo.terminate:
             end(self.clients["emr"], resource_id)
         if undo.association_id is not None:
             remove_association(self.clients["ec2"], undo.association_id)
         elif undo.may_lag:
-            # A resource that lives on would keep the address that EC2 does not show on it yet.
+            # Otherwise a resource that goes on running would keep an address that EC2 does not show on it yet.
             until_shown(lambda: self.disassociate(resource_id))
         else:
             self.disassociate(resource_id)
         if undo.terminate:
-            # What a gateway is found by does not change, and another read may find no answer.
+            # The tags by which a gateway is found do not change, and a second read may fail.
             cluster = cluster or read_cluster(self.clients["emr"], resource_id)
             if cluster is not None:
                 remove_own_gateways(self.clients["ec2"], cluster, allocation_id=self.allocation_id)
 
     def _has_service(self, cluster: Cluster) -> bool:
-        """Whether a failover has moved a service to a cluster: one may go on with what another one launched."""
+        """Whether a failover has moved a service to a cluster, which may have been launched by another failover."""
         if SUCCESSOR_TAG not in cluster.tags:
             return False
         return IN_CHARGE_TAG in cluster.tags or cluster.job_flow_id in self._location().resource_ids
 
     def _end_unclear(self, undo: Undo) -> None:
         """
-        Terminate the cluster of a launch whose answer was lost or not waited for; not one that a newer try adopted.
+        Terminate the cluster of a launch whose answer was lost, unless a newer try has adopted it.
 
-        Looks until it shows up, or until the reads of EMR must show it.
+        The search lasts until the cluster appears, or until EMR must show it.
         """
         tags = {**self._owner_tags(undo.attempt.owner), TRY_TAG: str(undo.attempt.try_number)}
         found = until_shown(
             lambda: read_tagged_clusters(self.clients["emr"], tags=tags, created_after=undo.created_after)
         )
         for cluster in found:
-            log.warning("Terminating cluster %s: no task needs it any more", cluster.job_flow_id)
+            log.warning("Terminating cluster %s: no task needs it", cluster.job_flow_id)
             end(self.clients["emr"], cluster.job_flow_id)
         if not found:
             log.warning(
@@ -295,7 +298,7 @@ class PhysicalLeaseClient(LeaseClient):
             )
 
     def end_surplus(self, cluster: Cluster, *, created_after: float) -> None:
-        """Terminate what shows up late, when the creating task of the cluster was retried."""
+        """Terminate clusters that appear late, if the creating task was retried."""
         owner = cluster.tags.get(OWNER_DIGEST_TAG)
         if owner and cluster.newest_try > 1:
             self._terminate_surplus(
@@ -303,7 +306,7 @@ class PhysicalLeaseClient(LeaseClient):
             )
 
     def _terminate_surplus(self, owner: str, *, keep: str | None, try_number: int, created_after: float) -> None:
-        """Terminate the clusters of one owner but one; those of a newer try are left alone."""
+        """Terminate all clusters of one owner, except one and those of a newer try."""
         tags = self._owner_tags(owner)
         for cluster in read_tagged_clusters(self.clients["emr"], tags=tags, created_after=created_after):
             if cluster.job_flow_id != keep and cluster.newest_try <= try_number:
@@ -312,7 +315,7 @@ class PhysicalLeaseClient(LeaseClient):
                 self.events.orphan_terminated(cluster.job_flow_id)
 
     def _read_own(self, job_flow_id: str | None, tags: dict[str, str]) -> Cluster | None:
-        """Read a cluster, if it is this owner's and lives."""
+        """Read a cluster; return ``None`` unless it is this owner's and live."""
         cluster = read_cluster(self.clients["emr"], job_flow_id) if job_flow_id else None
         if cluster is None or cluster.is_ending or not tags.items() <= cluster.tags.items():
             return None

@@ -1,8 +1,8 @@
 """
-The lease of any one address of a pool, as a task uses it until it has one.
+The lease of any one address of a pool, until the attempt has one.
 
-Then :attr:`~airflow_eip_provider.lease_client.interface.LeaseQueue.chosen` is the client of that address, and all that
-follows is as if no other address had ever been named.
+After that :attr:`~airflow_eip_provider.lease_client.interface.LeaseQueue.chosen` is the client of that address, and
+everything works as if no other address had been named.
 """
 
 from __future__ import annotations
@@ -38,37 +38,41 @@ Member = TypeVar("Member", bound=LeaseClient)
 
 class _Pool(LeaseQueue, Generic[Member]):
     """
-    What does not depend on whether a record is kept.
+    What both kinds of pool share.
 
-    :param members: by allocation ID, in an order that is the same for all that share addresses.
+    :param members: by allocation ID, in the same order for all pools that share addresses.
     """
 
     def __init__(self, members: Mapping[str, Member]) -> None:
         self.members = dict(members)
-        self.uri = next(iter(self.members.values())).uri
+        self.uri = self._first.uri
         self._chosen: Member | None = None
 
     @property
+    def _first(self) -> Member:
+        return next(iter(self.members.values()))
+
+    @property
     def chosen(self) -> Member | None:
-        """The client of the address that the attempt has; ``None`` before it has one."""
+        """The client of the address that the attempt has; ``None`` while it has none."""
         return self._chosen
 
     @property
     def allocation_ids(self) -> tuple[str, ...]:
-        """The addresses that are left."""
+        """The addresses that still exist."""
         return tuple(self.members)
 
     def check(self) -> None:
-        """Read each record; where that fails the store says why."""
+        """Check the lock store for each address."""
         for member in self.members.values():
             member.check()
 
     def check_prewarm(self, prewarm: int) -> None:
         """Check that a cluster may be started before it is the owner's turn."""
-        next(iter(self.members.values())).check_prewarm(prewarm)
+        self._first.check_prewarm(prewarm)
 
     def note_address(self, address: Address) -> None:
-        """Pass on where one of the addresses is."""
+        """Keep the state of one of the addresses."""
         if (member := self.members.get(address.allocation_id)) is not None:
             member.note_address(address)
 
@@ -78,9 +82,9 @@ class _Pool(LeaseQueue, Generic[Member]):
 
     def undo(self, undo: Undo) -> None:
         """
-        End the attempt's part in every record: it had not come so far as to know that one of them was its own.
+        Undo what the attempt did in every record, as it did not know yet which address it had.
 
-        An error keeps none of the others from being undone.
+        An error with one record does not prevent the undo in the others.
         """
         errors: list[Exception] = []
         for member in self.members.values():
@@ -91,9 +95,6 @@ class _Pool(LeaseQueue, Generic[Member]):
         if errors:
             raise errors[0]
 
-    def _choose(self, allocation_id: str) -> None:
-        self._chosen = self.members[allocation_id]
-
 
 class StorePool(_Pool[StoreLeaseClient]):
     """A pool whose addresses have records in one lock store; see :mod:`airflow_eip_provider.lease.pool`."""
@@ -101,21 +102,21 @@ class StorePool(_Pool[StoreLeaseClient]):
     _knows_addresses = False
 
     def check(self) -> None:
-        """Read each record; the addresses themselves were looked at just before."""
+        """Check the lock store for each address; the addresses themselves were read just before."""
         super().check()
         self._knows_addresses = True
 
     def undo(self, undo: Undo) -> None:
-        """End the attempt's part in every record, and the cluster that was to go from one address to another."""
+        """Undo what the attempt did in every record; also terminate a cluster that it moves between addresses."""
         worlds = {name: member.world(undoing=True) for name, member in self.members.items()}
-        pool.name_kept(worlds, undo.attempt, next(iter(self.members.values())).limits)
+        pool.name_kept(worlds, undo.attempt, self._first.limits)
         super().undo(undo)
 
     def adopt(self, attempt: Attempt, launcher: ClusterLauncher) -> str | None:
-        """Return nothing: a lease leads to every cluster."""
+        """Return ``None``: a lease leads to every cluster."""
         return None
 
-    def _leave_those_gone(self, attempt: Attempt) -> None:
+    def _leave_missing(self, attempt: Attempt) -> None:
         """
         Leave the queues of addresses that were released from the account during the wait.
 
@@ -124,13 +125,13 @@ class StorePool(_Pool[StoreLeaseClient]):
         if self._knows_addresses:
             self._knows_addresses = False
             return
-        first = next(iter(self.members.values()))
-        found = read_addresses(first.clients["ec2"], list(self.members))
-        gone = [name for name in self.members if name not in found]
-        if not found:
-            raise AddressNotFoundError(", ".join(gone), region=first.clients["ec2"].meta.region_name)
-        for name in gone:
-            log.warning("Elastic IP %s does not exist any more; the wait goes on for the others", name)
+        ec2 = self._first.clients["ec2"]
+        existing = read_addresses(ec2, list(self.members))
+        missing = [name for name in self.members if name not in existing]
+        if not existing:
+            raise AddressNotFoundError(", ".join(missing), region=ec2.meta.region_name)
+        for name in missing:
+            log.warning("Elastic IP %s no longer exists; the wait for the others continues", name)
             self.members[name].undo(Undo(attempt, terminate=True))
             del self.members[name]
 
@@ -144,17 +145,16 @@ class StorePool(_Pool[StoreLeaseClient]):
         """
         Acquire the lease of one address, or join the queues of all.
 
-        :param due_seconds: for how long the wait has observed that the lease of an address has to be ended.
-        :raises SupersededError: when a newer attempt of the owner is at work.
+        :param due_seconds: by allocation ID: for how long the wait has observed that the lease has to be ended.
+        :raises SupersededError: when a newer attempt of the owner is running.
         """
-        self._leave_those_gone(lease_request.attempt)
+        self._leave_missing(lease_request.attempt)
         worlds = {name: member.entering_world(lease_request, launcher) for name, member in self.members.items()}
-        first = next(iter(self.members.values()))
-        entered = pool.enter_any(worlds, lease_request, due_seconds=due_seconds or None, limits=first.limits)
+        entered = pool.enter_any(worlds, lease_request, due_seconds=due_seconds or None, limits=self._first.limits)
         if isinstance(entered, Superseded):
-            raise first.superseded()
+            raise self._first.superseded()
         if isinstance(entered, pool.AcquiredOne):
-            self._choose(entered.allocation_id)
+            self._chosen = self.members[entered.allocation_id]
             return entered.acquired
         for allocation_id, observation in entered.observations.items():
             self.members[allocation_id].note_grace(observation.snapshot.record.grace)
@@ -162,21 +162,20 @@ class StorePool(_Pool[StoreLeaseClient]):
 
 
 class PhysicalPool(_Pool[PhysicalLeaseClient]):
-    """A pool without a lock store: EC2's refusal to associate an address decides, and then the next one is tried."""
+    """A pool without a lock store: if EC2 refuses to associate an address, the next one is tried."""
 
     def adopt(self, attempt: Attempt, launcher: ClusterLauncher) -> str | None:
-        """Adopt the cluster that an earlier attempt launched for one of the addresses, and end any other."""
+        """Adopt one cluster that an earlier attempt launched for one of the addresses, and terminate the others."""
         kept: str | None = None
-        for allocation_id, member in self.members.items():
-            found = member.adopt(attempt, launcher)
-            if found is None:
+        for member in self.members.values():
+            job_flow_id = member.adopt(attempt, launcher)
+            if job_flow_id is None:
                 continue
             if kept is None:
-                kept = found
-                self._choose(allocation_id)
+                kept, self._chosen = job_flow_id, member
             else:
-                end(member.clients["emr"], found)
-                member.events.orphan_terminated(found)
+                end(member.clients["emr"], job_flow_id)
+                member.events.orphan_terminated(job_flow_id)
         return kept
 
     def enter(
@@ -187,24 +186,24 @@ class PhysicalPool(_Pool[PhysicalLeaseClient]):
         launcher: ClusterLauncher | None = None,
     ) -> Acquired | AllInUse:
         """
-        Choose the address that the resource has already, else the first that is free; launch nothing before one is.
+        Choose the address that the resource already has, else the first free one; launch nothing before one is free.
 
-        :raises AddressNotFoundError: when none of them exists any more.
+        :raises AddressNotFoundError: when none of them exists.
         """
         missing: list[AddressNotFoundError] = []
         if lease_request.wants:
             for allocation_id, member in self.members.items():
                 if lease_request.wants in read_location(member.clients, allocation_id).resource_ids:
-                    self._choose(allocation_id)
+                    self._chosen = member
                     return Acquired(NO_RECORD)
-        for allocation_id, member in self.members.items():
+        for member in self.members.values():
             try:
                 entered = member.enter(replace(lease_request, wants=""))
             except AddressNotFoundError as error:
                 missing.append(error)
                 continue
             if not isinstance(entered, AddressInUse):
-                self._choose(allocation_id)
+                self._chosen = member
                 return entered
         if len(missing) == len(self.members):
             raise missing[0]
@@ -212,9 +211,9 @@ class PhysicalPool(_Pool[PhysicalLeaseClient]):
 
     def next_free(self, job_flow_id: str) -> str | None:
         """
-        Choose another address for a cluster, where EC2 has refused the one that it was launched for.
+        Choose another address for a cluster, when EC2 has refused the one for which it was launched.
 
-        The cluster gets the tag of that address, by which a retry, the teardown and the reaper know it.
+        The cluster gets the tag of that address, by which a retry, the teardown and the reaper find it.
 
         :return: the address; ``None`` when none is free.
         """
@@ -223,6 +222,6 @@ class PhysicalPool(_Pool[PhysicalLeaseClient]):
             if address is not None and address.is_free:
                 tags = as_items({ALLOCATION_TAG: allocation_id})
                 member.clients["emr"].add_tags(ResourceId=job_flow_id, Tags=tags)
-                self._choose(allocation_id)
+                self._chosen = member
                 return allocation_id
         return None

@@ -1,4 +1,4 @@
-"""The state of a lease in AWS: the read-only half of the lease protocol's world."""
+"""The state of a lease in AWS: the read-only part of the lease protocol's world."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ if TYPE_CHECKING:
     from airflow_eip_provider.aws.clusters import Cluster
     from airflow_eip_provider.lease.store import LockStore, Snapshot
 
-# The store's clock, which says when a launch was announced, and EMR's, which says when it took place.
+# The largest assumed difference between the store's clock (announced launches) and EMR's (actual launches).
 _CLOCKS_DIFFER_SECONDS = 600.0
 _GONE_INSTANCE = {"shutting-down": "ending", "terminated": "ended"}
 
 
 def is_cluster(resource_id: str) -> bool:
-    """Whether the id of a resource is a cluster's; else it is an instance's."""
+    """Whether an ID is a cluster's; otherwise it is an instance's."""
     return resource_id.startswith("j-")
 
 
 def as_aws_tags(lease_tags: LeaseTags, *, allocation_id: str) -> dict[str, str]:
-    """Return lease tags as EC2 and EMR have them."""
+    """Return lease tags as tags of EC2 and EMR."""
     return {ALLOCATION_TAG: allocation_id, TOKEN_TAG: str(lease_tags.token), OWNER_DIGEST_TAG: lease_tags.owner}
 
 
 class LeaseReads:
     """
-    The reads of one lease, with boto3 clients: all that a trigger, or a command that changes nothing, needs.
+    The reads of one lease with boto3 clients, for triggers and commands that change nothing.
 
-    It keeps nothing between two calls, and boto3's clients may be shared by threads, so any thread may use it.
+    It has no state between two calls and boto3 clients are thread-safe, so any thread may use it.
 
-    :param clients: service name → client; EC2's and EMR's.
-    :ivar is_patient: it pauses where EMR has too many requests; not in a trigger's thread, which others wait for.
+    :param clients: the clients of EC2 and EMR, by service.
+    :ivar is_patient: pause when EMR throttles; not in a trigger's thread, for which other waits would have to wait.
     """
 
     is_patient = False
@@ -50,7 +50,7 @@ class LeaseReads:
         self.clients = clients
 
     def read_record(self) -> Snapshot:
-        """Return the record as the store has it now."""
+        """Return the current record."""
         return self.store.read(self.allocation_id)
 
     def read_location(self) -> AddressLocation:
@@ -58,15 +58,15 @@ class LeaseReads:
         return read_location(self.clients, self.allocation_id)
 
     def settled_location(self, expected: str) -> AddressLocation:
-        """Read until the address is where it is expected, or EC2 would have to show it there: its answers may lag."""
-        latest: list[AddressLocation] = []
+        """Return where the address is, after waiting until EC2 shows it as expected or would have to: reads may lag."""
+        locations: list[AddressLocation] = []
 
-        def is_there() -> bool:
-            latest.append(self.read_location())
-            return expected in latest[-1].resource_ids
+        def is_shown() -> bool:
+            locations.append(self.read_location())
+            return expected in locations[-1].resource_ids
 
-        until_shown(is_there)
-        return latest[-1]
+        until_shown(is_shown)
+        return locations[-1]
 
     def read_resource(self, resource_id: str) -> Resource:
         """Return the state of a cluster or an instance."""
@@ -84,7 +84,7 @@ class LeaseReads:
         """
         Return the clusters that have these tags and have not ended.
 
-        :param since: by the store's clock; no cluster with these tags is older. 0 when that is not known.
+        :param since: no cluster with these tags is older, by the store's clock; 0 when that is not known.
         """
         tags = as_aws_tags(lease_tags, allocation_id=self.allocation_id)
         after = max(0.0, since - _CLOCKS_DIFFER_SECONDS)
@@ -95,7 +95,7 @@ class LeaseReads:
 
     def active_steps(self, resource_id: str, *, guarded: bool) -> tuple[str, ...]:
         """
-        Return the ids of the steps that run or still may.
+        Return the IDs of the steps that are pending or running.
 
         :param guarded: only those that need the address.
         """
@@ -107,7 +107,7 @@ def read_location(clients: Mapping[str, Any], allocation_id: str, *, address: Ad
     """
     Return where the address is.
 
-    :param address: as it was read a moment ago; else it is read now.
+    :param address: as it was read a moment ago; otherwise it is read now.
     """
     address = address or read_address(clients["ec2"], allocation_id)
     if address is None or address.is_free:
@@ -126,10 +126,10 @@ def read_location(clients: Mapping[str, Any], allocation_id: str, *, address: Ad
 
 def _location_on_interface(clients: Mapping[str, Any], address: Address) -> AddressLocation:
     """
-    Return the location of an address that is on no instance.
+    Return the location of an address that is not on an instance.
 
-    A NAT gateway that was made for a cluster keeps its address until it is deleted, so its own id names the
-    association. Any other NAT gateway has the address for good: then the lease decides only whose turn it is to use it.
+    A NAT gateway that was made for a cluster keeps its address until it is deleted, so its ID names the association.
+    Any other NAT gateway keeps the address permanently; then the lease decides only whose turn it is to use it.
     """
     holder = read_holder(clients["ec2"], address)
     gateway, job_flow_id = holder.gateway, holder.job_flow_id
@@ -149,6 +149,6 @@ def _as_resource(cluster: Cluster, allocation_id: str) -> Resource:
 
 
 def parse_lease_tags(tags: Mapping[str, str], allocation_id: str) -> LeaseTags | None:
-    """Read the lease tags from a cluster's tags, which EMR copies to its instances."""
+    """Return the lease tags of a cluster, which EMR copies to its instances; ``None`` for those of another address."""
     token = tags.get(TOKEN_TAG, "") if tags.get(ALLOCATION_TAG) == allocation_id else ""
     return LeaseTags(int(token), tags.get(OWNER_DIGEST_TAG, "")) if token.isdigit() else None

@@ -1,8 +1,8 @@
 """
-No address: what a failover does about the lease where only a load balancer leads to the clusters.
+The lease of a failover without an address, when only a load balancer leads to the clusters.
 
-There is nothing to take, to wait for or to free, and EC2 refuses nobody. The tags of clusters are all that a retry, or
-another failover of the same cluster, finds.
+There is no address to acquire, to wait for or to free, and EC2 refuses no association. A retry, or another failover of
+the same cluster, finds only the tags of clusters.
 """
 
 from __future__ import annotations
@@ -24,12 +24,7 @@ if TYPE_CHECKING:
 
 
 class UnaddressedLeaseClient(PhysicalLeaseClient):
-    """
-    What an attempt does without an Elastic IP: launch, adopt by tags, and end what it launched.
-
-    :param client_for: makes a boto3 client, by service and region.
-    :param remembered: a cluster that an earlier attempt noted, whatever ListClusters says.
-    """
+    """A lease client without an Elastic IP: it launches, adopts by tags, and terminates what it launched."""
 
     def __init__(self, *, client_for: Any, kill: KillFlag | None = None, remembered: str | None = None) -> None:
         super().__init__(allocation_id="", client_for=client_for, kill=kill, remembered=remembered)
@@ -37,19 +32,19 @@ class UnaddressedLeaseClient(PhysicalLeaseClient):
     def enter(
         self, lease_request: LeaseRequest, *, due_seconds: float = 0.0, launcher: ClusterLauncher | None = None
     ) -> Acquired:
-        """Go on: nobody else can have what there is not."""
+        """Continue: there is no address to wait for."""
         return Acquired(NO_RECORD)
 
     def disassociate(self, resource_id: str) -> bool:
-        """Take nothing off."""
+        """Return ``False``."""
         return False
 
     def has_address(self, resource_id: str) -> bool:
-        """Say no."""
+        """Return ``False``."""
         return False
 
     def was_handed_over(self, undo: Undo) -> bool:
-        """Say no: a cluster has no address to show that it is in charge."""
+        """Return ``False``: there is no address that shows which cluster is in charge."""
         return False
 
     def _location(self) -> AddressLocation:

@@ -1,4 +1,4 @@
-"""Waiting for a lease in the foreground, for a process that does nothing else meanwhile: no operator, no triggerer."""
+"""Waiting for a lease in the foreground, for a process outside Airflow's workers and triggerer."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 POLL_SECONDS = 15.0
-# For how long a hand-over is tried while the store gives no answer: the address is there already.
+# How long a hand-over is tried while the store gives no answer; the address is already associated.
 HANDOVER_PATIENCE_SECONDS = 300
 
 
 class Foreground:
     """
-    How such a process waits.
+    Waits in the foreground.
 
     :param deadline: in seconds since the epoch.
-    :param say: tells a person what is waited for; called when that has changed.
-    :param poll_seconds: between two attempts.
+    :param say: prints a message; called when the message has changed.
+    :param poll_seconds: the time between two attempts.
     """
 
     def __init__(self, *, deadline: float, say: Callable[[str], None], poll_seconds: float = POLL_SECONDS) -> None:
@@ -43,9 +43,9 @@ class Foreground:
 
     def acquire(self, lease_client: LeaseClient, lease_request: LeaseRequest) -> Acquired | Queued | AddressInUse:
         """
-        Queue until the lease is this owner's, or the deadline has passed; attempt it at least once.
+        Queue until this owner has the lease or the deadline has passed; try at least once.
 
-        :return: what the last attempt came to.
+        :return: the result of the last attempt.
         """
         due, due_seconds = Due(), 0.0
         patience = lease_client.patience_seconds
@@ -63,9 +63,9 @@ class Foreground:
 
     def persist(self, attempt: Callable[[], T]) -> T:
         """
-        Attempt something until it is answered: once, and again after transient errors until the deadline.
+        Call a function, again after each transient error until the deadline.
 
-        :param attempt: may be made again after an error that came halfway.
+        :param attempt: must be safe to repeat after an error.
         """
         while True:
             try:
@@ -78,9 +78,9 @@ class Foreground:
 
     def rest(self) -> bool:
         """
-        Let the time between two attempts pass.
+        Sleep for the time between two attempts.
 
-        :return: ``False``, at once, when the deadline has passed.
+        :return: ``False``, without sleeping, when the deadline has passed.
         """
         left = self.deadline - clock.time()
         if left > 0:
@@ -88,7 +88,7 @@ class Foreground:
         return left > 0
 
     def note(self, text: str) -> None:
-        """Say something, if it was not the last thing said."""
+        """Print a message, unless it was the last one."""
         if text != self._said:
             self._said = text
             self._say(text)
