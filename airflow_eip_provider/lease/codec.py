@@ -1,13 +1,13 @@
 """
 A record as plain JSON, the same in every store.
 
-Schema 1 is the format of version 0.1.0. Schema 2 has the fields of :data:`_ADDED` besides, or is packed
-(:mod:`airflow_eip_provider.stores.records`). A field that has the value that its absence means is left out, and a
-record without any is written as schema 1. So environments that still run 0.1.0 read what they can understand, and
-refuse everything else as :class:`~airflow_eip_provider.exceptions.NewerRecordError` instead of losing a part of it.
+Schema 1 is the format of version 0.1.0. Schema 2 also has the fields of :data:`_ADDED`, or is packed
+(:mod:`airflow_eip_provider.stores.records`). A field with its default value is left out, and a record without any of
+the added fields is written as schema 1. So environments that still run 0.1.0 read all records that they understand, and
+refuse the others with :class:`~airflow_eip_provider.exceptions.NewerRecordError` instead of losing a part of them.
 
-A record whose grace is that of 0.1.0 leaves out ``since`` as well: it only narrows the search for clusters, and without
-it 0.1.0 reads the record. Where a cluster of the lease may be older than the lease, "not known" is read for it then.
+A record with the grace of 0.1.0 also omits ``since``, so that 0.1.0 can read it; ``since`` only narrows the search for
+clusters. When such a record is read, ``since`` is "not known" if a cluster of the lease may be older than the lease.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 SCHEMA = 2
 _AS_THEY_ARE = frozenset({str, int, bool})
 _FIRST_SCHEMA = 1
-# The format has kept the words of version 0.1.0: what a field is called there, where the model calls it otherwise.
+# Fields whose stored names are those of version 0.1.0.
 _STORED_AS = {
     "attempt": "speaker",
     "resource_id": "carrier",
@@ -36,7 +36,7 @@ _STORED_AS = {
     "to_be_terminated": "doomed",
     "possible_orphans": "suspects",
 }
-# The fields that schema 1 does not have; each has a default, which its absence means.
+# The fields that schema 1 does not have. Each has a default, which a missing field means.
 _ADDED: dict[type, frozenset[str]] = {
     Record: frozenset({"grace"}),
     Lease: frozenset({"since", "moved_from"}),
@@ -46,20 +46,18 @@ _ADDED: dict[type, frozenset[str]] = {
 
 
 def encode(record: Record) -> dict[str, Any]:
-    """Return the record as plain JSON, of the oldest schema that can say it."""
+    """Return the record as plain JSON, in the oldest schema that has all its fields."""
     plain, added = _plain(_without_since(record) if record.grace == FIRST_GRACE else record)
     return {"schema": SCHEMA if added else _FIRST_SCHEMA, **plain}
 
 
 def decode(plain: Mapping[str, Any], *, where: str) -> Record:
     """
-    Read a record.
+    Read a record. It must have exactly the known fields, of the right types, because it is written back as a whole.
 
-    Every field must be there and of its type, and no other: what is read is written back whole.
-
-    :param where: what was read, for the error.
-    :raises NewerRecordError: when a newer version of this package wrote it.
-    :raises CorruptRecordError: when it is no record.
+    :param where: the location of the record, for errors.
+    :raises NewerRecordError: if a newer version of this package wrote it.
+    :raises CorruptRecordError: if it is not a record.
     """
     schema = plain.get("schema")
     if isinstance(schema, int) and schema > SCHEMA:
@@ -80,7 +78,7 @@ def _without_since(record: Record) -> Record:
 
 
 def _with_since_not_known(record: Record) -> Record:
-    """Set ``since`` to "not known" where the record may lack a cluster of the lease that is older than the lease."""
+    """Set ``since`` to "not known" if a cluster that the record does not name may be older than the lease."""
     lease = record.lease
     if lease is None or not lease.may_have_orphans or lease.since is not None:
         return record
@@ -88,7 +86,7 @@ def _with_since_not_known(record: Record) -> Record:
 
 
 def _plain(value: Any) -> tuple[Any, bool]:
-    """Return a part of a record as plain JSON, and whether a field in it is one that schema 1 does not have."""
+    """Return a part of a record as plain JSON, and whether schema 1 lacks one of its fields."""
     if isinstance(value, Enum):
         return value.value, False
     if isinstance(value, tuple):
@@ -120,10 +118,10 @@ def _fields(kind: Any) -> tuple[tuple[str, str, Any], ...]:
 
 def _typed(kind: Any, plain: Any) -> Any:
     """
-    Return plain JSON as a value of the type with which the model annotates it.
+    Return plain JSON as a value of the annotated type.
 
-    :raises TypeError: when it is of another type.
-    :raises ValueError: when fields are missing or unknown, or a value is none of its type's.
+    :raises TypeError: if it is of another type.
+    :raises ValueError: if fields are missing or unknown, or a value is not valid for its type.
     """
     if is_dataclass(kind):
         return _object(kind, plain)
@@ -135,22 +133,22 @@ def _typed(kind: Any, plain: Any) -> Any:
         return kind(plain)
     if kind is float and type(plain) is int:
         return float(plain)
-    # Exactly: True is no number here, and what would be converted silently could not be written back as it was.
+    # The exact type: True is not a number, and a converted value would be written back in another form.
     if type(plain) is not kind:
-        raise TypeError(f"a {getattr(kind, '__name__', kind)} was expected, not {str(plain)[:60]!r}")
+        raise TypeError(f"expected a {getattr(kind, '__name__', kind)}, not {str(plain)[:60]!r}")
     if kind is float and not isfinite(plain):
-        raise ValueError(f"{plain} is no time")
+        raise ValueError(f"{plain} is not a time")
     return plain
 
 
 def _object(kind: Any, plain: Any) -> Any:
     types = _types(kind)
     if not isinstance(plain, dict):
-        raise TypeError(f"a {kind.__name__} was expected, not {str(plain)[:60]!r}")
+        raise TypeError(f"expected a {kind.__name__}, not {str(plain)[:60]!r}")
     missing = types.keys() - plain.keys() - _ADDED.get(kind, frozenset())
     if wrong := sorted(map(str, missing | (plain.keys() - types.keys()))):
-        raise ValueError(f"a {kind.__name__} lacks, or does not have, the fields {', '.join(wrong)}")
-    # Nearly all are of these: a record of a thousand owners is read every fifteen seconds.
+        raise ValueError(f"missing or unknown fields of a {kind.__name__}: {', '.join(wrong)}")
+    # A fast path for most fields: a record of a thousand owners is read every fifteen seconds.
     return kind(
         **{
             name: value if type(value) is expected and expected in _AS_THEY_ARE else _typed(expected, value)

@@ -1,4 +1,4 @@
-"""The lease in words, for logs and the UI."""
+"""Descriptions of a lease for logs and the UI."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
 
     from airflow_eip_provider.lease.observation import Observation
 
-_DOING = {Phase.ACQUIRED: "which is starting", Phase.ACTIVE: "", Phase.RELEASING: "which is ending"}
+_ACTIVITIES = {Phase.ACQUIRED: ", which is starting", Phase.ACTIVE: "", Phase.RELEASING: ", which is ending"}
 
 
 @dataclass(frozen=True, slots=True)
 class QueuePlace:
     """
-    Where a waiting owner is in the queue.
+    The place of a waiting owner in the queue.
 
     :param place: from 1; ``None`` when it is not in the queue.
-    :param holder: the owner that has the address, in words.
+    :param holder: a description of the owner that has the address.
     """
 
     place: int | None
@@ -39,13 +39,13 @@ class QueuePlace:
 
 
 def utc(seconds: float) -> str:
-    """Return a time of the record as people write it."""
+    """Return a time of the record in readable form."""
     return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
 def queue_place_of(observation: Observation, owner: str) -> QueuePlace:
     """
-    Return an owner's place in the queue, and who has the address.
+    Return an owner's place in the queue, and the owner that has the address.
 
     :param owner: the owner's digest.
     """
@@ -57,7 +57,7 @@ def queue_place_of(observation: Observation, owner: str) -> QueuePlace:
 @dataclass(frozen=True, slots=True)
 class PoolPlace:
     """
-    Where a waiting owner is in the queues of several addresses.
+    The places of a waiting owner in the queues of several addresses.
 
     :param places: by allocation ID.
     """
@@ -68,11 +68,11 @@ class PoolPlace:
         return "; ".join(f"{allocation_id}: {place}" for allocation_id, place in self.places.items())
 
     def facts(self) -> dict[str, Any]:
-        """Return the best place as plain JSON, and all of them by allocation ID in ``addresses``."""
+        """Return the best place as plain JSON, and all places by allocation ID in ``addresses``."""
         best = min(self.places.values(), key=lambda place: (place.place or place.waiting + 1, place.waiting))
         holders = "; ".join(f"{allocation_id} {place.holder}" for allocation_id, place in self.places.items())
-        every = {allocation_id: place.facts() for allocation_id, place in self.places.items()}
-        return {**best.facts(), "holder": holders, "addresses": every}
+        addresses = {allocation_id: place.facts() for allocation_id, place in self.places.items()}
+        return {**best.facts(), "holder": holders, "addresses": addresses}
 
 
 def pool_place_of(observations: Mapping[str, Observation], owner: str) -> PoolPlace:
@@ -86,13 +86,12 @@ def pool_place_of(observations: Mapping[str, Observation], owner: str) -> PoolPl
 
 
 def holder_of(observation: Observation) -> str:
-    """Say who has the address, on what, since when."""
+    """Describe who has the address, on which resource, and since when."""
     lease = observation.snapshot.record.lease
     if lease is None:
         if observation.location is not None and not observation.location.is_free:
-            there = " / ".join(reversed(observation.location.resource_ids))
-            return f"held by no owner, but the address is on {there}"
+            resource = " / ".join(reversed(observation.location.resource_ids))
+            return f"held by no owner, but the address is on {resource}"
         return "held by no owner"
     on = f" on {lease.resource_id}" if lease.resource_id else ""
-    doing = f", {_DOING[lease.phase]}" if _DOING[lease.phase] else ""
-    return f"held by '{lease.attempt.name}'{on} since {utc(lease.acquired_at)}{doing}"
+    return f"held by '{lease.attempt.name}'{on} since {utc(lease.acquired_at)}{_ACTIVITIES[lease.phase]}"

@@ -1,4 +1,4 @@
-"""Who waits, in the queues of several addresses: an owner that waits for any one of a pool is in each of its queues."""
+"""Counts the waiting owners of several addresses; an owner that waits for a pool is in each of its queues."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 @dataclass(slots=True)
 class WaitingOwner:
     """
-    An owner that waits, however many addresses it waits for.
+    An owner that waits for one or more addresses.
 
     :param name: the owner in readable form.
     :param since: when it joined the first of the queues.
@@ -28,14 +28,14 @@ class WaitingOwner:
 
 def waiting_owners(records: Mapping[str, Record]) -> dict[str, WaitingOwner]:
     """
-    Return the owners that wait, each once, by their digests; who has waited longest comes first.
+    Return the waiting owners, each once, by their digests; the one that has waited longest comes first.
 
-    :param records: by allocation ID. Queues of other addresses are not known.
+    :param records: by allocation ID; queues of other addresses are not counted.
     """
-    found: dict[str, WaitingOwner] = {}
+    owners: dict[str, WaitingOwner] = {}
     for allocation_id, record in records.items():
         for place, entry in enumerate(record.queue, 1):
-            one = found.setdefault(entry.attempt.owner, WaitingOwner(entry.attempt.name, entry.arrived_at))
-            one.since = min(one.since, entry.arrived_at)
-            one.places[allocation_id] = place
-    return dict(sorted(found.items(), key=lambda item: item[1].since))
+            owner = owners.setdefault(entry.attempt.owner, WaitingOwner(entry.attempt.name, entry.arrived_at))
+            owner.since = min(owner.since, entry.arrived_at)
+            owner.places[allocation_id] = place
+    return dict(sorted(owners.items(), key=lambda item: item[1].since))

@@ -1,1 +1,1 @@
-"""Where records are kept: DynamoDB, S3, and memory for tests; each keeps the contract of lock.store."""
+"""The lock stores: DynamoDB, S3, and memory for tests; all implement the contract of ``lease.store``."""

@@ -1,4 +1,4 @@
-"""What the answers of DynamoDB and S3 mean, in the words of the contract."""
+"""The meaning of DynamoDB's and S3's answers for the contract of ``lease.store``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MISSING = frozenset({"ResourceNotFoundException", "NoSuchBucket"})
 
 def server_time(answer: Mapping[str, Any], *, uri: str) -> float:
     """
-    Return the store's time of an answer, from its ``Date`` header, in seconds since the epoch.
+    Return the store's time from the ``Date`` header of an answer, in seconds since the epoch.
 
     :param answer: a response, or the ``response`` of a ``ClientError``.
     """
@@ -31,19 +31,18 @@ def server_time(answer: Mapping[str, Any], *, uri: str) -> float:
         raise LockStoreError(
             uri,
             problem=f"its answer has no valid time: its Date header is {date!r}",
-            remedy="use AWS's own endpoint; a proxy must pass the Date header on",
+            remedy="use AWS's own endpoint; a proxy must forward the Date header",
         ) from error
 
 
 def may_have_been_written(error: Exception) -> Unknown | None:
     """
-    Return :class:`Unknown` when a write that failed like this may have taken effect, else ``None``.
+    Return :class:`Unknown` when a write with this error may have taken effect, else ``None``.
 
-    That is so when the last answer says nothing (no response, or a 5xx: "the operation might have succeeded or failed",
-    DynamoDB Developer Guide, "Error handling"), and whenever botocore has sent the request more than once: the response
-    of the first may have been lost, and the refusal of the second may be the first's own doing. The retries stay on,
-    as the client is the caller's. A throttled write falls under the same rule instead of a second one: nothing is lost,
-    as the next read either shows what happened or says that the store is down.
+    It may have when there was no response or a 5xx ("the operation might have succeeded or failed", DynamoDB Developer
+    Guide, "Error handling"), and whenever botocore has sent the request more than once: the first one may have caused
+    the refusal of the second. botocore's retries stay on, because the client is the caller's. A throttled write counts
+    as unknown, too; the next read shows what happened, or that the store is down.
     """
     if is_transient(error):
         return Unknown(f"{type(error).__name__}: {error}")
@@ -55,10 +54,10 @@ def may_have_been_written(error: Exception) -> Unknown | None:
 @contextmanager
 def explained(*, uri: str, action: str, missing: str) -> Iterator[None]:
     """
-    Raise what an error of AWS means to whoever uses the store; unexpected ones stay as they are.
+    Raise expected errors of AWS as errors of the lock store; unexpected ones are not changed.
 
     :param action: the IAM action (or actions) that the call needs.
-    :param missing: what to do when the table or bucket does not exist.
+    :param missing: the remedy when the table or bucket does not exist.
     """
     try:
         yield
@@ -69,14 +68,9 @@ def explained(*, uri: str, action: str, missing: str) -> Iterator[None]:
         if code in MISSING:
             raise LockStoreError(uri, problem="it does not exist", remedy=missing) from error
         if is_denied(error):
-            raise denied(uri, action=action) from error
+            raise LockStoreError(
+                uri,
+                problem=f"the credentials of this task lack the permission {action}",
+                remedy=f"allow {action} in the policy of the role behind aws_conn_id",
+            ) from error
         raise
-
-
-def denied(uri: str, *, action: str) -> LockStoreError:
-    """Return the error that names a permission to give."""
-    return LockStoreError(
-        uri,
-        problem=f"the credentials of this task lack the permission {action}",
-        remedy=f"allow {action} in the policy of the role behind aws_conn_id",
-    )

@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 KEY = "address"  # the table's only key attribute, a string
 
-# The conditions of a write. `version` is random and new with each write, so no old one ever comes back.
-NEVER_WRITTEN = "attribute_not_exists(address)"  # there is no item of this address
-STILL_EXPECTED = "version = :expected"  # the item is the very one that this write was made from
+# The conditions of a write. Each write has a new random `version`, so no version occurs twice.
+NEVER_WRITTEN = "attribute_not_exists(address)"  # there is no item for this address
+STILL_EXPECTED = "version = :expected"  # the item has not changed since it was read
 
-# A table that is being updated goes on serving (API Reference, TableDescription).
+# A table that is being updated can be used (API Reference, TableDescription).
 _SERVING = frozenset({"ACTIVE", "UPDATING"})
 _KEY_SCHEMA = [{"AttributeName": KEY, "KeyType": "HASH"}]
 _ATTRIBUTES = [{"AttributeName": KEY, "AttributeType": "S"}]
@@ -43,17 +43,17 @@ def create_command(table: str) -> str:
 
 class DynamoDbStore(LockStore):
     """
-    Keep each record in an item of its own, replaced by conditional PutItem and read consistently.
+    Keeps each record in one item, replaced by conditional PutItem and read consistently.
 
-    An item is the key, a ``version`` (random, new with each write) and the ``record`` as JSON text. The table has the
-    partition key "address" (a string) and no sort key. IAM, all on the table:
+    An item has the key, a ``version`` (random, new in each write) and the ``record`` as JSON text. The table has the
+    partition key "address" (a string) and no sort key. IAM actions, all on the table:
 
     - reading: dynamodb:GetItem
     - writing: dynamodb:PutItem
     - check: dynamodb:DescribeTable
     - check with ``create``, when the table is missing: dynamodb:CreateTable
 
-    :param client: boto3's.
+    :param client: boto3's client for DynamoDB.
     :param create: let :meth:`check` create the table when it is missing.
     """
 
@@ -65,11 +65,11 @@ class DynamoDbStore(LockStore):
 
     def check(self) -> None:
         """
-        Check that the table exists, has the right key and serves.
+        Check that the table exists, is active and has the right key.
 
-        With ``create``, a missing table is created first; that another task creates it at the same time is fine.
+        With ``create``, a missing table is created first; another task may create it at the same time.
 
-        :raises LockStoreError: naming what is wrong and what to do.
+        :raises LockStoreError: with the problem and the remedy.
         :raises LockStoreUnavailableError: when DynamoDB gives no answer.
         """
         table = self._describe()
@@ -78,24 +78,24 @@ class DynamoDbStore(LockStore):
                 self._create_table()
             self._wait_until_active()
             table = self._describe()
-        self._judge(table)
+        self._check_table(table)
 
     def would_create(self) -> bool:
         """Whether :meth:`check` would create the table (dynamodb:DescribeTable)."""
         return self._create and self._describe() is None
 
     def read(self, key: str) -> Snapshot:
-        """Return a record; a key that was never written has an empty one."""
+        """Return the record of a key."""
         with self._explained("dynamodb:GetItem"):
             answer = self._client.get_item(TableName=self._table, Key={KEY: {"S": key}}, ConsistentRead=True)
         now = server_time(answer, uri=self.uri)
-        return self._see(key, answer["Item"], now) if answer.get("Item") else Snapshot(Record(), None, now)
+        return self._snapshot(key, answer["Item"], now) if answer.get("Item") else Snapshot(Record(), None, now)
 
     def write(self, key: str, record: Record, *, expected_version: str | None) -> Outcome:
         """
         Replace a record.
 
-        :param expected_version: of the record that this one was made from; ``None`` for the first.
+        :param expected_version: the version of the record that this one was made from; ``None`` for the first write.
         """
         version = uuid4().hex
         condition: dict[str, Any] = {"ConditionExpression": NEVER_WRITTEN}
@@ -110,25 +110,25 @@ class DynamoDbStore(LockStore):
                 TableName=self._table, Item=item, ReturnValuesOnConditionCheckFailure="ALL_OLD", **condition
             )
         except Exception as error:
-            return self._not_answered(error, key, record, version)
+            return self._outcome_of_error(error, key, record, version)
         return Snapshot(record, version, server_time(answer, uri=self.uri))
 
-    def _not_answered(self, error: Exception, key: str, record: Record, version: str) -> Outcome:
-        """Return what a write that raised has come to."""
+    def _outcome_of_error(self, error: Exception, key: str, record: Record, version: str) -> Outcome:
+        """Return the outcome of a write that raised an error."""
         response: Mapping[str, Any] = error.response if isinstance(error, ClientError) else {}
-        there = response.get("Item")
-        if there and there.get("version") == {"S": version}:
-            # botocore sent it twice, and the first took effect: the response is lost, the write is not.
+        item = response.get("Item")
+        if item and item.get("version") == {"S": version}:
+            # botocore sent the write twice, and the first took effect; only its response was lost.
             return Snapshot(record, version, server_time(response, uri=self.uri))
         if unknown := may_have_been_written(error):
             return unknown
         with self._explained("dynamodb:PutItem"):
             if response.get("Error", {}).get("Code") != "ConditionalCheckFailedException":
                 raise error
-        # Without an item it was deleted, or the service does not know ALL_OLD.
-        return Conflict(self._see(key, there, server_time(response, uri=self.uri)) if there else None)
+        # Without an item it was deleted, or the service does not support ALL_OLD.
+        return Conflict(self._snapshot(key, item, server_time(response, uri=self.uri)) if item else None)
 
-    def _see(self, key: str, item: Mapping[str, Any], now: float) -> Snapshot:
+    def _snapshot(self, key: str, item: Mapping[str, Any], now: float) -> Snapshot:
         where = f"{self.uri} {KEY}={key}"
         try:
             version, text = item["version"]["S"], item["record"]["S"]
@@ -164,24 +164,24 @@ class DynamoDbStore(LockStore):
             self._client.get_waiter("table_exists").wait(TableName=self._table, WaiterConfig=_CREATION)
         except WaiterError as error:
             raise LockStoreUnavailableError(
-                self.uri, problem=f"the new table does not become ACTIVE: {error}"
+                self.uri, problem=f"the new table did not become ACTIVE: {error}"
             ) from error
 
-    def _judge(self, table: Mapping[str, Any] | None) -> None:
+    def _check_table(self, table: Mapping[str, Any] | None) -> None:
         if table is None:
             raise LockStoreError(self.uri, problem="it does not exist", remedy=self._how_to_create)
         if table["TableStatus"] not in _SERVING:
             raise LockStoreError(
                 self.uri,
                 problem=f"the table is {table['TableStatus']}, not ACTIVE",
-                remedy="wait until it is, or name another",
+                remedy="wait until it is, or use another table",
             )
         key_attributes = [a for a in table["AttributeDefinitions"] if a["AttributeName"] == KEY]
         if table["KeySchema"] != _KEY_SCHEMA or key_attributes != _ATTRIBUTES:
             raise LockStoreError(
                 self.uri,
                 problem=f"the table's key is {table['KeySchema']} of {table['AttributeDefinitions']}",
-                remedy=f"name a table whose only key is the partition key '{KEY}', a string; " + self._how_to_create,
+                remedy=f"use a table whose only key is the partition key '{KEY}', a string; " + self._how_to_create,
             )
 
     @property

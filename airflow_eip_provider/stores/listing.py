@@ -1,4 +1,4 @@
-"""Which addresses a lock store has records of."""
+"""Lists the addresses of which a lock store has records."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def list_addresses(uri: str, client_for: Callable[[Any, str | None], Any]) -> li
     """
     Return the allocation IDs of the records, sorted.
 
-    It reads the keys only, but DynamoDB counts whole items: so it is for pages that are shown now and then, and no part
-    of the lock. (dynamodb:Scan; s3:ListBucket)
+    It reads only the keys, but DynamoDB charges for whole items. So it is for pages that are shown occasionally, not
+    for the lock. IAM actions: dynamodb:Scan or s3:ListBucket.
 
-    :param client_for: as for :func:`airflow_eip_provider.stores.uri.open_store`.
-    :raises LockStoreError: when the store is missing, or the permission.
+    :param client_for: see :func:`airflow_eip_provider.stores.uri.open_store`.
+    :raises LockStoreError: when the store or the permission is missing.
     :raises LockStoreUnavailableError: when there is no answer.
     """
     where = parse_uri(uri)
@@ -47,7 +47,7 @@ def _keys_of_table(client: Any, table: str) -> Iterator[str]:
 
 
 def _keys_of_bucket(client: Any, bucket: str, prefix: str) -> Iterator[str]:
-    before = f"{prefix}/" * bool(prefix)
-    for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=before):
-        for found in page.get("Contents", ()):
-            yield found["Key"].removeprefix(before).removesuffix(".json")
+    folder = f"{prefix}/" if prefix else ""
+    for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=folder):
+        for item in page.get("Contents", ()):
+            yield item["Key"].removeprefix(folder).removesuffix(".json")

@@ -1,4 +1,4 @@
-"""Records in memory: the contract in its plainest form, for tests and models."""
+"""Records in memory, for tests and models."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 class MemoryStore(LockStore):
     """
-    Keep records in this process; any number of its threads may use them.
+    Keeps records in this process; thread-safe.
 
     :param clock: the store's time, in seconds since the epoch.
     """
@@ -30,24 +30,24 @@ class MemoryStore(LockStore):
         self._writes = 0
 
     def check(self) -> None:
-        """Do nothing: there is nothing that could be wrong."""
+        """Do nothing."""
 
     def read(self, key: str) -> Snapshot:
-        """Return a record; a key that was never written has an empty one."""
+        """Return the record of a key."""
         with self._lock:
-            return self._see(key)
+            return self._snapshot(key)
 
     def write(self, key: str, record: Record, *, expected_version: str | None) -> Outcome:
         """Replace a record."""
         with self._lock:
             version, _ = self.texts.get(key, (None, ""))
             if version != expected_version:
-                return Conflict(self._see(key))
+                return Conflict(self._snapshot(key))
             self._writes += 1
             self.texts[key] = str(self._writes), to_text(record)
             return Snapshot(record, str(self._writes), self._clock())
 
-    def _see(self, key: str) -> Snapshot:
+    def _snapshot(self, key: str) -> Snapshot:
         if key not in self.texts:
             return Snapshot(Record(), None, self._clock())
         version, text = self.texts[key]

@@ -1,9 +1,8 @@
 """
-Records as JSON text, as every store keeps them.
+Records as JSON text, the same in every store.
 
-A long text is packed: compressed by zlib, and written as base64 in a JSON object that an older version of this package
-refuses as that of a newer one. So every store keeps one kind of text, and what is usual stays readable. A packed record
-of 1,000 queued owners has about 80 KB, instead of 400 KB.
+A long text is packed: compressed with zlib, as base64 in a JSON object that older versions of this package refuse as a
+newer record. Shorter ones stay readable. A packed record of 1,000 queued owners has about 80 KB instead of 400 KB.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from airflow_eip_provider.lease.record import Record
 
 
-# The whole history and some forty queued owners stay readable.
+# A record with a full history and about forty queued owners is not packed.
 PACKED_FROM_BYTES = 32 * 1024
 _PACKED = "packed"
 _LONGEST_UNPACKED = 64 * 1024 * 1024
@@ -31,7 +30,7 @@ def to_text(record: Record, **beside: str) -> str:
     """
     Return a record as JSON.
 
-    :param beside: what the store keeps in the same text.
+    :param beside: further fields of the store in the same text.
     """
     text = json.dumps({**encode(record), **beside}, allow_nan=False)
     if len(text) < PACKED_FROM_BYTES:
@@ -44,10 +43,10 @@ def from_text(text: str | bytes, *, where: str, beside: tuple[str, ...] = ()) ->
     """
     Read a record.
 
-    :param where: what was read, for the error.
-    :param beside: what the store keeps in the same text.
-    :raises NewerRecordError: when a newer version of this package wrote it.
-    :raises CorruptRecordError: when it is no record.
+    :param where: the location of the text, for errors.
+    :param beside: the store's further fields in the same text.
+    :raises NewerRecordError: if a newer version of this package wrote it.
+    :raises CorruptRecordError: if it is not a record.
     """
     try:
         plain: Any = json.loads(text, parse_constant=_refuse)
@@ -68,9 +67,9 @@ def _unpacked(packed: Any, *, where: str) -> bytes:
     except (TypeError, ValueError, Base64Error, zlib.error) as error:
         raise CorruptRecordError(where, problem=f"it cannot be unpacked: {error}") from error
     if not unpacking.eof:
-        raise CorruptRecordError(where, problem="it cannot be unpacked: it is cut off, or too long")
+        raise CorruptRecordError(where, problem="it cannot be unpacked: it is truncated, or too long")
     return text
 
 
 def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no number")
+    raise ValueError(f"{constant} is not a number")

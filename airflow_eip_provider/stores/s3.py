@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from airflow_eip_provider.lease.store import Outcome
 
-# The object is not the expected one any more; it is gone (If-Match of what was deleted); others write it right now,
-# and it is worth trying again (S3 User Guide, "How to prevent object overwrites with conditional writes").
+# The object has changed; it was deleted (If-Match of a missing object); another write is in progress, so try again (S3
+# User Guide, "How to prevent object overwrites with conditional writes").
 _CHANGED, _GONE, _BUSY = "PreconditionFailed", "NoSuchKey", "ConditionalRequestConflict"
 _TRIES = 4
 _REMEDY = "create the bucket, or correct its name in the URI of the lock store"
@@ -31,45 +31,45 @@ _REMEDY = "create the bucket, or correct its name in the URI of the lock store"
 
 class S3Store(LockStore):
     """
-    Keep each record in the object PREFIX/KEY.json, replaced by conditional PutObject; S3 reads are consistent.
+    Keeps each record in the object PREFIX/KEY.json, replaced by conditional PutObject; S3 reads are consistent.
 
-    A version is the object's ETag. As equal bodies have equal ETags, each body has a ``nonce`` beside the record. IAM:
+    A version is the object's ETag. Equal bodies have equal ETags, so each body has a ``nonce``. IAM actions:
 
-    - reading: s3:GetObject on the objects, and s3:ListBucket on the bucket, without which S3 answers 403 instead of
-      404 for an object that is not there (S3 API Reference, GetObject)
+    - reading: s3:GetObject on the objects, and s3:ListBucket on the bucket; without the latter S3 answers 403 instead
+      of 404 for a missing object (S3 API Reference, GetObject)
     - writing: s3:PutObject on the objects
-    - a bucket with SSE-KMS and a key of your own: permissions on that key, too; docs/lock.md names them
+    - a bucket with SSE-KMS and a customer managed key: permissions on that key, see docs/lock.md
     - check: s3:ListBucket on the bucket, without a condition on s3:prefix (S3 API Reference, HeadBucket)
 
-    :param prefix: what the keys begin with, without slashes at its ends; may be empty.
-    :param client: boto3's.
+    :param prefix: the beginning of the keys, without a slash at either end; may be empty.
+    :param client: boto3's client for S3.
     """
 
     def __init__(self, bucket: str, prefix: str, client: Any) -> None:
         self.uri = f"s3://{bucket}/{prefix}".rstrip("/")
         self._bucket = bucket
-        self._prefix = f"{prefix}/" * bool(prefix)
+        self._prefix = f"{prefix}/" if prefix else ""
         self._client = client
 
     def check(self) -> None:
         """
         Check that the bucket exists, is in the client's region and may be used.
 
-        :raises LockStoreError: naming what is wrong and what to do.
+        :raises LockStoreError: with the problem and the remedy.
         :raises LockStoreUnavailableError: when S3 gives no answer.
         """
         with self._explained("s3:ListBucket"):
             try:
                 answer: Mapping[str, Any] = self._client.head_bucket(Bucket=self._bucket)
             except ClientError as error:
-                if error_code(error) == "404":  # HEAD has no body to say NoSuchBucket in
+                if error_code(error) == "404":  # the answer to HEAD has no body with NoSuchBucket
                     raise LockStoreError(self.uri, problem="it does not exist", remedy=_REMEDY) from error
                 self._check_region(error.response)
                 raise
         self._check_region(answer)
 
     def read(self, key: str) -> Snapshot:
-        """Return a record; a key that was never written has an empty one."""
+        """Return the record of a key."""
         try:
             with self._explained("s3:GetObject and s3:ListBucket"):
                 answer = self._client.get_object(Bucket=self._bucket, Key=self._name(key))
@@ -86,15 +86,15 @@ class S3Store(LockStore):
         """
         Replace a record.
 
-        When botocore has sent a write twice, a refusal of the second may be the first's own doing. Telling would take
-        another read, and the caller reads anyway: this is :class:`Unknown`.
+        When botocore has sent a write twice, the first one may have caused the refusal of the second. Only a read could
+        tell, and the caller reads anyway, so the outcome is :class:`Unknown`.
 
-        :param expected_version: of the record that this one was made from; ``None`` for the first.
+        :param expected_version: the version of the record that this one was made from; ``None`` for the first write.
         """
         condition = {"IfNoneMatch": "*"} if expected_version is None else {"IfMatch": expected_version}
         body = to_text(record, nonce=uuid4().hex).encode()
-        # A bucket with Object Lock demands a checksum, also where AWS_REQUEST_CHECKSUM_CALCULATION is "when_required"
-        # and botocore sends none (S3 API Reference, PutObject). This one every S3 knows, and every AWS CLI can send.
+        # A bucket with Object Lock requires a checksum, and botocore sends none if AWS_REQUEST_CHECKSUM_CALCULATION is
+        # "when_required" (S3 API Reference, PutObject). Every S3 supports this one, and every AWS CLI can send it.
         digest = base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
         for _ in range(_TRIES):
             try:
@@ -123,7 +123,7 @@ class S3Store(LockStore):
         return f"{self._prefix}{key}.json"
 
     def _check_region(self, answer: Mapping[str, Any]) -> None:
-        """Refuse a bucket of another region: botocore would follow it there, at the cost of a redirect each time."""
+        """Refuse a bucket in another region, which would cost a redirect for each request."""
         here = self._client.meta.region_name
         there = answer["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region", here)
         if there != here:

@@ -1,4 +1,4 @@
-"""Where the records of an environment are, as one line: ``dynamodb://TABLE`` or ``s3://BUCKET/PREFIX``."""
+"""The URI of a lock store: ``dynamodb://TABLE`` or ``s3://BUCKET/PREFIX``."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ class StoreUri:
     """
     The parts of a lock store's URI.
 
-    :param kind: "dynamodb" or "s3", which is boto3's name of the service, too.
+    :param kind: "dynamodb" or "s3", which is also boto3's name of the service.
     :param name: the table or the bucket.
-    :param prefix: what the keys in the bucket begin with; empty for a table.
-    :param region: ``None`` for the connection's own.
+    :param prefix: the beginning of the keys in the bucket; empty for a table.
+    :param region: ``None`` for the connection's region.
     :param create: whether a missing table is created.
-    :param grace: the grace in seconds of records that this environment starts; ``None`` when the URI names none.
+    :param grace: the grace in seconds that this environment sets; ``None`` when the URI names none.
     """
 
     kind: Kind
@@ -56,28 +56,24 @@ class StoreUri:
 
 def parse_uri(uri: str) -> StoreUri:
     """
-    Read the URI of a lock store.
+    Parse the URI of a lock store.
 
-    :raises InvalidInputError: naming the part that is wrong, and what is right.
+    :raises InvalidInputError: with the part that is wrong, and the correct form.
     """
     try:
         parts = urlsplit(str(uri))
         given = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
     except ValueError as error:
-        raise _wrong(uri, f"it is no URI ({error})") from error
-    kind: Kind
-    if parts.scheme == "dynamodb":
-        kind = "dynamodb"
-    elif parts.scheme == "s3":
-        kind = "s3"
-    else:
+        raise _wrong(uri, f"it is not a URI ({error})") from error
+    if parts.scheme not in _NAMES:
         raise _wrong(uri, f"its scheme is {parts.scheme!r}")
+    kind: Kind = "dynamodb" if parts.scheme == "dynamodb" else "s3"
     what, pattern = _NAMES[kind]
     if not pattern.fullmatch(parts.netloc):
-        raise _wrong(uri, f"{parts.netloc!r} is no name of a {what}")
+        raise _wrong(uri, f"{parts.netloc!r} is not the name of a {what}")
     prefix = parts.path.strip("/")
     if kind == "dynamodb" and prefix:
-        raise _wrong(uri, f"a table has no path, this is {parts.path!r}")
+        raise _wrong(uri, f"a table has no path, but this one has {parts.path!r}")
     if parts.fragment:
         raise _wrong(uri, f"it has a fragment, '#{parts.fragment}'")
     options = _options(uri, kind, given)
@@ -87,10 +83,10 @@ def parse_uri(uri: str) -> StoreUri:
 
 def parse_grace(uri: str, text: str) -> float:
     """
-    Read a grace.
+    Parse a grace.
 
-    :param uri: of the lock store that it is for.
-    :raises InvalidInputError: when it is no number of seconds from 1 to a day.
+    :param uri: the URI of its lock store.
+    :raises InvalidInputError: if it is not a number of seconds from 1 to a day.
     """
     if not re.fullmatch(r"\d{1,5}(\.\d+)?", text) or not 1 <= float(text) <= _LONGEST_GRACE:
         raise _wrong(uri, f"grace is {text!r}, not a number of seconds from 1 to {_LONGEST_GRACE}")
@@ -99,7 +95,7 @@ def parse_grace(uri: str, text: str) -> float:
 
 def with_grace(uri: str, text: str) -> str:
     """
-    Return the URI of a lock store with this grace, or as it is when it names one.
+    Return the URI of a lock store with this grace, unless the URI already has one.
 
     :raises InvalidInputError: for a malformed URI or grace.
     """
@@ -111,10 +107,10 @@ def with_grace(uri: str, text: str) -> str:
 
 def open_store(uri: str, client_for: Callable[[Kind, str | None], Any]) -> LockStore:
     """
-    Return the store of a URI; no call is made.
+    Return the store of a URI, without any call.
 
-    :param client_for: makes the boto3 client of a service in a region (``None``: the connection's own).
-    :raises InvalidInputError: naming the part of the URI that is wrong, and what is right.
+    :param client_for: returns the boto3 client of a service in a region (``None``: the connection's region).
+    :raises InvalidInputError: with the part of the URI that is wrong, and the correct form.
     """
     where = parse_uri(uri)
     client = client_for(where.kind, where.region)
@@ -123,7 +119,7 @@ def open_store(uri: str, client_for: Callable[[Kind, str | None], Any]) -> LockS
         store = DynamoDbStore(where.name, client, create=where.create)
     else:
         store = S3Store(where.name, where.prefix, client)
-    store.uri = uri  # as its owner wrote it, for errors
+    store.uri = uri  # as it was configured, for errors
     return store
 
 
@@ -136,9 +132,9 @@ def _options(uri: str, kind: Kind, given: list[tuple[str, str]]) -> dict[str, st
             raise _wrong(uri, f"the option {name!r} is given twice")
         options[name] = value
     if "region" in options and not _REGION.fullmatch(options["region"]):
-        raise _wrong(uri, f"{options['region']!r} is no region")
+        raise _wrong(uri, f"{options['region']!r} is not a region")
     if options.get("create", "true") not in {"true", "false"}:
-        raise _wrong(uri, f"create is {options['create']!r}, neither true nor false")
+        raise _wrong(uri, f"create is {options['create']!r}, not true or false")
     return options
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     ("uri", "says"),
     [
         ("redis://cache", "its scheme is 'redis'"),
-        ("dynamodb://", "is no name of a table"),
+        ("dynamodb://", "is not the name of a table"),
         ("dynamodb://leases?crate=true", "no option 'crate'"),
         ("s3://leases/eip?create=true", "no option 'create'"),
         ("dynamodb://missing", "it does not exist; add create=true"),
