@@ -17,7 +17,7 @@ from airflow_eip_provider.cli.output import note, only_the_result, print_json, p
 if TYPE_CHECKING:
     import argparse
 
-    from airflow_eip_provider.reaper import Found, Survey
+    from airflow_eip_provider.reaper import JudgedCluster, Survey
 
 DESCRIPTION = """\
 List the running EMR clusters that were launched for an Elastic IP, and terminate those whose owner has finished;
@@ -87,7 +87,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _print(survey: Survey, *, dry_run: bool) -> None:
     header = ("DECISION", "CLUSTER", "STATE", "AGE", "ADDRESS", "OWNER", "REASON")
-    print_table(header, [_row(found) for found in survey.clusters])
+    print_table(header, [_row(judged) for judged in survey.clusters])
     for finding in (*survey.findings, *survey.gateways):
         note(finding)
     for job_flow_id in survey.absent:
@@ -98,17 +98,17 @@ def _print(survey: Survey, *, dry_run: bool) -> None:
         note(f"Dry run: {len(survey.to_reap)} of {len(survey.clusters)} clusters would be terminated with --yes")
 
 
-def _row(found: Found) -> tuple[str, ...]:
-    cluster = found.cluster
+def _row(judged: JudgedCluster) -> tuple[str, ...]:
+    cluster = judged.cluster
     age = str(timedelta(seconds=int(cluster.age.total_seconds()))) if cluster.age else "?"
     return (
-        found.decision.value,
+        judged.decision.value,
         cluster.job_flow_id,
         cluster.state,
         age,
-        found.allocation_id,
-        found.owner,
-        found.reason,
+        judged.allocation_id,
+        judged.owner,
+        judged.reason,
     )
 
 

@@ -641,10 +641,12 @@ def apply(world: World, event: Event, limits: Limits) -> Snapshot | Refused:
         after = step(snapshot.record, event, snapshot.now, limits)
         if isinstance(after, Refused):
             return after
-        # When nothing changes, an earlier write took effect, and its answer was lost.
-        written = snapshot if after == snapshot.record else change(world, snapshot, event, limits)
-        if written is not None:
-            return written
+        if after == snapshot.record:
+            return snapshot  # an earlier write took effect, and its answer was lost
+        outcome = world.write_record(after, snapshot.version, joins=isinstance(event, Queue))
+        if isinstance(outcome, Snapshot):
+            return outcome
+        world.pause()
 
 
 def _terminate_live(world: World, resources: tuple[Resource, ...]) -> None:

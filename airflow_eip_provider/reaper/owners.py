@@ -1,4 +1,4 @@
-"""Whether the owner of a cluster has finished: decided by what is known of it, never by time."""
+"""Decides whether the owner of a cluster has finished, by the state of its DAG run and never by time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ENDED_RUNS = frozenset({"success", "failed"})
 
 
 class OwnerState(Enum):
-    """What is known of an owner."""
+    """The state of an owner."""
 
     RUNNING = "running"
     FINISHED = "finished"
@@ -29,9 +29,9 @@ class OwnerState(Enum):
 @dataclass(frozen=True, slots=True)
 class Judgement:
     """
-    What is known of an owner, and why.
+    The state of an owner, and the reason.
 
-    :param why: a sentence for people.
+    :param why: the reason, in words.
     """
 
     state: OwnerState
@@ -40,12 +40,12 @@ class Judgement:
 
 class Owners:
     """
-    What this process can know of owners.
+    Judges owners by what this process can read.
 
-    :param environment: this Airflow environment's own name; ``None`` when it has none.
-    :param gone: names of environments that are declared gone for good.
-    :param run_state: tells the state of one of this environment's DAG runs by dag_id and run_id; ``None`` for a run
-        that it does not know. Whatever it raises makes the owner unknown.
+    :param environment: the name of this Airflow environment; ``None`` when it has none.
+    :param gone: the names of environments that are declared to be permanently gone.
+    :param run_state: returns the state of a DAG run of this environment by dag_id and run_id; ``None`` for an unknown
+        run. If it raises an error, the owner is unknown.
     :raises InvalidInputError: when this environment itself is declared gone.
     """
 
@@ -55,31 +55,28 @@ class Owners:
         if (environment or UNNAMED_ENVIRONMENT) in gone:
             raise InvalidInputError(
                 f"declaring environment '{environment or UNNAMED_ENVIRONMENT}' gone",
-                problem="it is the one that this command runs in ([eip] environment)",
-                remedy="name another, or single clusters by their job flow ids",
+                problem="this command runs in it ([eip] environment)",
+                remedy="name another environment, or single clusters by their job flow IDs",
             )
         self._environment = environment
         self._gone = frozenset(gone)
         self._run_state = run_state
 
-    def fresh(self) -> Callable[[Owner | None], Judgement]:
-        """Return a judge that asks for each DAG run at most once."""
-        state_of = functools.cache(self._run_state)
+    def new_judge(self) -> Callable[[Owner | None], Judgement]:
+        """Return a function that judges owners and reads the state of each DAG run at most once."""
+        return functools.partial(self._judge, state_of=functools.cache(self._run_state))
 
-        def judge(owner: Owner | None) -> Judgement:
-            return self._judge(owner, state_of)
-
-        return judge
-
-    def _judge(self, owner: Owner | None, state_of: Callable[[str, str], str | None]) -> Judgement:
+    def _judge(self, owner: Owner | None, *, state_of: Callable[[str, str], str | None]) -> Judgement:
         if owner is None:
-            return Judgement(OwnerState.UNKNOWN, "its owner cannot be read from its tags: they are cut, or ambiguous")
+            return Judgement(
+                OwnerState.UNKNOWN, "its owner cannot be read from its tags: they are truncated or ambiguous"
+            )
         if owner.environment in self._gone:
             return Judgement(OwnerState.FINISHED, f"its environment '{owner.environment}' is declared gone")
         if owner.environment == UNNAMED_ENVIRONMENT:
-            return Judgement(OwnerState.UNKNOWN, "its environment has no name ([eip] environment), so it may be any")
+            return Judgement(OwnerState.UNKNOWN, "its environment has no name ([eip] environment)")
         if owner.environment != self._environment:
-            return Judgement(OwnerState.UNKNOWN, f"its environment '{owner.environment}' is another one")
+            return Judgement(OwnerState.UNKNOWN, f"its environment '{owner.environment}' is not this one")
         return self._judge_own(owner, state_of)
 
     def _judge_own(self, owner: Owner, state_of: Callable[[str, str], str | None]) -> Judgement:
@@ -88,9 +85,9 @@ class Owners:
             state = state_of(owner.dag_id, owner.run_id)
         except Exception as error:
             reason = str(error).strip().partition("\n")[0]
-            return Judgement(OwnerState.UNKNOWN, f"Airflow does not say what has become of its {run}: {reason}")
+            return Judgement(OwnerState.UNKNOWN, f"the state of its {run} cannot be read: {reason}")
         if state is None:
-            return Judgement(OwnerState.UNKNOWN, f"Airflow does not know its {run} (any more)")
+            return Judgement(OwnerState.UNKNOWN, f"Airflow does not know its {run}")
         if state in _ENDED_RUNS:
             return Judgement(OwnerState.FINISHED, f"its {run} has ended: {state}")
         return Judgement(OwnerState.RUNNING, f"its {run} is {state}")

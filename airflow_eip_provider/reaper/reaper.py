@@ -1,9 +1,9 @@
 """
-Surveys a region and ends what is left there.
+Surveys a region and ends the clusters that orphaned tasks left there.
 
-A cluster is ended as its own task would have ended it, by the lock's ``undo``: the lease is closed first, by a write
-that fails when anybody else wrote meanwhile, so no newer try adopts what is about to be terminated. What cannot be
-finished now, because a step is still ending, is finished by fact when the next owner looks at the lease.
+A cluster is ended as its own task would end it, by the lease client's ``undo``: the release of the lease is started
+first, by a write that fails if anybody else wrote meanwhile, so no newer try adopts a cluster that is about to be
+terminated. If a step is still ending, the next owner that observes the lease finishes it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,15 @@ from airflow_eip_provider.lease.record import Lease
 from airflow_eip_provider.lease_client.interface import Undo
 from airflow_eip_provider.lease_client.reads import is_cluster, parse_lease_tags, read_location
 from airflow_eip_provider.operators.owner import Owner
-from airflow_eip_provider.reaper.survey import Decision, Evidence, Finding, Found, LeftGateway, Survey, decide
+from airflow_eip_provider.reaper.survey import (
+    Decision,
+    Evidence,
+    JudgedCluster,
+    LeftAddress,
+    LeftGateway,
+    Survey,
+    decide,
+)
 from airflow_eip_provider.stores.uri import parse_uri
 
 if TYPE_CHECKING:
@@ -55,10 +63,10 @@ log = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """
-    What has become of a cluster that was to be reaped.
+    The outcome of reaping one cluster.
 
     :param reaped: whether it is ending now.
-    :param failed: an error kept it from being reaped; the message says which.
+    :param failed: an error occurred, which is in the message.
     """
 
     job_flow_id: str
@@ -74,31 +82,31 @@ class Outcome:
         return asdict(self)
 
 
-class _Look:
-    """What one look needs to know besides AWS, each thing asked for at most once."""
+class _Cache:
+    """Reads the state of each owner and each record at most once."""
 
     def __init__(self, owners: Owners, record: Callable[[str], Record]) -> None:
-        self.judge: Callable[[Owner | None], Judgement] = owners.fresh()
+        self.judge: Callable[[Owner | None], Judgement] = owners.new_judge()
         self.record = functools.cache(record)
 
 
 class Reaper:
     """
-    Finds and ends clusters whose owner has finished, in one account and region, and NAT gateways without a cluster.
+    Finds and ends clusters whose owner has finished, and NAT gateways without a cluster, in one account and region.
 
-    Only looks until :meth:`reap` is called. Safe to run twice, late, and beside a live Airflow.
+    It only reads until :meth:`reap` is called. It is safe to run twice, late, and beside a running Airflow.
 
     IAM: ec2:DescribeAddresses, ec2:DescribeInstances, ec2:DescribeNatGateways, elasticmapreduce:ListClusters,
     …:DescribeCluster, …:ListSteps; to reap also ec2:DescribeNetworkInterfaces, ec2:DisassociateAddress,
     elasticmapreduce:SetTerminationProtection, …:TerminateJobFlows; for NAT gateways that were made for clusters
-    ec2:DescribeRouteTables, ec2:DeleteNatGateway, ec2:ReplaceRoute, ec2:DeleteRoute; the lock store's, see ``stores``.
+    ec2:DescribeRouteTables, ec2:DeleteNatGateway, ec2:ReplaceRoute, ec2:DeleteRoute; for the lock store see ``stores``.
 
-    :param hooks: for the account and region.
+    :param hooks: the hooks for the account and region.
     :param lock_store: the URI of the lock store; without one, the leases of reaped clusters are left to
         their next owners.
-    :param min_age: younger clusters are kept: their RunJobFlow may just have happened.
-    :param job_flow_ids: clusters that are reaped although nothing is known of their owners.
-    :raises InvalidInputError: for an id that is no job flow's, and for a malformed URI.
+    :param min_age: younger clusters are kept, as they may have been launched just now.
+    :param job_flow_ids: clusters that are reaped even if their owners are unknown.
+    :raises InvalidInputError: for an invalid job flow ID, and for a malformed URI.
     """
 
     def __init__(
@@ -114,8 +122,8 @@ class Reaper:
             if not is_cluster(job_flow_id):
                 raise InvalidInputError(
                     f"looking for cluster '{job_flow_id}'",
-                    problem="that is no job flow id",
-                    remedy="job flow ids begin with 'j-'",
+                    problem="that is not a job flow ID",
+                    remedy="job flow IDs begin with 'j-'",
                 )
         if lock_store:
             parse_uri(lock_store)
@@ -128,20 +136,26 @@ class Reaper:
         self._named = frozenset(job_flow_ids)
 
     def survey(self) -> Survey:
-        """Look at every live cluster of ours, and judge it; nothing is changed."""
+        """Read and judge all live clusters that were launched for an address; change nothing."""
         clusters = read_clusters_of_any_owner(self._emr.conn)
-        look = _Look(self._owners, self._record)
-        found = [self._judge(cluster, look) for cluster in clusters]
+        cache = _Cache(self._owners, self._record)
+        judged = [self._judge(cluster, cache) for cluster in clusters]
         live = {cluster.job_flow_id for cluster in clusters}
-        return Survey(found, self._findings(live), self._left_gateways(live), absent=sorted(self._named - live))
+        return Survey(judged, self._left_addresses(live), self._left_gateways(live), absent=sorted(self._named - live))
 
     def reap_all(self, survey: Survey) -> list[Outcome]:
-        """Reap what a survey found; an error with one cluster or gateway does not spare the others."""
-        outcomes = [self._remove(gateway) for gateway in survey.gateways]
-        for found in survey.to_reap:
-            job_flow_id = found.cluster.job_flow_id
+        """Reap the clusters and gateways of a survey; continue after an error with one of them."""
+        actions = [
+            *((gateway.job_flow_id, functools.partial(self._remove, gateway)) for gateway in survey.gateways),
+            *(
+                (job_flow_id := judged.cluster.job_flow_id, functools.partial(self.reap, job_flow_id))
+                for judged in survey.to_reap
+            ),
+        ]
+        outcomes: list[Outcome] = []
+        for job_flow_id, action in actions:
             try:
-                outcomes.append(self.reap(job_flow_id))
+                outcomes.append(action())
             except Exception as error:
                 log.warning("Reaping cluster %s failed: %s", job_flow_id, error)
                 outcomes.append(Outcome(job_flow_id, reaped=False, message=str(error), failed=True))
@@ -149,66 +163,61 @@ class Reaper:
         return outcomes
 
     def _remove(self, gateway: LeftGateway) -> Outcome:
-        job_flow_id = gateway.job_flow_id
-        try:
-            remove_gateways(self._eip.conn, job_flow_id, allocation_id=gateway.allocation_id)
-        except Exception as error:
-            log.warning("Removing NAT gateway %s failed: %s", gateway.nat_gateway_id, error)
-            return Outcome(job_flow_id, reaped=False, message=str(error), failed=True)
-        return Outcome(job_flow_id, reaped=True, message=f"NAT gateway {gateway.nat_gateway_id} is removed")
+        remove_gateways(self._eip.conn, gateway.job_flow_id, allocation_id=gateway.allocation_id)
+        return Outcome(gateway.job_flow_id, reaped=True, message=f"NAT gateway {gateway.nat_gateway_id} is removed")
 
     def reap(self, job_flow_id: str) -> Outcome:
         """
-        End one cluster, its lease and its association, if a new look still says so.
+        End one cluster, its lease and its association, if it is still to be reaped when it is judged again.
 
-        Lifts termination protection. The address comes off at once when no step of the cluster runs any more, and
-        with the instance otherwise.
+        Termination protection is lifted. The address is disassociated at once if no step of the cluster runs, otherwise
+        when the instance ends.
         """
         cluster = self._emr.get_cluster(job_flow_id)
         if cluster is None or cluster.is_ending:
             return Outcome(job_flow_id, reaped=True, message="it is ending already")
-        look = _Look(self._owners, self._record)
-        again = self._judge(cluster, look)
-        if again.decision is not Decision.REAP:
-            return Outcome(job_flow_id, reaped=False, message=f"kept after all: {again.reason}")
-        cluster = again.cluster
-        log.info("Reaping cluster %s of '%s': %s", job_flow_id, again.owner, again.reason)
-        self._end(cluster, again.allocation_id, look.record(again.allocation_id))
-        metrics.send(metrics.ORPHANS_TERMINATED, allocation_id=again.allocation_id)
+        cache = _Cache(self._owners, self._record)
+        judged = self._judge(cluster, cache)
+        if judged.decision is not Decision.REAP:
+            return Outcome(job_flow_id, reaped=False, message=f"kept after all: {judged.reason}")
+        cluster, allocation_id = judged.cluster, judged.allocation_id
+        log.info("Reaping cluster %s of '%s': %s", job_flow_id, judged.owner, judged.reason)
+        self._end(cluster, allocation_id, cache.record(allocation_id))
+        metrics.send(metrics.ORPHANS_TERMINATED, allocation_id=allocation_id)
         if cluster.tags.get(BINDING_TAG) == CLUSTER_GATEWAY and not self._steps(cluster):
-            remove_gateways(self._eip.conn, job_flow_id, allocation_id=again.allocation_id)
-        return self._outcome(cluster, again.allocation_id)
+            remove_gateways(self._eip.conn, job_flow_id, allocation_id=allocation_id)
+        return self._outcome(cluster, allocation_id)
 
-    def _judge(self, cluster: Cluster, look: _Look) -> Found:
-        record = look.record(cluster.tags[ALLOCATION_TAG])
+    def _judge(self, cluster: Cluster, cache: _Cache) -> JudgedCluster:
+        record = cache.record(cluster.tags[ALLOCATION_TAG])
         part = _part(record, cluster)
         if part is None and self._lock_store and (moved := self._moved(cluster)) is not None:
             cluster, record = moved, self._record(moved.tags[ALLOCATION_TAG])
             part = _part(record, cluster)
         allocation_id, digest = cluster.tags[ALLOCATION_TAG], cluster.tags[OWNER_DIGEST_TAG]
         owner = _owner(digest, [cluster.tags.get(OWNER_TAG, ""), *_names(record)])
-        judgements = [look.judge(owner)]
-        if part is not None and part.attempt.owner != digest:  # it was bound to another owner's cluster
-            judgements.append(look.judge(_owner(part.attempt.owner, [part.attempt.name])))
+        judgements = [cache.judge(owner)]
+        if part is not None and part.attempt.owner != digest:  # another owner's address was put on the cluster
+            judgements.append(cache.judge(_owner(part.attempt.owner, [part.attempt.name])))
         evidence = Evidence(
             age=cluster.age,
             owners=judgements,
-            lease=_words(part),
+            lease=_description(part),
             busy=self._steps(cluster) if cluster.job_flow_id in self._named else (),
             named=cluster.job_flow_id in self._named,
             kept=KEEP_TAG in cluster.tags,
             in_charge=cluster.tags.get(IN_CHARGE_TAG),
         )
         decision, reason = decide(evidence, min_age=self._min_age)
-        named = str(owner) if owner else cluster.tags.get(OWNER_TAG, digest)
-        return Found(cluster, allocation_id, named, decision, reason)
+        owner_name = str(owner) if owner else cluster.tags.get(OWNER_TAG, digest)
+        return JudgedCluster(cluster, allocation_id, owner_name, decision, reason)
 
     def _moved(self, cluster: Cluster) -> Cluster | None:
         """
-        Return a cluster as it is by now, if it has got the tags of another address since it was read.
+        Return the current state of a cluster whose address tag has changed since it was read, else ``None``.
 
         A cluster that was started early for one address of a pool may get another one. Its owner leaves the queue of
-        the first just before the tags say so; where nothing is found in a record, they may have been read too early.
+        the first just before the tags change. So if no record names the cluster, its tags may have been read too early.
         """
         if TOKEN_TAG not in cluster.tags:
             return None
@@ -228,7 +237,7 @@ class Reaper:
     def _end(self, cluster: Cluster, allocation_id: str, record: Record) -> None:
         lease_client, part, job_flow_id = self._lease_client(allocation_id), _part(record, cluster), cluster.job_flow_id
         if part is not None:
-            # Without ``launched``: a gateway is removed below, when no step needs it.
+            # ``launched`` is not set, because the caller removes a gateway when no step needs it.
             lease_client.undo(Undo(part.attempt, job_flow_id, token=part.token, terminate=True))
             return
         self._emr.end(job_flow_id)
@@ -240,13 +249,13 @@ class Reaper:
         job_flow_id = cluster.job_flow_id
         after = self._emr.get_cluster(job_flow_id)
         if after is not None and not after.is_ending:
-            return Outcome(job_flow_id, reaped=False, message="kept after all: a newer try of its owner is at work")
+            return Outcome(job_flow_id, reaped=False, message="kept after all: a newer try of its owner is running")
         clients = {"ec2": self._eip.conn, "emr": self._emr.conn}
-        is_there = job_flow_id in read_location(clients, allocation_id).resource_ids
-        address = "stays on it until its steps have ended" if is_there else "is not on it any more"
+        is_associated = job_flow_id in read_location(clients, allocation_id).resource_ids
+        address = "stays on it until its steps have ended" if is_associated else "is no longer on it"
         message = f"terminated; Elastic IP {allocation_id} {address}"
         if self._lock_store is None and TOKEN_TAG in cluster.tags:
-            message += "; no lock store was named, its lease is left to the next owner"
+            message += "; without a lock store, its lease is left to the next owner"
         return Outcome(job_flow_id, reaped=True, message=message)
 
     def _left_gateways(self, live: Collection[str]) -> list[LeftGateway]:
@@ -258,13 +267,13 @@ class Reaper:
                 left.append(LeftGateway(gateway.tags[ALLOCATION_TAG], gateway.gateway_id, job_flow_id))
         return left
 
-    def _findings(self, live: Collection[str]) -> list[Finding]:
-        """Look for addresses on instances whose cluster has ended."""
+    def _left_addresses(self, live: Collection[str]) -> list[LeftAddress]:
+        """Return the addresses on instances whose cluster has ended."""
         addresses = [address for address in read_all_addresses(self._eip.conn) if address.instance_id]
         if not addresses:
             return []
         instances = {i.instance_id: i for i in read_tagged_instances(self._eip.conn, ALLOCATION_TAG)}
-        findings = []
+        left = []
         for address in addresses:
             instance = instances.get(str(address.instance_id))
             if instance is None or instance.tags[ALLOCATION_TAG] != address.allocation_id:
@@ -274,14 +283,15 @@ class Reaper:
                 continue
             cluster = self._emr.get_cluster(job_flow_id)
             if cluster is None or cluster.has_ended:
-                findings.append(
-                    Finding(address.allocation_id, address.public_ip, instance.instance_id, instance.state, job_flow_id)
+                state = instance.state
+                left.append(
+                    LeftAddress(address.allocation_id, address.public_ip, instance.instance_id, state, job_flow_id)
                 )
-        return findings
+        return left
 
 
 def _part(record: Record, cluster: Cluster) -> Lease | Entry | None:
-    """Return the lease that the cluster holds, or the place in the queue that it was started early for."""
+    """Return the lease of a cluster, or the queue entry under which it was started early."""
     lease_tags, lease = parse_lease_tags(cluster.tags, cluster.tags[ALLOCATION_TAG]), record.lease
     if lease is not None:
         named = lease.resource_id == cluster.job_flow_id
@@ -290,7 +300,7 @@ def _part(record: Record, cluster: Cluster) -> Lease | Entry | None:
     return next((entry for entry in record.queue if lease_tags_of(entry) == lease_tags), None)
 
 
-def _words(part: Lease | Entry | None) -> str | None:
+def _description(part: Lease | Entry | None) -> str | None:
     if part is None:
         return None
     if isinstance(part, Lease):
@@ -299,11 +309,11 @@ def _words(part: Lease | Entry | None) -> str | None:
 
 
 def _names(record: Record) -> list[str]:
-    """Return the owners that the record names in full; a tag may be cut."""
+    """Return the full names of the owners in the record; a tag may be truncated."""
     parts: list[Lease | Entry] = [*([record.lease] if record.lease else []), *record.queue]
     return [*(part.attempt.name for part in parts), *(ended.owner for ended in record.history)]
 
 
 def _owner(digest: str, names: Collection[str]) -> Owner | None:
-    found = (Owner.of_name(name, digest=digest) for name in names)
-    return next((owner for owner in found if owner is not None), None)
+    owners = (Owner.of_name(name, digest=digest) for name in names)
+    return next((owner for owner in owners if owner is not None), None)

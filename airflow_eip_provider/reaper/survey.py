@@ -1,4 +1,4 @@
-"""What a survey of one region has found, and the verdict on each cluster. Nothing here calls AWS."""
+"""The result of a survey of one region, and the decision on each cluster. Nothing here calls AWS."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
 
 
 class Decision(Enum):
-    """What becomes of a cluster."""
+    """The decision on a cluster."""
 
     KEEP = "keep"
     REAP = "reap"
-    UNKNOWN = "unknown"  # kept, and a person should look
+    UNKNOWN = "unknown"  # keep it; a person should check
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class JudgedCluster:
     """
-    A cluster that was launched for an address.
+    A live cluster that was launched for an address, with the decision on it.
 
-    :param owner: for people; it may be cut.
-    :param reason: why this decision.
+    :param owner: the owner's name, which may be truncated.
+    :param reason: the reason for the decision.
     """
 
     cluster: Cluster
@@ -60,8 +60,8 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """An address on an instance whose cluster has ended; EC2 takes it off when the instance is gone."""
+class LeftAddress:
+    """An address on an instance whose cluster has ended; EC2 disassociates it when the instance has ended."""
 
     allocation_id: str
     public_ip: str
@@ -75,14 +75,10 @@ class Finding:
             f"{self.instance_state} although its cluster {self.job_flow_id} has ended"
         )
 
-    def facts(self) -> dict[str, Any]:
-        """Return the same as plain JSON."""
-        return asdict(self)
-
 
 @dataclass(frozen=True, slots=True)
 class LeftGateway:
-    """A NAT gateway whose cluster has ended: nobody needs it, and it is paid for by the hour."""
+    """A NAT gateway whose cluster has ended; no task needs it, and it costs money by the hour."""
 
     allocation_id: str
     nat_gateway_id: str
@@ -90,40 +86,37 @@ class LeftGateway:
 
     def __str__(self) -> str:
         return (
-            f"NAT gateway {self.nat_gateway_id} for Elastic IP {self.allocation_id} is there although its cluster "
+            f"NAT gateway {self.nat_gateway_id} for Elastic IP {self.allocation_id} exists although its cluster "
             f"{self.job_flow_id} has ended"
         )
-
-    def facts(self) -> dict[str, Any]:
-        """Return the same as plain JSON."""
-        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
 class Survey:
     """
-    Every live cluster of ours in a region, and what was found besides.
+    All live clusters in a region that were launched for an address, and what ended clusters left.
 
-    :param gateways: those that are to be removed.
-    :param absent: ids that were asked for and are no such clusters (any more).
+    :param findings: addresses on instances of ended clusters.
+    :param gateways: NAT gateways that have to be removed.
+    :param absent: requested IDs that are not such clusters.
     """
 
-    clusters: Sequence[Found]
-    findings: Sequence[Finding]
+    clusters: Sequence[JudgedCluster]
+    findings: Sequence[LeftAddress]
     gateways: Sequence[LeftGateway] = ()
     absent: Sequence[str] = ()
 
     @property
-    def to_reap(self) -> list[Found]:
-        """The clusters whose owner has finished."""
-        return [found for found in self.clusters if found.decision is Decision.REAP]
+    def to_reap(self) -> list[JudgedCluster]:
+        """The clusters that are to be reaped."""
+        return [judged for judged in self.clusters if judged.decision is Decision.REAP]
 
     def facts(self) -> dict[str, Any]:
         """Return the same as plain JSON."""
         return {
-            "clusters": [found.facts() for found in self.clusters],
-            "findings": [finding.facts() for finding in self.findings],
-            "gateways": [gateway.facts() for gateway in self.gateways],
+            "clusters": [judged.facts() for judged in self.clusters],
+            "findings": [asdict(address) for address in self.findings],
+            "gateways": [asdict(gateway) for gateway in self.gateways],
             "absent": list(self.absent),
         }
 
@@ -131,14 +124,14 @@ class Survey:
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """
-    What the verdict on a cluster rests on.
+    The facts for the decision on a cluster.
 
-    :param age: ``None`` when EMR does not say when it was created.
-    :param owners: of the cluster, and of the lease that it holds when that is another's.
-    :param lease: the lease that it holds, in words; ``None`` for none, or when no lock store was asked.
-    :param busy: steps that run or still may.
-    :param named: it was asked for by its id.
-    :param kept: it has the tag of clusters that are to outlive their DAG run.
+    :param age: ``None`` when EMR does not return when it was created.
+    :param owners: the owner of the cluster, and that of its lease if it is another one.
+    :param lease: a description of its lease; ``None`` for none, or without a lock store.
+    :param busy: steps that are pending or running.
+    :param named: it was requested by its ID.
+    :param kept: it has the tag of clusters that outlive their DAG run.
     :param in_charge: since when it has a service that a failover has moved to it.
     """
 
@@ -152,17 +145,17 @@ class Evidence:
 
 
 def decide(evidence: Evidence, *, min_age: timedelta) -> tuple[Decision, str]:
-    """Judge a cluster: in doubt it is kept."""
+    """Decide on a cluster; in doubt it is kept."""
     if evidence.age is None or evidence.age < min_age:
-        old = "EMR does not say how old it is" if evidence.age is None else f"it is younger than {_words(min_age)}"
+        old = "EMR does not say how old it is" if evidence.age is None else f"it is younger than {_span(min_age)}"
         return Decision.KEEP, f"{old}: it may have been launched just now"
-    at_work = [owner.why for owner in evidence.owners if owner.state is OwnerState.RUNNING]
+    in_use = [owner.why for owner in evidence.owners if owner.state is OwnerState.RUNNING]
     if evidence.kept and not evidence.named:
-        at_work.append(f"its tag '{KEEP_TAG}' says that it outlives its DAG run; name its id to reap it")
+        in_use.append(f"its tag '{KEEP_TAG}' says that it outlives its DAG run; name its id to reap it")
     if evidence.in_charge and not evidence.named:
-        at_work.append(f"since {evidence.in_charge} it has a service that a failover has moved to it")
-    if at_work:
-        return Decision.KEEP, "; ".join([*at_work, *([evidence.lease] if evidence.lease else [])])
+        in_use.append(f"since {evidence.in_charge} it has a service that a failover has moved to it")
+    if in_use:
+        return Decision.KEEP, "; ".join([*in_use, *([evidence.lease] if evidence.lease else [])])
     unknown = [owner.why for owner in evidence.owners if owner.state is OwnerState.UNKNOWN]
     if not unknown:
         return Decision.REAP, "; ".join(owner.why for owner in evidence.owners)
@@ -170,10 +163,10 @@ def decide(evidence: Evidence, *, min_age: timedelta) -> tuple[Decision, str]:
     if evidence.busy:
         return Decision.KEEP, f"{why}; it runs {', '.join(evidence.busy)}"
     if evidence.named:
-        return Decision.REAP, f"asked for by its id; {why}"
+        return Decision.REAP, f"requested by its ID; {why}"
     return (Decision.KEEP, f"{evidence.lease}; {why}") if evidence.lease else (Decision.UNKNOWN, why)
 
 
-def _words(span: timedelta) -> str:
+def _span(span: timedelta) -> str:
     minutes = span.total_seconds() / 60
     return f"{minutes:g} minutes" if minutes % 60 else f"{minutes / 60:g} h"

@@ -1,4 +1,4 @@
-"""The reaper as the task of a DAG."""
+"""The reaper as a task of a DAG."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def reap(
     """
     Survey a region from a task, and reap unless it is a dry run; the lock store is ``[eip] lock_store``.
 
-    :param ti: of the running task, which may ask what has become of other DAG runs.
-    :return: plain JSON: the clusters with a decision and a reason each, findings, and what was reaped.
+    :param ti: the running task instance, which can read the state of other DAG runs.
+    :return: plain JSON: the clusters with a decision and a reason each, findings, and outcomes.
     :raises ReapingFailedError: when a cluster could not be reaped; the others were.
     """
     reaper = Reaper(
@@ -50,8 +50,8 @@ def reap(
         job_flow_ids=job_flow_ids,
     )
     survey = reaper.survey()
-    for found in survey.clusters:
-        log.info("%s", found)
+    for judged in survey.clusters:
+        log.info("%s", judged)
     for finding in (*survey.findings, *survey.gateways):
         log.warning("%s", finding)
     outcomes = [] if dry_run else reaper.reap_all(survey)
@@ -60,5 +60,5 @@ def reap(
     if failed := [str(outcome) for outcome in outcomes if outcome.failed]:
         raise ReapingFailedError(failed)
     if dry_run and survey.to_reap:
-        log.warning("This is a dry run: %d clusters are left as they are", len(survey.to_reap))
+        log.warning("This is a dry run: %d clusters would be reaped", len(survey.to_reap))
     return {"dry_run": dry_run, **survey.facts(), "outcomes": [outcome.facts() for outcome in outcomes]}

@@ -40,30 +40,30 @@ def owners(state: Any = None, *, environment: str | None = "production", gone: t
     ],
 )
 def test_an_owner_of_this_environment_is_judged_by_its_dag_run(run_state, state):
-    assert owners(run_state).fresh()(OURS).state is state
+    assert owners(run_state).new_judge()(OURS).state is state
 
 
 def test_why_nothing_is_known_is_one_line():
-    why = owners(RuntimeError("no such table: dag_run\n(and more)")).fresh()(OURS).why
-    assert why == "Airflow does not say what has become of its DAG run 'daily/run-1': no such table: dag_run"
+    why = owners(RuntimeError("no such table: dag_run\n(and more)")).new_judge()(OURS).why
+    assert why == "the state of its DAG run 'daily/run-1' cannot be read: no such table: dag_run"
 
 
 @pytest.mark.parametrize("environment", [None, "default"])
 def test_environments_without_a_name_cannot_be_told_apart(environment):
     owner = Owner("default", "daily", "run-1", "create", -1)
-    assert owners("success", environment=environment).fresh()(owner).state is OwnerState.UNKNOWN
+    assert owners("success", environment=environment).new_judge()(owner).state is OwnerState.UNKNOWN
 
 
 def test_an_owner_elsewhere_is_unknown_unless_its_environment_is_gone():
     owner = Owner("elsewhere", "daily", "run-1", "create", -1)
-    assert owners("success").fresh()(owner).state is OwnerState.UNKNOWN
-    assert owners("running", gone=("elsewhere",)).fresh()(owner).state is OwnerState.FINISHED
-    assert owners(gone=("elsewhere",)).fresh()(None).state is OwnerState.UNKNOWN
+    assert owners("success").new_judge()(owner).state is OwnerState.UNKNOWN
+    assert owners("running", gone=("elsewhere",)).new_judge()(owner).state is OwnerState.FINISHED
+    assert owners(gone=("elsewhere",)).new_judge()(None).state is OwnerState.UNKNOWN
 
 
 @pytest.mark.parametrize(("environment", "gone"), [("production", "production"), (None, "default")])
 def test_the_environment_that_asks_is_not_gone(environment, gone):
-    with pytest.raises(InvalidInputError, match="it is the one that this command runs in"):
+    with pytest.raises(InvalidInputError, match="this command runs in it"):
         owners(environment=environment, gone=(gone,))
 
 
@@ -71,7 +71,7 @@ def test_each_look_asks_for_a_dag_run_once():
     asked = []
     looks = Owners(environment="production", run_state=lambda *run: asked.append(run) or "running")
     for _ in range(2):
-        judge = looks.fresh()
+        judge = looks.new_judge()
         judge(OURS)
         judge(Owner("production", "daily", "run-1", "other", 3))
     assert asked == [("daily", "run-1")] * 2
