@@ -94,7 +94,7 @@ def test_a_table_that_does_not_become_active_is_a_transient_error(client, monkey
     create_table(client, address="HASH S")
     monkeypatch.setattr("botocore.waiter.time.sleep", lambda _: None)
     with_status(client, "CREATING")
-    with pytest.raises(LockStoreUnavailableError, match="does not become ACTIVE") as raised:
+    with pytest.raises(LockStoreUnavailableError, match="did not become ACTIVE") as raised:
         DynamoDbStore("locks", client, create=True).check()
     assert isinstance(raised.value.__cause__, WaiterError)
 

@@ -1,1 +1,1 @@
-"""An exhaustive check of the lease: what tasks do with it, in every interleaving, in a world that fails."""
+"""An exhaustive check of the lease: tasks in every interleaving, in a world that fails."""

@@ -1,4 +1,4 @@
-"""``make model``: explore every scenario, walk the largest ones, and see that every mutation is caught."""
+"""``make model``: explore the scenarios, walk the largest ones at random, and check that every mutation is caught."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ _EVERY_WAY = (*COMPLETE, *DEEP)
 
 
 def explored(number: int) -> tuple[Report, float]:
-    """Explore one scenario, every way."""
+    """Explore one scenario."""
     started = time.monotonic()
-    gc.disable()  # millions of tuples and not one cycle
+    gc.disable()  # there are millions of tuples and no cycles
     scenario = _EVERY_WAY[number]
     report = Explorer(scenario).explore(most_states=_MOST_STATES if scenario in DEEP else 10_000_000)
     if report.truncated and scenario in COMPLETE:
-        report.violation = "there are too many states to see the end of all of them"
+        report.violation = "there are too many states to explore all of them"
     return report, time.monotonic() - started
 
 
 def walked(number: int) -> tuple[Report, float]:
-    """Walk one scenario at random, from its start to its end, again and again."""
+    """Follow many random interleavings of one scenario from start to end."""
     started = time.monotonic()
     explorer, random, total = Explorer(WALKED[number]), Random(number), Report()
     for _ in range(_WALKS):
@@ -53,14 +53,14 @@ def walked(number: int) -> tuple[Report, float]:
 
 
 def mutated(number: int) -> Report:
-    """Look for what the absence of one guard lets happen."""
+    """Find the violation that one mutation allows."""
     return MUTATIONS[number].caught()
 
 
 def main() -> int:
-    """Run all of it; return the exit code."""
+    """Run everything; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.verification.model", description=__doc__)
-    parser.add_argument("--draw", action="store_true", help="only draw the diagram and the table of docs/lock.md again")
+    parser.add_argument("--draw", action="store_true", help="only update the diagram and the table of docs/lock.md")
     if parser.parse_args().draw:
         return draw()
     started = time.monotonic()
@@ -71,56 +71,56 @@ def main() -> int:
         broken = _show_ways(ways)
         broken += _show_walks(walks)
         broken += _show_mutations(catches)
-    verdict = f"BROKEN: {broken}" if broken else "The model finds nothing wrong, and every mutation."
-    _say(f"\n{verdict} {time.monotonic() - started:.0f} s")
+    verdict = f"BROKEN: {broken}" if broken else "The model finds no violation, and catches every mutation."
+    _print(f"\n{verdict} {time.monotonic() - started:.0f} s")
     return 1 if broken else 0
 
 
 def _show_ways(ways: Iterable[tuple[Report, float]]) -> int:
-    _say("Every interleaving; owners that are alike have no names")
-    _say(f"  {'scenario':60} {'states':>9} {'depth':>5} {'ends':>5} {'seconds':>7}")
+    _print("Every interleaving; owners that are alike are not distinguished")
+    _print(f"  {'scenario':60} {'states':>9} {'depth':>5} {'ends':>5} {'seconds':>7}")
     broken, states = 0, 0
     for scenario, (report, seconds) in zip(_EVERY_WAY, ways, strict=True):
         how = f"all interleavings to depth {report.depth}" if report.truncated else "complete"
-        _say(f"  {scenario.name:60} {report.states:9,} {report.depth:5} {report.ends:5} {seconds:7.1f}  {how}")
-        broken += _complain(scenario, report)
+        _print(f"  {scenario.name:60} {report.states:9,} {report.depth:5} {report.ends:5} {seconds:7.1f}  {how}")
+        broken += _show_violation(scenario, report)
         states += report.states
-    _say(f"  {states:,} states")
+    _print(f"  {states:,} states")
     return broken
 
 
 def _show_walks(walks: Iterable[tuple[Report, float]]) -> int:
-    _say(f"\n{_WALKS:,} random ways each, from the start to the end")
+    _print(f"\n{_WALKS:,} random interleavings each, from the start to the end")
     broken = 0
     for scenario, (report, seconds) in zip(WALKED, walks, strict=True):
-        _say(f"  {scenario.name}")
-        _say(f"    {report.states:,} steps, the longest way {report.depth}, {report.ends:,} ends, {seconds:.1f} s")
-        broken += _complain(scenario, report)
+        _print(f"  {scenario.name}")
+        _print(f"    {report.states:,} steps, the longest has {report.depth}, {report.ends:,} ends, {seconds:.1f} s")
+        broken += _show_violation(scenario, report)
     return broken
 
 
 def _show_mutations(catches: Iterable[Report]) -> int:
-    _say("\nMutations: a guard is taken out, and the model must find what it prevents")
+    _print("\nMutations: a guard is removed, and the model must find a violation")
     missed = 0
     for mutation, report in zip(MUTATIONS, catches, strict=True):
         missed += report.violation is None
-        _say(f"  {mutation.removed}")
-        _say(f"    {mutation.serves} | {mutation.scenario.name}")
-        _say(f"    {report.violation or 'NOT CAUGHT'} ({report.states:,} states)")
-    _say(f"  {len(MUTATIONS) - missed} of {len(MUTATIONS)} caught")
+        _print(f"  {mutation.removed}")
+        _print(f"    {mutation.serves} | {mutation.scenario.name}")
+        _print(f"    {report.violation or 'NOT CAUGHT'} ({report.states:,} states)")
+    _print(f"  {len(MUTATIONS) - missed} of {len(MUTATIONS)} caught")
     return missed
 
 
-def _complain(scenario: Scenario, report: Report) -> int:
+def _show_violation(scenario: Scenario, report: Report) -> int:
     if report.violation is None:
         return 0
-    _say(f"    VIOLATION in {scenario.name}: {report.violation}")
+    _print(f"    VIOLATION in {scenario.name}: {report.violation}")
     for label in report.trace:
-        _say(f"      {label}")
+        _print(f"      {label}")
     return 1
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
 

@@ -1,4 +1,4 @@
-"""What must never happen in the model, checked where it would take effect; each names the invariant that it breaks."""
+"""Checks for violations in the model, made where they would take effect; each names the invariant or rule."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def check_state(world: World, *, known: frozenset[str], prewarm: int, at_rest: f
     """
     Check what must hold in every state.
 
-    :param known: the clusters that a creating process still knows of.
-    :param at_rest: the owners that may have several addresses, and of whose creating task no attempt is at work.
+    :param known: the clusters that a creating process knows.
+    :param at_rest: the owners with a pool of addresses of whose creating task no attempt is running.
     """
     views = world.seen_from_all()
     for view in views:
@@ -48,11 +48,11 @@ def _is_early(world: World, cluster: Cluster) -> bool:
 def _leads_to(world: World, cluster: Cluster) -> bool:
     """Whether the record of this address names a cluster, or says by which tags it is found and terminated."""
     record, name = world.record, cluster.resource_id
-    speaking = [*record.queue, *([record.lease] if record.lease else [])]
-    if any(each.resource_id == name for each in speaking):
+    parts = [*record.queue, *([record.lease] if record.lease else [])]
+    if any(part.resource_id == name for part in parts):
         return True
     tokens = [
-        *(each.token for each in speaking),
+        *(part.token for part in parts),
         *(left.token for left in record.possible_orphans if left.keep != name),
     ]
     return cluster.address == world.address and cluster.token in tokens
@@ -60,10 +60,10 @@ def _leads_to(world: World, cluster: Cluster) -> bool:
 
 def _is_kept(views: tuple[World, ...], cluster: Cluster, at_rest: frozenset[str]) -> bool:
     """
-    Whether a cluster is kept for a lease of another address, which does not name it yet.
+    Whether a cluster is kept for a lease of another address that does not name it yet.
 
-    An attempt at work that cannot name it any more is about to terminate it. If its owner's attempt has crashed and no
-    retry followed, the cluster ends by its idle timeout.
+    A running attempt that can no longer name it is about to terminate it. If its owner's attempt crashed and no retry
+    followed, the cluster ends by its idle timeout.
     """
     kept = [left for view in views for left in view.record.possible_orphans if left.keep == cluster.resource_id]
     leases = [view.record.lease for view in views if view.record.lease is not None]
@@ -80,7 +80,7 @@ def _check_early_of_owner(views: tuple[World, ...]) -> None:
 
 
 def check_at_rest(world: World, owner: str) -> None:
-    """Check what is left of an owner of whose creating task no attempt is at work: one lease at most, in no queue."""
+    """Check that an owner of whose creating task no attempt is running has at most one lease and is in no queue."""
     leased = []
     for view in world.seen_from_all():
         lease = view.record.lease
@@ -93,11 +93,11 @@ def check_at_rest(world: World, owner: str) -> None:
 
 
 def check_write(world: World, actor: Actor, after: Record) -> None:
-    """Check what a write makes of the lease."""
+    """Check how a write changes the lease."""
     before, lease = world.record.lease, after.lease
     if before is None:
         if lease is not None:
-            _check_take(world, lease, after)
+            _check_acquire(world, lease, after)
     elif lease is None:
         if before.attempt.owner != actor.owner:
             _check_takeover(world, before)
@@ -107,7 +107,7 @@ def check_write(world: World, actor: Actor, after: Record) -> None:
         _check_try(actor, before)
 
 
-def _check_take(world: World, lease: Lease, after: Record) -> None:
+def _check_acquire(world: World, lease: Lease, after: Record) -> None:
     record, owner = world.record, lease.attempt.owner
     last = record.queue[0].token - 1 if record.queue else record.issued
     if lease.token <= last:
@@ -124,7 +124,7 @@ def _check_take(world: World, lease: Lease, after: Record) -> None:
 
 
 def _windows(record: Record, place: int) -> float:
-    """Return for how long a free address is kept for the first entries of a queue."""
+    """Return for how long a free address is kept for the first entries of the queue."""
     graces = [2**entry.passed for entry in record.queue if entry.passed]
     factor = min(1, 8 / sum(graces)) if graces else 1
     windows = (2**entry.passed * factor if entry.passed else 1 for entry in record.queue[:place])
@@ -132,7 +132,7 @@ def _windows(record: Record, place: int) -> float:
 
 
 def _check_passed(before: tuple[Entry, ...], after: Record) -> None:
-    """Check that who is passed over keeps its place, its cluster and a count of it, and not for ever."""
+    """Check that an entry that is passed over keeps its place and its cluster, is counted, and is removed at last."""
     for entry in before:
         still = next((e for e in after.queue if e.token == entry.token), None)
         if still is None and entry.passed < LIMITS.turns:
@@ -152,11 +152,11 @@ def _check_takeover(world: World, lease: Lease) -> None:
     owner = lease.attempt.owner
     searched = lease.phase is Phase.ACQUIRED or lease.to_be_terminated
     for cluster in world.clusters:
-        # What else an earlier try may have launched stays a suspect of the record, which the next owner sweeps.
+        # Further clusters of earlier tries stay possible orphans of the record, which the next owner sweeps.
         tagged = cluster.token == lease.token and cluster.address == world.address
-        mine = cluster.resource_id == lease.resource_id or (searched and tagged)
+        is_of_lease = cluster.resource_id == lease.resource_id or (searched and tagged)
         on = world.at == cluster.resource_id
-        if not mine or (lease.phase is Phase.RELEASING and not on):
+        if not is_of_lease or (lease.phase is Phase.RELEASING and not on):
             continue
         if cluster.state != "ended":
             raise ViolationError(f"I7: the lease of {owner} was taken over while its cluster lives")
@@ -173,10 +173,14 @@ def _check_change(world: World, actor: Actor, before: Lease, lease: Lease) -> No
     if lease.phase is not Phase.RELEASING or before.phase is Phase.RELEASING or before.attempt.owner == actor.owner:
         return
     if before.phase is Phase.ACTIVE:
-        raise ViolationError(f"I7: {actor} closes a lease of {before.attempt.owner} that was handed over")
+        raise ViolationError(
+            f"I7: {actor} starts the release of a lease of {before.attempt.owner} that was handed over"
+        )
     busy = [c.resource_id for c in world.with_token(before.token) if c.step == "early"]
     if busy:
-        raise ViolationError(f"I7: {actor} closes a lease of {before.attempt.owner} while {busy[0]} runs a step")
+        raise ViolationError(
+            f"I7: {actor} starts the release of a lease of {before.attempt.owner} while {busy[0]} runs a step"
+        )
 
 
 def _check_try(actor: Actor, before: Lease) -> None:
@@ -185,7 +189,7 @@ def _check_try(actor: Actor, before: Lease) -> None:
 
 
 def changed_attempts(before: Record, after: Record) -> frozenset[int]:
-    """Return the tokens for which another try speaks from now on."""
+    """Return the tokens whose attempt changes."""
     old = _attempts(before)
     return frozenset(token for token, attempt in _attempts(after).items() if old.get(token, attempt) != attempt)
 
@@ -204,7 +208,7 @@ def is_given_up(record: Record, cluster: Cluster) -> bool:
 
 
 def check_launch(world: World, actor: Actor, token: int) -> None:
-    """Check that a retry launches nothing beside what it could have adopted; an older try may have looked too early."""
+    """Check that a retry launches nothing beside a cluster that it could have adopted when it began."""
     lease = world.record.lease
     if lease is None or lease.token != token or lease.phase is not Phase.ACQUIRED:
         return
@@ -221,7 +225,7 @@ def check_launch(world: World, actor: Actor, token: int) -> None:
 
 
 def check_terminate(world: World, actor: Actor, resource_id: str) -> None:
-    """Check that nobody terminates what another task, or a newer try, holds."""
+    """Check that no task terminates a cluster that another task, or a newer try, has handed over."""
     if not world.store_keeps_its_word:
         return
     for view in world.seen_from_all():
@@ -229,11 +233,11 @@ def check_terminate(world: World, actor: Actor, resource_id: str) -> None:
         if lease is None or lease.resource_id != resource_id or lease.phase is not Phase.ACTIVE:
             continue
         if lease.attempt.owner != actor.owner or lease.attempt.try_number > actor.try_number:
-            raise ViolationError(f"I6: {actor} terminates {resource_id}, which {lease.attempt.nonce} holds")
+            raise ViolationError(f"I6: {actor} terminates {resource_id}, which {lease.attempt.nonce} has")
 
 
 def check_disassociate(world: World, actor: Actor, cluster: Cluster) -> None:
-    """Check that the address leaves its own cluster only, or one whose lease was moved; and no step that needs it."""
+    """Check that the address leaves only its own cluster, or one whose lease was moved, and no step that needs it."""
     lease = world.record.lease
     has_moved = cluster.resource_id == world.service and (lease is None or lease.resource_id != world.service)
     if cluster.owner != actor.owner and not has_moved:
@@ -285,12 +289,12 @@ def check_gave_up(world: World, attempt: Attempt, token: int) -> None:
 
 def check_guarded(last: object, resource_id: str) -> None:
     """
-    Check that a step is let through only by a lease that was seen to be handed over, with its own cluster.
+    Check that a step is allowed only after a read that shows an active lease of its own cluster.
 
-    :param last: what the guard saw.
+    :param last: the last answer to the guard.
     """
     record: Record | None = getattr(last, "record", None)
     lease = record.lease if record else None
     if lease is None or lease.phase is not Phase.ACTIVE or lease.resource_id != resource_id:
-        said = "without a look" if record is None else "that is not the lease's, or is closing"
-        raise ViolationError(f"I5: a step is let through to {resource_id} {said}")
+        why = "without a read" if record is None else "that has no active lease"
+        raise ViolationError(f"I5: a step is allowed on {resource_id} {why}")

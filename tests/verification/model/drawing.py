@@ -16,7 +16,7 @@ _STATES = (FREE, "acquired", "active", "releasing")
 
 
 def diagram() -> str:
-    """Return the states of a lease and what leads from one to the other, for Mermaid."""
+    """Return the states of a lease and the events between them, for Mermaid."""
     lines = ["```mermaid", "stateDiagram-v2", f"    [*] --> {FREE}"]
     for row in TABLE:
         for source in row.sources:
@@ -27,7 +27,7 @@ def diagram() -> str:
 
 
 def table() -> str:
-    """Return every row of the table."""
+    """Return the table of transitions in Markdown."""
     lines = ["| event | in state | leads to | by | if |", "| --- | --- | --- | --- | --- |"]
     for row in TABLE:
         sources = "any" if set(row.sources) == set(_STATES) else ", ".join(row.sources)
@@ -37,12 +37,12 @@ def table() -> str:
 
 
 def drawn(page: str) -> str:
-    """Return the page with the marked section as it should be."""
+    """Return the page with the marked section updated."""
     section = f"{_BEGIN}\n\n{diagram()}\n\n{table()}\n\n{_END}"
     return re.sub(f"{re.escape(_BEGIN)}.*{re.escape(_END)}", lambda _: section, page, flags=re.DOTALL)
 
 
 def draw() -> int:
-    """Draw it again."""
+    """Update the page."""
     PAGE.write_text(drawn(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
     return 0

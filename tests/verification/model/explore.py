@@ -1,4 +1,4 @@
-"""Every interleaving of processes, faults and time, breadth first; or one at a time, at random, to its end."""
+"""Explores every interleaving of processes, faults and time, breadth first, or follows random ones to the end."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 @dataclass(slots=True)
 class Report:
     """
-    What was explored.
+    The result of an exploration.
 
-    :param states: that differ in more than the names of owners that are alike.
-    :param depth: the longest way that is the shortest to its state; when truncated, how far every way was followed.
-    :param ends: states in which every task has ended.
+    :param states: the number of states, without those that differ only in the names of owners that are alike.
+    :param depth: the largest distance of a state from the start; if truncated, the depth that was explored completely.
+    :param ends: the number of states in which every task has ended.
     """
 
     states: int = 0
@@ -37,11 +37,11 @@ class Report:
 
 class Graph:
     """
-    What was explored, by number.
+    The explored states, by number.
 
     :param origins: for each state, the one from which it was reached first.
-    :param calm: for each state that was followed, where the moves lead that are no faults; one array for all of them,
-        and where each one's share of it ends.
+    :param calm: the states to which the moves of each state lead that are not faults, in one array; ``shares`` has the
+        end of each state's part.
     """
 
     def __init__(self, first: State) -> None:
@@ -50,7 +50,7 @@ class Graph:
         self.calm, self.shares = array("q"), array("q")
 
     def way_to(self, number: int) -> list[State]:
-        """Return the states on the way to one, from the first."""
+        """Return the states from the first to a given one."""
         way = []
         while number >= 0:
             way.append(self.states[number])
@@ -58,7 +58,7 @@ class Graph:
         return way[::-1]
 
     def without_end(self, ends: list[int]) -> int | None:
-        """Return the last state from which no end is reached unless something fails; ``None`` when there is none."""
+        """Return the last state from which no end can be reached without a fault; ``None`` if there is none."""
         before: list[list[int]] = [[] for _ in self.states]
         start = 0
         for number, stop in enumerate(self.shares):
@@ -104,7 +104,7 @@ class Explorer:
                     level_ends = len(states)
                 state = states[number]
                 for _, after in moves.successors(state):
-                    after = canonical(after)  # noqa: PLW2901 - the one that stands for it
+                    after = canonical(after)  # noqa: PLW2901 - its canonical renaming
                     target = index.setdefault(after, len(states))
                     if target == len(states):
                         states.append(after)
@@ -117,19 +117,19 @@ class Explorer:
                     ends.append(number)
                 number += 1
         except ViolationError as error:
-            report.violation, report.trace = self._retold(graph.way_to(number), error)
+            report.violation, report.trace = self._explain(graph.way_to(number), error)
         report.states, report.ends = len(states), len(ends)
         report.truncated = report.violation is None and number < len(states)
         if report.violation is None and not report.truncated and self._scenario.start.store_keeps_its_word:
             stuck = graph.without_end(ends)
             if stuck is not None:
-                report.violation, report.trace = self._retold(
-                    graph.way_to(stuck), ViolationError("goes round for ever")
+                report.violation, report.trace = self._explain(
+                    graph.way_to(stuck), ViolationError("does not reach an end")
                 )
         return report
 
     def walk(self, random: Random, *, most_steps: int = 5000) -> Report:
-        """Follow one way at random to its end."""
+        """Follow one random interleaving to its end."""
         state, report, labels = self._moves.start(), Report(), []
         try:
             for _ in range(most_steps):
@@ -137,22 +137,22 @@ class Explorer:
                 if not ways:
                     report.ends = 1
                     if not self._moves.is_end(state):
-                        report.violation = "comes to a stop before its end"
+                        report.violation = "stops before its end"
                     break
                 label, state = random.choice(ways)
                 labels.append(label)
                 self._moves.check(state)
                 report.depth += 1
             else:
-                report.violation = "goes round for ever"
+                report.violation = "does not reach an end"
         except ViolationError as error:
             report.violation = str(error)
             labels += [error.label] * bool(error.label)
         report.trace = tuple(labels)
         return report
 
-    def _retold(self, way: list[State], error: ViolationError) -> tuple[str, tuple[str, ...]]:
-        """Tell a way with the same names for the same owners from its beginning to its end."""
+    def _explain(self, way: list[State], error: ViolationError) -> tuple[str, tuple[str, ...]]:
+        """Return a violation with the labels of the way to it, with consistent names of owners."""
         state, labels = self._moves.start(), []
         for target in way[1:]:
             label, state = next(
@@ -162,7 +162,7 @@ class Explorer:
             )
             labels.append(label)
         try:
-            for label, after in self._moves.successors(state):  # noqa: B007 - told when the check fails
+            for label, after in self._moves.successors(state):  # noqa: B007 - used when the check fails
                 self._moves.check(after)
         except ViolationError as again:
             return str(again), (*labels, again.label or label)

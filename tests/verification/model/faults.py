@@ -1,4 +1,4 @@
-"""What may fail: each yields how, and the state that follows."""
+"""The faults: each yields its effects with the states that follow."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _After: TypeAlias = "Iterator[tuple[str, State]]"
 
 
 def _crash(moves: Moves, state: State, number: int) -> _After:
-    """A process is gone between two calls; Airflow starts it again, or never does."""
+    """A process dies between two calls; Airflow starts it again, or never does."""
     process: Process = moves.processes.things[number]
     left = state._replace(processes=without(state.processes, number))
     if process.task != "create":
@@ -39,7 +39,7 @@ def _crash(moves: Moves, state: State, number: int) -> _After:
 
 
 def _clear(moves: Moves, state: State, number: int) -> _After:
-    """A newer try starts while the older one goes on."""
+    """A newer try starts while the older one is running."""
     process: Process = moves.processes.things[number]
     if process.task == "create" and moves.is_newest(state, process):
         after = moves.again(state, process.owner)
@@ -55,7 +55,7 @@ def _kill(moves: Moves, world: int, number: int) -> Iterator[Move]:
 
 
 def _lost(moves: Moves, world_number: int, number: int) -> Iterator[Move]:
-    """A change takes effect and its answer is lost, or it is lost itself."""
+    """A change takes effect and its answer is lost, or the request is lost."""
     process: Process = moves.processes.things[number]
     request = moves.tasks.request(process)
     if request is None or request.method not in {"write_record", "launch"}:
@@ -71,7 +71,7 @@ def _lost(moves: Moves, world_number: int, number: int) -> Iterator[Move]:
 
 
 def _die(moves: Moves, world_number: int, number: int) -> Iterator[Move]:
-    """The cluster that a process knows ends by itself."""
+    """The cluster that a process knows fails."""
     process: Process = moves.processes.things[number]
     world: World = moves.worlds.things[world_number]
     cluster = world.cluster(process.resource_id) if process.resource_id else None
@@ -80,7 +80,7 @@ def _die(moves: Moves, world_number: int, number: int) -> Iterator[Move]:
 
 
 def _fail(moves: Moves, world: int, number: int) -> Iterator[Move]:
-    """A process finds that its cluster does not start, whatever other tries of its task find; or the cluster ends."""
+    """A process decides that its cluster does not start, though other tries may decide otherwise; or it fails."""
     process: Process = moves.processes.things[number]
     if process.stage != "start":
         return
@@ -90,7 +90,7 @@ def _fail(moves: Moves, world: int, number: int) -> Iterator[Move]:
 
 
 def _early(moves: Moves, world_number: int, number: int) -> Iterator[Move]:
-    """A step of the user's own, which no operator of ours guards, begins before its cluster is handed over."""
+    """A step that the user submitted without an operator begins before its cluster is handed over."""
     process: Process = moves.processes.things[number]
     world: World = moves.worlds.things[world_number]
     cluster, lease = world.cluster(process.resource_id or ""), world.record.lease
@@ -101,9 +101,8 @@ def _early(moves: Moves, world_number: int, number: int) -> Iterator[Move]:
         yield Move(f": {cluster.resource_id} runs a step", after, number)
 
 
-# What a fault does to a task as a whole depends on the other processes; what it does to one process and to the world
-# depends on these two alone. "slow", time that passes although something else could happen, is no process's own: see
-# Moves.
+# The effects of RESTARTS depend on the other processes; those of CHANGES only on one process and the world. "slow", a
+# tick although something else can happen, concerns no process and is in Moves.
 RESTARTS: Mapping[str, Callable[[Moves, State, int], _After]] = {"crash": _crash, "clear": _clear}
 CHANGES: Mapping[str, Callable[[Moves, int, int], Iterator[Move]]] = {
     "kill": _kill,

@@ -1,8 +1,8 @@
 """
-What can happen next: to a process, in AWS, to the faults that are left, to time.
+The possible next events: of a process, of AWS, of a fault, of time.
 
-What one process can do next depends on itself and the world alone, so it is worked out once for each pair of the two;
-a state is a handful of numbers that stand for them.
+The next event of a process depends only on the process and the world, so it is computed once for each pair of them. A
+state consists of a few numbers that stand for processes and the world.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ NO_WORLD = World()
 @dataclass(frozen=True, slots=True)
 class Scenario:
     """
-    :param owners: name → the tasks of its DAG run, in order; those joined by a plus sign run beside each other.
-    :param faults: fault → how often at most. "slow" is a tick at any moment; otherwise a tick comes only when nothing
-        else can happen.
-    :param retries: how many further tries a creating task has.
-    :param prewarm: among how many first places of the queue owners start their clusters early; ``ESTIMATED``: when an
-        estimate says so, which may be at any moment, or never.
+    :param owners: by name, the tasks of the owner's DAG run in order; tasks joined by a plus sign run in parallel.
+    :param faults: by name, the most times that a fault occurs. "slow" is a tick at any moment; otherwise a tick occurs
+        only when nothing else can happen.
+    :param retries: the number of further tries of a creating task.
+    :param prewarm: the number of first places of the queue whose owners start their clusters early; ``ESTIMATED``: by
+        an estimate, which may say so at any moment, or never.
     :param start: the world at the beginning.
-    :param moves_from: the cluster whose service every creating task moves to one of its own; empty for no failover.
-    :param fallbacks: a cluster that does not start is replaced, as often as the fault "fail" lets one not start.
-    :param pools: for each owner the addresses of which any one will do; empty where there is only one address.
+    :param moves_from: the cluster whose service each creating task moves to one of its own; empty for no failover.
+    :param fallbacks: a cluster that does not start (fault "fail") is replaced.
+    :param pools: for each owner the addresses, any one of which can be used; empty if there is only one address.
     """
 
     name: str
@@ -61,7 +61,7 @@ class Scenario:
 
 
 class Moves:
-    """All that can happen in one scenario."""
+    """All possible events of one scenario."""
 
     def __init__(self, scenario: Scenario) -> None:
         self.plans = dict(scenario.owners)
@@ -84,7 +84,7 @@ class Moves:
 
     @property
     def kinds(self) -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:
-        """What each owner does, and with which addresses: those that are the same in both are alike."""
+        """The plan and the addresses of each owner; owners with the same ones are alike."""
         return {name: (plan, self._pools.get(name, ())) for name, plan in self.plans.items()}
 
     def start(self) -> State:
@@ -119,13 +119,13 @@ class Moves:
             self._checked.add(key)
 
     def is_end(self, state: State) -> bool:
-        """Whether every task has ended, and nothing is left of any: no cluster, and the address is free."""
+        """Whether every task has ended, every cluster has ended, and every address is free."""
         world = self.world(state)
         is_free = all(view.at is None for view in world.seen_from_all())
         return not state.processes and is_free and all(c.state == "ended" for c in world.clusters)
 
     def successors(self, state: State) -> Iterator[tuple[str, State]]:
-        """Yield what can happen next, and what comes of it."""
+        """Yield the possible next events, each with the state that follows."""
         busy = False
         for number in state.processes:
             for move in self._moves_of(state.world, number):
@@ -145,7 +145,7 @@ class Moves:
         return self.worlds.things[state.world]  # type: ignore[no-any-return]
 
     def _creating(self, owner: str, try_number: int) -> int:
-        """Return the first process of a creating task; it may know the address that will be its own."""
+        """Return the first process of a creating task; it knows its address if there is only one."""
         pool = self._pools.get(owner, ())
         return self.first(owner, try_number, "create", None, pool[0] if len(pool) == 1 else "")
 
@@ -159,15 +159,15 @@ class Moves:
         return number
 
     def _moves_of(self, world_number: int, number: int) -> tuple[Move, ...]:
-        """Return what a process may do in a world: at most one thing, as its functions do one thing after the other."""
+        """Return the next event of a process in a world: at most one, as functions make one call after the other."""
         key = (world_number, number)
         moves = self._moves.get(key)
         if moves is None:
-            moves = tuple(self._work_out(self.worlds.things[world_number], self.processes.things[number]))
+            moves = tuple(self._compute_moves(self.worlds.things[world_number], self.processes.things[number]))
             self._moves[key] = moves
         return moves
 
-    def _work_out(self, world: World, process: Process) -> Iterator[Move]:
+    def _compute_moves(self, world: World, process: Process) -> Iterator[Move]:
         who = f"{process.owner}{process.try_number}"
         request = self.tasks.request(process)
         if request is not None:
@@ -194,11 +194,11 @@ class Moves:
         elif (before.stage, process.stage) == ("hand_over", "undo"):
             check_gave_up(view, process.attempt, process.token)
         elif process.stage in {"failed", "gone"} and self._pools and not self._scenario.faults:
-            raise ViolationError(f"{process.owner} comes away without an address, though nothing fails")
+            raise ViolationError(f"{process.owner} ends without an address, although nothing fails")
         return Move(label, self.worlds.of(view.seen_from(world.address)), self.processes.of(process))
 
     def _wakes(self, world: World, process: Process) -> str | None:  # noqa: PLR0911 - one case a stage
-        """Return the stage that a waiting process enters now, as its trigger would find; ``None`` to wait on."""
+        """Return the stage that a waiting process enters now, as its trigger would decide; ``None`` to keep waiting."""
         world = world.seen_from(process.address)
         resource_id = world.cluster(process.resource_id) if process.resource_id else None
         match process.stage:
@@ -227,14 +227,14 @@ class Moves:
         return None
 
     def _waits_on(self, world: World, process: Process) -> bool:
-        """Whether a process has to wait for every address that would do."""
+        """Whether a process has to wait for each of its addresses."""
         request = self.tasks.lease_request(process)
         views = [world]
         if process.owner in self.tasks.pools and not process.address:
             views = [world.seen_from(address) for address in self.tasks.pools[process.owner]]
             entries = [entry for view in views for entry in view.record.queue if entry.attempt.owner == process.owner]
             if any(entry.prewarmed_at is not None for entry in entries):
-                request = replace(request, prewarm=0)  # once for an owner, not for an entry
+                request = replace(request, prewarm=0)  # once for each owner
         return all(
             decide(observe(Glance(view), LIMITS), request, due_seconds=1e9, limits=LIMITS) is Action.WAIT
             for view in views
@@ -242,7 +242,7 @@ class Moves:
 
     @staticmethod
     def _after_another(world: World) -> str | None:
-        """Return what a failover does that was slower than another one; ``None`` to wait for that."""
+        """Return the next stage of a failover that was slower than another one; ``None`` to wait for that."""
         observation = observe(Glance(world), LIMITS)
         lease = observation.snapshot.record.lease
         if lease is None or is_for_others(observation, LIMITS):
@@ -250,7 +250,7 @@ class Moves:
         return "gone" if lease.phase is Phase.ACTIVE else None
 
     def _estimates(self, state: State) -> Iterator[tuple[str, State]]:
-        """Let a wait estimate that its cluster is to be started early; it may as well not, and time passes."""
+        """Let a waiting process estimate that its cluster has to be started early; it need not do so."""
         world = self.world(state)
         for number in state.processes:
             process = self.processes.things[number]
@@ -269,7 +269,7 @@ class Moves:
         return cluster is None or cluster.step == "none"
 
     def after(self, state: State, number: int, move: Move) -> State:
-        """Replace a process; one that has ended makes room for what Airflow starts next."""
+        """Replace a process; after one that has ended, Airflow starts the next ones."""
         process: Process = self.processes.things[move.process]
         left = without(state.processes, number)
         if process.stage not in _ENDED:
@@ -284,11 +284,11 @@ class Moves:
         return after
 
     def _following(self, process: Process, left: tuple[int, ...]) -> Iterator[int]:
-        """Return what follows a task, when all that ran beside it have ended, too."""
+        """Return the tasks that follow a task, if all tasks in parallel with it have ended."""
         plan = self.plans[process.owner]
         at = next(number for number, tasks in enumerate(plan) if process.task in tasks.split("+"))
-        beside = any(self.processes.things[number].owner == process.owner for number in left)
-        if not beside and at + 1 < len(plan):
+        is_parallel = any(self.processes.things[number].owner == process.owner for number in left)
+        if not is_parallel and at + 1 < len(plan):
             for task in plan[at + 1].split("+"):
                 yield self.first(process.owner, process.try_number, task, process.resource_id, process.address)
 
@@ -329,7 +329,7 @@ class Moves:
                         yield move.label, self.after(spent, number, move)
 
     def _changes_of(self, fault: str, world: int, number: int) -> tuple[Move, ...]:
-        """Return what a fault may do to a process and the world, worked out once."""
+        """Return the effects of a fault on a process and the world, computed once."""
         key = (fault, world, number)
         moves = self._changes.get(key)
         if moves is None:
@@ -345,7 +345,7 @@ class Moves:
         return f"{fault} {process.owner}{process.try_number}'s {process.task}{label}"
 
     def _idle(self, state: State) -> Iterator[tuple[str, State]]:
-        """Nothing else can happen: EMR ends what idles and no task will end, at last whatever idles, or time passes."""
+        """When nothing else can happen: EMR ends an idle cluster that no task will end, or time passes."""
         world = self.world(state)
         known = {self.processes.things[number].resource_id for number in state.processes}
         for cluster in world.clusters:
@@ -355,10 +355,10 @@ class Moves:
                 yield f"{cluster.resource_id} idles out", state._replace(world=after)
                 return
         if not state.processes or not world.store_keeps_its_word:
-            return  # without a store that keeps its word, nothing overlaps, but who waits may wait for ever
+            return  # with a broken store nothing overlaps, but a process may wait forever
         if world.now >= _LAST_TICK:
             waits = [self.processes.things[number] for number in state.processes]
-            raise ViolationError(f"waits for ever: {', '.join(f'{p.owner}{p.try_number} {p.stage}' for p in waits)}")
+            raise ViolationError(f"waits forever: {', '.join(f'{p.owner}{p.try_number} {p.stage}' for p in waits)}")
         yield from self._tick(state, "tick")
 
     def _tick(self, state: State, label: str) -> Iterator[tuple[str, State]]:

@@ -60,7 +60,7 @@ class Mutation:
             return Explorer(self.scenario).explore(most_states=_MOST_STATES)
 
 
-def _out_of_time(lease: Any, now: float) -> bool:
+def _is_overdue(lease: Any, now: float) -> bool:
     return lease.phase is Phase.ACTIVE and now >= lease.handover_by
 
 
@@ -87,7 +87,7 @@ MUTATIONS = (
         "an association of another owner is undone",
         "I2",
         scenario(2, "crash 1"),
-        swap(protocol, "_disassociate", patches.off_whatever),
+        swap(protocol, "_disassociate", patches.disassociate_any),
     ),
     # Acquiring, and the queue.
     Mutation("tokens are used again", "I4", scenario(2), law(transitions.Acquire, patches.token_again)),
@@ -95,13 +95,15 @@ MUTATIONS = (
         "an owner in the queue does not wait for its turn",
         "order",
         scenario(1, prewarm=1, start=DEAD_ENTRY),
-        lambda: together(law(transitions.Acquire, patches.at_once), swap(observation, "turn_at", patches.no_grace)),
+        lambda: together(
+            law(transitions.Acquire, patches.acquired_at_once), swap(observation, "turn_at", patches.no_grace)
+        ),
     ),
     Mutation(
         "a queue entry without a task blocks the entries behind it",
         "no owner waits for ever",
         scenario(1, prewarm=1, start=DEAD_ENTRY),
-        swap(observation, "turn_at", patches.only_the_first),
+        swap(observation, "turn_at", patches.turn_of_first_only),
     ),
     Mutation(
         "an owner that is passed over loses its place",
@@ -171,7 +173,7 @@ MUTATIONS = (
         scenario(1, "clear 1"),
         lambda: together(
             swap(Attempt, "may_follow", lambda *_: True),
-            swap(protocol, "decide", patches.never_yields),
+            swap(protocol, "decide", patches.never_stops),
         ),
     ),
     Mutation(
@@ -196,13 +198,13 @@ MUTATIONS = (
         "a retry keeps its cluster though the address is on another of its own",
         "rule 8",
         scenario(1, "clear 1"),
-        swap(protocol, "relocate", patches.kept_here),
+        swap(protocol, "relocate", patches.not_relocated),
     ),
     Mutation(
         "a search omits a cluster that was started early",
         "I6, rule 8",
         scenario(1, "crash 1, slow 1", prewarm=1, start=OTHERS_LEASE),
-        swap(observation, "_since", patches.since_taken),
+        swap(observation, "_since", patches.since_acquired),
     ),
     # A cluster that does not start, and the next one.
     Mutation(
@@ -240,25 +242,25 @@ MUTATIONS = (
         "a lease is finished when its time is up",
         "I7",
         scenario(1, start=OTHERS_LEASE),
-        judged(LeaseCondition.FINISHED, _out_of_time),
+        judged(LeaseCondition.FINISHED, _is_overdue),
     ),
     Mutation(
         "the release of an active lease is started because it is overdue",
         "I6, I7",
         scenario(1, start=OTHERS_LEASE),
-        judged(LeaseCondition.OVERDUE, _out_of_time),
+        judged(LeaseCondition.OVERDUE, _is_overdue),
     ),
     Mutation(
         "the release of an overdue lease is started while its cluster runs a step",
         "I7",
         scenario(1, start=LATE_LEASE),
-        swap(observation, "condition_of", patches.late_though_busy),
+        swap(observation, "condition_of", patches.overdue_though_busy),
     ),
     Mutation(
         "a lease is finished while a live instance has the address",
         "I7",
         scenario(2, "die 1", start=LINGERING),
-        swap(observation, "condition_of", patches.dead_with_its_cluster),
+        swap(observation, "condition_of", patches.finished_with_its_cluster),
     ),
     Mutation(
         "a cluster that EMR does not show does not exist",
@@ -301,13 +303,13 @@ MUTATIONS = (
     ),
     # Possible orphans.
     Mutation(
-        "no owner sweeps", "rule 6", scenario(1, start=POSSIBLE_ORPHAN), swap(protocol, "_sweep", patches.nothing)
+        "no owner sweeps", "rule 6", scenario(1, start=POSSIBLE_ORPHAN), swap(protocol, "_sweep", patches.do_nothing)
     ),
     Mutation(
         "a waiting owner does not sweep",
         "rule 6, no owner waits for ever",
         scenario(1, start=BOUND_ORPHAN),
-        swap(protocol, "_sweep_and_wait", patches.waits),
+        swap(protocol, "_sweep_and_wait", patches.wait),
     ),
     Mutation(
         "an unclear launch leaves no possible orphan",
@@ -325,7 +327,7 @@ MUTATIONS = (
         "a queue entry that started early leaves no possible orphan when it is removed",
         "rule 6",
         scenario(1, prewarm=1, start=OUT_OF_TURNS),
-        law(transitions.Acquire, patches.skipped_without_trace),
+        law(transitions.Acquire, patches.removed_without_orphan),
     ),
     # Early starts.
     Mutation(
@@ -333,7 +335,8 @@ MUTATIONS = (
         "rule 9",
         scenario(2, "crash 1", prewarm=1),
         lambda: together(
-            swap(protocol, "_prewarm", patches.early_unannounced), law(transitions.Prewarmed, patches.named_unannounced)
+            swap(protocol, "_prewarm", patches.prewarm_unannounced),
+            law(transitions.Prewarmed, patches.named_unannounced),
         ),
     ),
     Mutation(
@@ -341,7 +344,8 @@ MUTATIONS = (
         "rule 9",
         scenario(2, prewarm=1, start=OTHERS_LEASE),
         lambda: together(
-            swap(observation, "_may_prewarm", patches.wants_early), law(transitions.Prewarm, patches.early_for_all)
+            swap(observation, "_may_prewarm", patches.may_always_prewarm),
+            law(transitions.Prewarm, patches.prewarm_for_all),
         ),
     ),
     # Steps, and releasing the address.
@@ -357,7 +361,9 @@ MUTATIONS = (
         scenario(1, first=EARLY),
         lambda: mock.patch.dict(processes._AFTER_REQUEST, {("add", "accepted"): "watch"}),
     ),
-    Mutation("a step starts without a check of the lease", "I5", scenario(1), swap(protocol, "guard", patches.nothing)),
+    Mutation(
+        "a step starts without a check of the lease", "I5", scenario(1), swap(protocol, "guard", patches.do_nothing)
+    ),
     Mutation(
         "a releasing lease counts as finished",
         "rule 3",
@@ -368,7 +374,7 @@ MUTATIONS = (
         "early release does not write RELEASING first",
         "rule 3, I5",
         scenario(1, first=EARLY),
-        swap(protocol, "start_release", patches.not_closed),
+        swap(protocol, "start_release", patches.release_not_started),
     ),
     Mutation(
         "early release does not wait for steps",

@@ -1,4 +1,4 @@
-"""What mutations put in the place of the lock's own functions: the same, with one guard less."""
+"""The replacements that mutations use: the protocol's functions without one guard."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     Patch = Callable[[], AbstractContextManager[Any]]
 
 _end_part = pool._end_part
-change, _standing, _judge, _undo = protocol.change, observation.condition_of, observation.decide, protocol.undo
+change, _condition_of, _decide, _undo = protocol.change, observation.condition_of, observation.decide, protocol.undo
 _associate, _move = answers._associate, protocol.move
 
 
 def law(event: type, apply: Callable[..., Any]) -> Patch:
-    """Replace what an event does, whatever the table says of it."""
+    """Replace what an event does, without the check against the table."""
 
     @contextmanager
     def patched() -> Iterator[None]:
@@ -34,10 +34,10 @@ def law(event: type, apply: Callable[..., Any]) -> Patch:
         free = replace(row, apply=apply, sources=("free", "acquired", "active", "releasing"), target="any")
         step = transitions.step
 
-        def lawless(record: Any, happened: Any, now: float, limits: Any = LIMITS) -> Any:
+        def unchecked_step(record: Any, happened: Any, now: float, limits: Any = LIMITS) -> Any:
             return (apply if isinstance(happened, event) else step)(record, happened, now, limits)
 
-        with mock.patch.object(protocol, "step", lawless), mock.patch.dict(transitions._ROWS, {event: free}):
+        with mock.patch.object(protocol, "step", unchecked_step), mock.patch.dict(transitions._ROWS, {event: free}):
             yield
 
     return patched
@@ -59,7 +59,7 @@ def together(*patches: Patch) -> Iterator[None]:
 
 
 def changed(name: str, **fields: Any) -> Callable[..., Any]:
-    """Return a transition that goes on with these fields of the record."""
+    """Return a transition that sets these fields of the record."""
     apply = getattr(transitions, name)
 
     def transition(record: Any, event: Any, now: float, limits: Any) -> Any:
@@ -69,13 +69,14 @@ def changed(name: str, **fields: Any) -> Callable[..., Any]:
     return transition
 
 
-def judged(standing: LeaseCondition, when: Callable[[Any, float], bool]) -> Patch:
-    """Judge leases of which something is true by that alone."""
+def judged(condition: LeaseCondition, when: Callable[[Any, float], bool]) -> Patch:
+    """Return a patch by which leases for which ``when`` is true have a condition."""
 
-    def judgement(snapshot: Any, limits: Any = LIMITS) -> LeaseCondition:
-        return standing if when(snapshot.snapshot.record.lease, snapshot.snapshot.now) else _standing(snapshot, limits)
+    def condition_of(observed: Any, limits: Any = LIMITS) -> LeaseCondition:
+        is_so = when(observed.snapshot.record.lease, observed.snapshot.now)
+        return condition if is_so else _condition_of(observed, limits)
 
-    return swap(observation, "condition_of", judgement)
+    return swap(observation, "condition_of", condition_of)
 
 
 def unconditional(world: Any, actor: Any, record: Any, *_: Any) -> Any:
@@ -108,7 +109,7 @@ def freed_first(world: Any, lease_request: Any, *, moved_from: str, **options: A
 
 
 def never_handed_over(world: Any, attempt: Any, *, token: int, resource_id: str, limits: Any) -> Snapshot:
-    """Look, and write nothing."""
+    """Read, and write nothing."""
     return world.read_record()
 
 
@@ -120,7 +121,7 @@ def undone_at_once(world: Any, work: Any, limits: Any) -> None:
 
 
 class Stubborn(Attempt):
-    """A try that does not stop for a newer one."""
+    """An attempt that does not stop for a newer one."""
 
     def is_superseded_by(self, other: Attempt) -> bool:
         return False
@@ -132,9 +133,9 @@ def undone_by_anyone(world: Any, work: Any, limits: Any) -> None:
     _undo(world, replace(work, attempt=stubborn), limits)
 
 
-def never_yields(snapshot: Any, lease_request: Any, **options: Any) -> Action:
-    """Judge as if every try might speak for its owner."""
-    action = _judge(snapshot, lease_request, **options)
+def never_stops(snapshot: Any, lease_request: Any, **options: Any) -> Action:
+    """Decide as if no attempt could be superseded."""
+    action = _decide(snapshot, lease_request, **options)
     return Action.REENTER if action is Action.STOP else action
 
 
@@ -142,46 +143,46 @@ def _gone(snapshot: Any) -> bool:
     return all(resource.state == "ended" for resource in snapshot.resources)
 
 
-def dead_with_its_cluster(snapshot: Any, limits: Any = LIMITS) -> LeaseCondition:
-    """Judge without a look at where the address is, once every cluster has ended."""
-    found = _standing(snapshot, limits)
+def finished_with_its_cluster(snapshot: Any, limits: Any = LIMITS) -> LeaseCondition:
+    """Return the condition without reading where the address is, if every cluster has ended."""
+    found = _condition_of(snapshot, limits)
     return LeaseCondition.FINISHED if found is LeaseCondition.ENDING and _gone(snapshot) else found
 
 
-def late_though_busy(snapshot: Any, limits: Any = LIMITS) -> LeaseCondition:
-    """Judge a lease as if no step ran on its cluster."""
+def overdue_though_busy(snapshot: Any, limits: Any = LIMITS) -> LeaseCondition:
+    """Return the condition as if no step ran on the cluster."""
     taken = snapshot.snapshot.record.lease.phase is Phase.ACQUIRED
-    return _standing(replace(snapshot, busy=False) if taken else snapshot, limits)
+    return _condition_of(replace(snapshot, busy=False) if taken else snapshot, limits)
 
 
 def launched_anew(world: Any, lease: Any) -> str | None:
-    """Adopt what the record names, and look for nothing else."""
+    """Adopt the cluster that the record names, and search for no other."""
     if lease.resource_id is None:
         return None
     return lease.resource_id if world.read_resource(lease.resource_id).is_live else None
 
 
-def off_whatever(world: Any, resource_id: str, **_: Any) -> None:
+def disassociate_any(world: Any, resource_id: str, **_: Any) -> None:
     location = world.read_location()
     if location.association_id is not None:
         world.disassociate(location.association_id)
 
 
-def nothing(*_: Any, **__: Any) -> None:
+def do_nothing(*_: Any, **__: Any) -> None:
     pass
 
 
-def waits(world: Any, snapshot: Any) -> protocol.Queued:
-    """Do nothing, and wait on."""
+def wait(world: Any, snapshot: Any) -> protocol.Queued:
+    """Wait without a sweep."""
     return protocol.Queued(snapshot)
 
 
 def let_through(world: Any, resource_id: str) -> None:
-    """Let a step through after a look that decides nothing."""
+    """Allow every step after a read."""
     world.read_record()
 
 
-def not_closed(world: Any, resource_id: str, limits: Any = LIMITS) -> bool:
+def release_not_started(world: Any, resource_id: str, limits: Any = LIMITS) -> bool:
     return True
 
 
@@ -192,7 +193,7 @@ def written_in_any_case(world: Any, snapshot: Snapshot, event: Any, limits: Any)
 
 
 def handed_over_or_lost(who_wrote_last: bool) -> Any:  # noqa: FBT001 - one of two
-    """Hand over; a lost answer means that it was not written, or is resolved by whether the last write is ours."""
+    """Return a hand-over that takes a lost answer for a failure, or compares the last write."""
 
     def handed_over(world: Any, attempt: Any, *, token: int, resource_id: str, limits: Any) -> Any:
         event = transitions.Activate(attempt, token, resource_id)
@@ -220,7 +221,7 @@ def token_again(record: Any, event: Any, now: float, limits: Any) -> Any:
     return replace(after, lease=replace(after.lease, token=1))
 
 
-def only_the_first(record: Any, owner: str) -> float | None:
+def turn_of_first_only(record: Any, owner: str) -> float | None:
     place = record.place(owner)
     return (None if record.queue else record.free_since) if place is None else record.free_since + 1e6 * bool(place)
 
@@ -229,11 +230,11 @@ def no_grace(record: Any, owner: str) -> float | None:
     return None if record.place(owner) is None and record.queue else record.free_since
 
 
-def at_once(record: Any, event: Any, now: float, limits: Any) -> Any:
+def acquired_at_once(record: Any, event: Any, now: float, limits: Any) -> Any:
     return transitions._acquire(record, event, now + 1000, limits)
 
 
-def skipped_without_trace(record: Any, event: Any, now: float, limits: Any) -> Any:
+def removed_without_orphan(record: Any, event: Any, now: float, limits: Any) -> Any:
     after = transitions._acquire(record, event, now, limits)
     if isinstance(after, transitions.Refused) or after.lease == record.lease:
         return after
@@ -241,7 +242,7 @@ def skipped_without_trace(record: Any, event: Any, now: float, limits: Any) -> A
 
 
 def passed_over(**changes: Any) -> Callable[..., Any]:
-    """Return a transition that does to those that are passed over what is said; ``gone``: they lose their places."""
+    """Return a transition that changes the entries that are passed over; with ``gone`` it removes them."""
 
     def transition(record: Any, event: Any, now: float, limits: Any) -> Any:
         after = transitions._acquire(record, event, now, limits)
@@ -257,24 +258,24 @@ def passed_over(**changes: Any) -> Callable[..., Any]:
     return transition
 
 
-def since_taken(of: Any) -> float:
-    """Take the time at which a lease was taken for that of its launch."""
+def since_acquired(of: Any) -> float:
+    """Return when a lease was acquired instead of when its cluster was announced."""
     return float(getattr(of, "acquired_at", 0.0))
 
 
-def early_for_all(record: Any, event: Any, now: float, limits: Any) -> Any:
+def prewarm_for_all(record: Any, event: Any, now: float, limits: Any) -> Any:
     place = record.place(event.attempt.owner)
     if place is None:
         return transitions.Refused("does not queue")
     return transitions._with_entry(record, place, replace(record.queue[place], prewarmed_at=now))
 
 
-def wants_early(snapshot: Any, entry: Any, place: int, depth: int) -> bool:
+def may_always_prewarm(snapshot: Any, entry: Any, place: int, depth: int) -> bool:
     return entry.prewarmed_at is None
 
 
-def early_unannounced(world: Any, snapshot: Any, lease_request: Any, limits: Any) -> None:
-    """Start the cluster first, and name it in the queue entry then."""
+def prewarm_unannounced(world: Any, snapshot: Any, lease_request: Any, limits: Any) -> None:
+    """Start the cluster first, then name it in the queue entry."""
     place = snapshot.snapshot.record.place(lease_request.attempt.owner)
     entry = snapshot.snapshot.record.queue[place]
     launched = world.launch(entry.token, snapshot.snapshot.now)
@@ -290,13 +291,13 @@ def named_unannounced(record: Any, event: Any, now: float, limits: Any) -> Any:
     return transitions._with_entry(record, place, entry)
 
 
-def kept_here(world: Any, lease_tags: Any, *, resource_id: str) -> str:
-    """Go on with the same cluster, wherever the address is."""
+def not_relocated(world: Any, lease_tags: Any, *, resource_id: str) -> str:
+    """Continue with the same cluster, wherever the address is."""
     return resource_id
 
 
 def replaced_without(*skipped: str) -> Callable[..., Any]:
-    """Return a replacement that skips waiting for the "end" of the failed cluster, or taking the "address" off it."""
+    """Return a replacement that does not wait for the "end" of the failed cluster, or leaves the "address" on it."""
 
     def replaced(world: Any, attempt: Any, *, token: int, failed: str, other: Any, limits: Any) -> Any:
         lease = protocol.give_up(world, attempt, token=token, failed=failed, limits=limits)
@@ -315,14 +316,14 @@ def replaced_without(*skipped: str) -> Callable[..., Any]:
 
 
 def given_up_unwritten(world: Any, attempt: Any, *, token: int, failed: str, limits: Any) -> Any:
-    """Look whether the lease is current, and write nothing."""
+    """Check that the lease is current, and write nothing."""
     lease = world.read_record().record.lease
     current = lease is not None and lease.token == token and lease.attempt == attempt
     return lease if current else protocol.LeaseLost("it is not current")
 
 
 def successor_not_announced(record: Any, event: Any, now: float, limits: Any) -> Any:
-    """Give a cluster up as if no other would follow that the record does not name."""
+    """Give up a cluster without recording that another may follow."""
     after = transitions._replace(record, event, now, limits)
     if isinstance(after, transitions.Refused) or after == record:
         return after
@@ -333,7 +334,7 @@ def successor_not_announced(record: Any, event: Any, now: float, limits: Any) ->
 
 
 def ended_unless(*, is_superseded: bool = True, leases: bool = True) -> Callable[..., bool]:
-    """Return a version of ``_end_part`` that lacks one of its rules."""
+    """Return ``_end_part`` without one of its rules."""
 
     def end_part(world: Any, attempt: Any, limits: Any, *, lease: Any) -> bool:
         part = pool._part_of(world.read_record().record, attempt.owner)

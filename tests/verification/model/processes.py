@@ -1,9 +1,9 @@
 """
-The tasks of the model: what each operator does, as stages; every stage is a function of the protocol or one request.
+The tasks of the model: each operator as a series of stages. A stage is a function of the protocol, or one request.
 
-A process is one try at work. Its local state is a node in a tree of what its function was told. A node keeps what the
-function asks next, which one replay finds out (:mod:`tests.verification.model.replay`); all processes that
-come there share it.
+A process is one running try. Its local state is a node in the tree of the answers to its function. A node has the next
+request of the function, which one replay finds (:mod:`tests.verification.model.replay`), and is shared by all processes
+that reach it.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 
-# A wait may estimate at any moment that its cluster is to be started early, whatever is true; all of these are tried.
+# A waiting process may estimate at any moment that one of this many first places may start early.
 ESTIMATES = (1, 2)
 
 
 @dataclass(slots=True, eq=False)
 class Node:
     """
-    A function of the protocol, and what it has been told.
+    A call of a function of the protocol, and the answers so far.
 
     :param key: the function's name, the address of its world, and its parameters.
     :param asks: the next request; ``None`` when the function has returned.
-    :param result: what it returned.
+    :param result: the function's result.
     """
 
     key: tuple[Any, ...]
@@ -60,7 +60,7 @@ def _node(key: tuple[Any, ...], told: tuple[Any, ...] = ()) -> Node:
 
 
 class Roots:
-    """The functions' first nodes, one for each function and parameters; processes share them."""
+    """The first node of each function and its parameters, shared by all processes."""
 
     def __init__(self) -> None:
         self._roots: dict[Any, Node] = {}
@@ -75,13 +75,13 @@ class Roots:
 class Process:
     """
     :param task: "create", "steps", "release" or "terminate".
-    :param stage: where in its task; see :class:`Tasks`.
-    :param node: what its function has been told; ``None`` in a stage without one.
+    :param stage: the stage of its task; see :class:`Tasks`.
+    :param node: the state of its function; ``None`` in a stage without one.
     :param resource_id: the cluster that it knows.
-    :param snapshot: the record as it knows it.
+    :param snapshot: the record that it knows.
     :param prewarm: the estimate with which it entered last: see :data:`ESTIMATES`.
-    :param other: the cluster that it launched before it went on with that of an earlier try.
-    :param address: the one of several that is its own; empty before it has one, and where there is only one.
+    :param other: the cluster that it launched before it continued with that of an earlier try.
+    :param address: its address of several; empty before it has one, and if there is only one.
     """
 
     owner: str
@@ -106,13 +106,13 @@ class Process:
 
 class Tasks:
     """
-    Which stage follows which.
+    The order of the stages.
 
     create: enter → (wait → enter)* → launch → bind → (relocate → wait_free → bind)* → hand_over → returned;
         any failure → undo → failed
     with fallbacks a cluster that does not start is replaced: bind → start → hand_over, or
         start → replace → (ending → replace)* → bind
-    one that may have any of several addresses: enter_any → (wait → enter_any)* → launch …, at one of them;
+    for a pool of addresses: enter_any → (wait → enter_any)* → launch …, at one of them;
         before it has one: any failure → undo_all → failed
     a failover moves the lease of another owner's cluster to one of its own:
         move → (wait or other → move)* → quiet → launch → free → bind → hand_over → retire → returned
@@ -148,19 +148,19 @@ class Tasks:
         """
         process = replace(process, prewarm=prewarm)
         if stage == "undo":
-            process = replace(process, snapshot=None)  # it looks for itself
+            process = replace(process, snapshot=None)  # it reads the record itself
         key = self._key(process, stage)
         node = None if key is None else self.roots.of((self._function(process, stage), process.address, *key))
         process = replace(process, stage=stage, node=node)
         return process if node is None or node.asks is not None else self._ended(process, node.result)
 
     def _function(self, process: Process, stage: str) -> str:
-        """Return the function of a stage: the pool's as long as the process has none of its addresses."""
+        """Return the function of a stage; it is the pool's while the process has none of its addresses."""
         in_pool = process.owner in self.pools and not process.address
         return _IN_POOL.get(stage, stage) if in_pool else stage
 
     def _key(self, process: Process, stage: str) -> tuple[Any, ...] | None:  # noqa: C901 - one case a stage
-        """Return the parameters of the function that a stage is; ``None`` when it is none."""
+        """Return the parameters of the function of a stage; ``None`` if the stage has no function."""
         key: tuple[Any, ...] | None = None
         if self._function(process, stage) != stage:
             return (self.pools[process.owner], self.lease_request(process) if stage == "enter" else process.attempt)
@@ -186,7 +186,7 @@ class Tasks:
         return key
 
     def request(self, process: Process) -> Request | None:
-        """Return what the process asks next; ``None`` when it waits or has ended."""
+        """Return the next request of a process; ``None`` when it waits or has ended."""
         if process.node is not None:
             return process.node.asks
         method = _REQUESTS.get(process.stage)
@@ -196,7 +196,7 @@ class Tasks:
         return Request(method, (resource_id,), process.address)
 
     def tell(self, process: Process, response: Any) -> Process:
-        """Return the process after an answer, in its next stage if its function has returned."""
+        """Return the process after an answer; in its next stage, if its function has returned."""
         if process.node is None:
             return self._answered(process, response)
         node = process.node.tell(response)

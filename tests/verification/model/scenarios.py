@@ -1,4 +1,4 @@
-"""Which stories are told: how many owners, what their DAG runs do, what fails, and what they find when they begin."""
+"""The scenarios: the number of owners, their DAG runs, the faults, and the world at the beginning."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ BESIDE = ("create", "steps+terminate")
 SHORT = ("create", "terminate")
 
 USUAL = World()
-# A store that breaks its promise: what EC2 alone decides must hold all the same (I3).
+# A store that breaks its contract: EC2 alone must still exclude a second owner (I3).
 LYING = World(store_keeps_its_word=False)
-# Instances that outlive their clusters for a while, with the address on them.
+# Instances that run for a while after their clusters have ended, with the address.
 LINGERING = World(lingers=True)
 
-# What an owner of another Airflow environment has left: none of its tasks will do anything any more.
+# The remains of an owner of another Airflow environment, none of whose tasks will run again.
 _OTHER = Attempt("Z", "Z", 1, "Z1")
 _ITS_CLUSTER = Cluster("j-1", 1, "Z")
 _ITS_LEASE = Lease(1, _OTHER, Phase.ACTIVE, 0.0, 0.0, 0.0, "cluster", "j-1")
@@ -33,22 +33,22 @@ OTHERS_LEASE = World(
     clusters=(replace(_ITS_CLUSTER, handed_over=True),),
 )
 _ITS_ATTEMPT = replace(_ITS_LEASE, phase=Phase.ACQUIRED, handover_by=float(HANDOVER_TICKS), resource_id=None)
-# Its cluster does not work, though its step has not ended: failovers move its lease to clusters of their own.
+# Its cluster does not work, although its step has not ended: failovers move its lease to clusters of their own.
 SERVICE = replace(OTHERS_LEASE, service="j-1", clusters=(replace(_ITS_CLUSTER, handed_over=True, step="running"),))
-# It was never handed over, and the time for that is up; but a step of its user's own runs.
+# It was not handed over in time, but a step that the user submitted runs.
 LATE_LEASE = replace(
     OTHERS_LEASE,
     now=HANDOVER_TICKS,
     record=Record(issued=1, lease=_ITS_ATTEMPT, grace=1),
     clusters=(replace(_ITS_CLUSTER, step="early"),),
 )
-# It was never handed over, and its cluster has ended, but not its instance.
+# It was not handed over, and its cluster has ended, but not its instance.
 LINGERING_LEASE = replace(LATE_LEASE, clusters=(_ITS_CLUSTER.ended(),), lingers=True)
 DEAD_LEASE = replace(OTHERS_LEASE, at=None, clusters=(_ITS_CLUSTER.ended(),))
 DEAD_ENTRY = World(record=Record(issued=1, queue=(_ITS_ENTRY,), grace=1), version=1, clusters=(_ITS_CLUSTER,))
 # The same entry, after it was passed over as often as it may be.
 OUT_OF_TURNS = replace(DEAD_ENTRY, record=Record(issued=1, queue=(replace(_ITS_ENTRY, passed=LIMITS.turns),), grace=1))
-# Nobody ever comes for these, and nothing was started early: those behind them may be slow, and pass each other over.
+# The task of this entry never resumes, and started nothing early. The owners behind it may pass each other over.
 QUEUED_BEHIND = World(record=Record(issued=1, queue=(replace(_ITS_ENTRY, prewarmed_at=None),), grace=1), version=1)
 LAST_TURN = replace(
     QUEUED_BEHIND,
@@ -97,27 +97,27 @@ BOTH_HELD = replace(
     ),
 )
 
-_SAID = {
+_DESCRIPTIONS = {
     JOB: "",
     EARLY: "early release",
     BESIDE: "teardown beside steps",
     USUAL: "",
-    LYING: "a store that lies",
-    LINGERING: "instances linger",
+    LYING: "a store that breaks its contract",
+    LINGERING: "instances outlive clusters",
     TWO: "",
     BOTH_HELD: "both held by others",
-    BROUGHT: "one had started early and has had its turns",
-    DEAD_ENTRY: "a dead waiter",
-    OUT_OF_TURNS: "a dead waiter in its last turn",
-    QUEUED_BEHIND: "a waiter that never comes",
-    LAST_TURN: "a waiter that never comes, in its last turn",
+    BROUGHT: "one started early and has had its turns",
+    DEAD_ENTRY: "an entry without a task",
+    OUT_OF_TURNS: "an entry without a task, last turn",
+    QUEUED_BEHIND: "a waiter that never resumes",
+    LAST_TURN: "a waiter that never resumes, last turn",
     OTHERS_LEASE: "another has the address",
     SERVICE: "failover",
-    LATE_LEASE: "another's late lease",
-    LINGERING_LEASE: "another's lease, its instance lingers",
-    DEAD_LEASE: "another's dead lease",
-    POSSIBLE_ORPHAN: "a stray cluster",
-    BOUND_ORPHAN: "a stray has the address",
+    LATE_LEASE: "another's overdue lease",
+    LINGERING_LEASE: "another's lease, instance outlives cluster",
+    DEAD_LEASE: "another's finished lease",
+    POSSIBLE_ORPHAN: "an orphan",
+    BOUND_ORPHAN: "an orphan has the address",
 }
 
 
@@ -136,22 +136,22 @@ def scenario(
     Describe a scenario.
 
     :param faults: e.g. "crash 1, lost 2".
-    :param first: what the first owner's DAG run does.
-    :param pools: for each owner the addresses of which any one will do, e.g. "x y"; such owners submit no steps.
+    :param first: the tasks of the first owner.
+    :param pools: for each owner its addresses, e.g. "x y"; such owners submit no steps.
     """
     plans = [SHORT if pools else JOB if number else first for number in range(owners)]
     kinds = [fault.split() for fault in faults.split(",") if fault.strip()]
     extras = (
         ("prewarm estimated" if prewarm == ESTIMATED else f"prewarm {prewarm}") * bool(prewarm),
-        _SAID[first],
+        _DESCRIPTIONS[first],
         " and ".join(pools),
         f"retries {retries}" * (retries > 1),
         "fallbacks" * fallbacks,
-        _SAID[start],
+        _DESCRIPTIONS[start],
     )
-    said = [faults or "nothing fails", *(extra for extra in extras if extra)]
+    parts = [faults or "nothing fails", *(extra for extra in extras if extra)]
     return Scenario(
-        name=f"{owners} owner{'s' * (owners > 1)}: {', '.join(said)}",
+        name=f"{owners} owner{'s' * (owners > 1)}: {', '.join(parts)}",
         owners=tuple(zip("ABC", plans, strict=False)),
         faults=tuple((kind, int(times)) for kind, times in kinds),
         retries=retries,
@@ -163,7 +163,7 @@ def scenario(
     )
 
 
-# Explored to their ends.
+# Explored completely.
 COMPLETE = (
     scenario(2, "clear 1"),
     scenario(1, "crash 2, lost 1, slow 2", retries=2),
@@ -210,7 +210,7 @@ COMPLETE = (
     scenario(2, prewarm=1, pools=("x y", "x"), start=BROUGHT),
 )
 
-# Explored every way, to a depth.
+# Explored completely to a depth.
 DEEP = (
     scenario(2, "crash 1", pools=("x y", "x"), start=TWO),
     scenario(2, "kill 1", pools=("x y", "x"), start=TWO),
@@ -247,7 +247,7 @@ DEEP = (
     scenario(2, "crash 1", start=SERVICE),
 )
 
-# Too large for every way; a way at a time, at random, to its end.
+# Too large to explore; random interleavings are followed to the end.
 WALKED = (
     scenario(3, "crash 2, lost 2, slow 3, kill 1, clear 1, die 1", retries=2),
     scenario(3, "crash 2, lost 2, slow 3, clear 1", retries=2, prewarm=1),

@@ -1,10 +1,9 @@
 """
-Owners that are alike: states that differ in their names only are one state.
+Treats states that differ only in the names of owners that are alike as one state.
 
-Sound, because nothing depends on a name but whether two are the same: protocol and checks compare owners for equality
-and never order them, clusters are named in the order of their launch, and what happens next to the renamed state is
-what happens next to the other, renamed. So of all the renamings of a state one is explored, and a violation in any of
-them is found as a violation in that one.
+This is sound, because protocol and checks only compare owners for equality, and clusters are named in the order of
+their launch. So the successors of a renamed state are the renamed successors of the state. Of all renamings of a state
+one is explored, and a violation in any of them is found as a violation in that one.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ _TRIES = range(1, 10)
 
 
 class State(NamedTuple):
-    """The world and the processes by number, which try of each owner is the newest, and the faults left."""
+    """The numbers of the world and the processes, the newest try of each owner, and the faults that are left."""
 
     world: int
     processes: tuple[int, ...]
@@ -31,7 +30,7 @@ class State(NamedTuple):
 
 
 class Move(NamedTuple):
-    """What may happen: to the world, and to the process that does it."""
+    """An event: the numbers of the world and of the process after it."""
 
     label: str
     world: int
@@ -39,18 +38,18 @@ class Move(NamedTuple):
 
 
 def without(numbers: tuple[int, ...], number: int) -> tuple[int, ...]:
-    """Return a state's processes without one of them."""
+    """Return the processes of a state without one of them."""
     at = numbers.index(number)
     return (*numbers[:at], *numbers[at + 1 :])
 
 
 def with_(numbers: tuple[int, ...], *more: int) -> tuple[int, ...]:
-    """Return a state's processes and some more; their order means nothing."""
+    """Return the processes of a state and some more, in an order without meaning."""
     return tuple(sorted((*numbers, *more)))
 
 
 class Numbers:
-    """A number for each different thing."""
+    """Gives each different object a number."""
 
     def __init__(self) -> None:
         self._numbers: dict[Any, int] = {}
@@ -64,7 +63,7 @@ class Numbers:
 
 
 class Renaming:
-    """One way to give the owners each other's names."""
+    """One permutation of the owners' names."""
 
     def __init__(self, order: tuple[int, ...], names: tuple[str, ...], numbers: tuple[Numbers, Numbers, Roots]) -> None:
         self.order = order
@@ -96,7 +95,7 @@ class Renaming:
         return type(process)(**values, node=None if process.node is None else self._node(process.node))
 
     def _node(self, node: Node) -> Node:
-        """Return the same function of the other owner, told the same of the others."""
+        """Return the same function of the other owner, with the renamed answers."""
         if node not in self._node_of:
             twin = self._roots.of(renamed(node.key, self._names))
             for response in node.told:
@@ -106,7 +105,7 @@ class Renaming:
 
 
 def renamed(thing: Any, names: Mapping[str, str]) -> Any:
-    """Return a thing with other owners' names in it, however deep."""
+    """Return an object with the owners renamed everywhere in it."""
     if isinstance(thing, str):
         return names.get(thing, thing)
     if isinstance(thing, tuple):
@@ -125,7 +124,7 @@ class Symmetry:
         self._renamings = [Renaming(order, names, numbers) for order in _orders([plans[name] for name in names])]
 
     def canonical(self, state: State) -> State:
-        """Return the one of a state's renamings that stands for them all."""
+        """Return the renaming of a state that stands for all of them."""
         least = state
         for renaming in self._renamings:
             world = renaming.world(state.world)
@@ -138,7 +137,7 @@ class Symmetry:
 
 
 def _orders(plans: list[Any]) -> Iterator[tuple[int, ...]]:
-    """Yield every order but the first in which each owner has the plan of the one whose place it takes."""
+    """Yield every permutation, except the first, that maps each owner to one with the same plan."""
     for order in permutations(range(len(plans))):
         if order != tuple(range(len(plans))) and all(plans[at] == plan for at, plan in zip(order, plans, strict=True)):
             yield order

@@ -1,4 +1,4 @@
-"""The model check in small: it finds nothing wrong in the protocol, and everything in a protocol without a guard."""
+"""A small model check: it finds no violation in the protocol, and one in each protocol without a guard."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """
 The world of the model: the lock store, EC2's rule of association, clusters and their steps. All of it is frozen.
 
-Time is counted in ticks. A world of several addresses is always seen from one of them: its record, version and
-association are the world's, and those of the others are kept beside. So what concerns one address does not depend on
-how many there are.
+Time is counted in ticks. A world with several addresses is always seen from one of them: ``record``, ``version`` and
+``association`` are those of this address, and ``rest`` has the others. So code for one address need not know how many
+there are.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ NO_RECORD = Record(grace=1)
 
 class ViolationError(Exception):
     """
-    An invariant is broken.
+    An invariant is violated.
 
-    :param label: by what, if that is known where it is noticed.
+    :param label: the event that violates it, if known.
     """
 
     def __init__(self, what: str, label: str = "") -> None:
@@ -34,7 +34,7 @@ class ViolationError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who asks: one process of one try of one owner's task."""
+    """The process that makes a request: of one try of one owner's task."""
 
     owner: str
     try_number: int
@@ -50,16 +50,16 @@ class Cluster:
     :param state: "live", "ending" or "ended".
     :param visible: ListClusters shows it.
     :param visible_by: the tick at which it does at the latest.
-    :param step: "none", "pending" (submitted, and its submitter has not looked again), "running" (with the address,
-        when it started), "late" (without, under a store that lies) or "early" (the user's own, not fenced, begun before
-        the handover deadline of a lease that is not handed over).
+    :param step: "none", "pending" (submitted, and not checked again), "running" (started with the address), "late"
+        (started without it, with a broken store) or "early" (the user's own, not fenced, started before the hand-over
+        deadline of a lease that is not handed over).
     :param handed_over: its creating task has returned it.
-    :param adoptable: it could be seen when a newer try began to speak for its lease.
+    :param adoptable: EMR showed it when a newer try took over its lease.
     :param born: the tick at which it was launched.
     :param by: the try that launched it; 0 when the answer was lost, so that it does not know it.
-    :param given_up: the record has named it as one that did not start.
+    :param given_up: the record has given it up.
     :param address: the one that its tags name.
-    :param swept: another owner than its own has terminated it.
+    :param swept: an owner other than its own has terminated it.
     """
 
     resource_id: str
@@ -82,15 +82,15 @@ class Cluster:
         return LeaseTags(self.token, self.owner)
 
     def unanswered(self) -> Cluster:
-        """Return it as it is when the answer of its launch was lost."""
+        """Return it after the answer to its launch was lost."""
         return replace(self, by=0)
 
     def shown(self) -> Cluster:
-        """Return it as ListClusters shows it; by when it had to does not matter any more."""
+        """Return it after ListClusters shows it."""
         return replace(self, visible=True, visible_by=0)
 
     def ended(self) -> Cluster:
-        """Return it in its terminal state; what was only asked of live clusters does not matter any more."""
+        """Return it in its terminal state, without what matters only for live clusters."""
         return replace(self.shown(), state="ended", step="none", handed_over=False, adoptable=False, born=0, by=0)
 
 
@@ -113,10 +113,9 @@ class World:
     :param abandoned: owners of which an attempt crashed and no retry followed it.
     :param at: the cluster that carries the address.
     :param association: the number of the last association made.
-    :param store_keeps_its_word: otherwise every write takes effect, and nothing is promised of the lease: what EC2
-        alone decides must hold all the same.
+    :param store_keeps_its_word: otherwise every write takes effect, so only the guarantees of EC2 must hold.
     :param service: the cluster whose service failovers move; empty for none.
-    :param lingers: an instance lives on, with the address, for a while after its cluster has come to a terminal state.
+    :param lingers: an instance runs for a while, with the address, after its cluster has ended.
     """
 
     now: int = 0
@@ -179,11 +178,11 @@ class World:
             return AddressLocation()
         cluster = self.cluster(self.at)
         assert cluster is not None
-        # An association does not outlive its instance here, so what carries the address lives.
+        # In the model an association ends with its instance, so an instance that has the address is live.
         return AddressLocation(str(self.association), (self.at,), live=True, lease_tags=self.tags_of(cluster))
 
     def clusters_with(self, lease_tags: LeaseTags, since: float) -> tuple[Resource, ...]:
-        """Return what ListClusters shows of a mark."""
+        """Return the clusters with these tags that ListClusters shows."""
         return tuple(
             [
                 self.resource(c.resource_id)
@@ -206,7 +205,7 @@ class World:
 
 
 def moves_of(world: World) -> tuple[tuple[str, World], ...]:
-    """Return what may happen in AWS by itself."""
+    """Return the events that AWS may cause."""
     moves: list[tuple[str, Any]] = []
     for cluster in world.clusters:
         if not cluster.visible:
@@ -215,7 +214,7 @@ def moves_of(world: World) -> tuple[tuple[str, World], ...]:
             moves.append((f"{cluster.resource_id} ends", end_cluster(world, cluster.resource_id)))
         if cluster.step not in {"none", "pending"} and cluster.state != "ended":
             moves.append((f"{cluster.resource_id}'s step ends", world.with_cluster(replace(cluster, step="none"))))
-        if cluster.state == "ended" and world.at == cluster.resource_id:  # told of one address only
+        if cluster.state == "ended" and world.at == cluster.resource_id:  # for one address only
             moves.append((f"{cluster.resource_id}'s instance ends", replace(world, at=None)))
     return tuple(moves)
 
@@ -234,7 +233,7 @@ def end_cluster(world: World, resource_id: str) -> World:
 
 
 def tick(world: World) -> World | None:
-    """Let time pass; ``None`` when something must become visible first."""
+    """Let time pass; ``None`` when a cluster must become visible first."""
     if any(not cluster.visible and world.now + 1 >= cluster.visible_by for cluster in world.clusters):
         return None
     return replace(world, now=world.now + 1)
