@@ -350,19 +350,11 @@ class StoreLeaseClient(LeaseClient):
         return LeaseWorld(self, launcher, try_number=try_number, undoing=undoing)
 
     def set_clock(self, snapshot: Snapshot, *, asked_at: float) -> None:
-        """
-        Remember the store's time.
-
-        :param asked_at: the time of this process's monotonic clock before the store was asked.
-        """
+        """Remember the store's time, and this process's monotonic time before the store was asked."""
         self._clock = (snapshot.now, asked_at)
 
     def store_time(self) -> float | None:
-        """
-        Return the store's time, never too early: that of its last answer, plus the time since it was asked.
-
-        :return: ``None`` when it has not answered yet.
-        """
+        """Return the store's time, never too early: that of its last answer, plus the time since it was asked."""
         if self._clock is None:
             return None
         answered, asked_at = self._clock
@@ -423,11 +415,7 @@ class LeaseWorld(LeaseReads):
         return known() if known else super().read_location()
 
     def write_record(self, record: Record, version: str | None, *, joins: bool = False) -> Outcome:
-        """
-        Replace the record of this version.
-
-        :param joins: the write adds an entry to the queue, so it is refused if the record has become too large.
-        """
+        """Replace the record of this version, unless it has become too large for another entry in the queue."""
         asked_at = clock.monotonic()
         self._check_alive()
         if joins:
@@ -465,11 +453,7 @@ class LeaseWorld(LeaseReads):
         return (*found, noted) if noted.lease_tags == lease_tags and noted.state != "ended" else found
 
     def launch(self, token: int, announced_at: float) -> str | TooLate | Unclear:
-        """
-        Launch a cluster with this token in its tags, and return its ID.
-
-        :param announced_at: the store's time of the write that announced the launch; ``Limits.send`` counts from it.
-        """
+        """Launch a cluster with this token in its tags, and return its ID."""
         self._check_alive()
         if self._launcher is None:
             raise TypeError("this task launches nothing")
@@ -483,11 +467,7 @@ class LeaseWorld(LeaseReads):
             return Unclear()
 
     def give_lease_tags(self, resource_id: str, token: int) -> None:
-        """
-        Replace the lease tags of a cluster; EMR copies them to its instances.
-
-        :param token: the token of the lease of this address.
-        """
+        """Replace the lease tags of a cluster; EMR copies them to its instances."""
         self._check_alive()
         tags = {ALLOCATION_TAG: self.allocation_id, TOKEN_TAG: str(token)}
         try:
@@ -498,11 +478,7 @@ class LeaseWorld(LeaseReads):
                 raise
 
     def terminate(self, resource_id: str) -> bool:
-        """
-        Terminate a cluster in any state; an instance is not changed, as it was not launched for the lease.
-
-        :return: ``False`` when EMR does not know the cluster (yet).
-        """
+        """Terminate a cluster in any state, but no instance; return ``False`` when EMR does not know the cluster."""
         self._check_alive()
         if not is_cluster(resource_id):
             return True

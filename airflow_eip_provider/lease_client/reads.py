@@ -81,11 +81,7 @@ class LeaseReads:
         return Resource(resource_id, _GONE_INSTANCE.get(instance.state, "live"))
 
     def find_clusters(self, lease_tags: LeaseTags, since: float) -> tuple[Resource, ...]:
-        """
-        Return the clusters that have these tags and have not ended.
-
-        :param since: no cluster with these tags is older, by the store's clock; 0 when that is not known.
-        """
+        """Return the clusters that have these tags and have not ended; none is older than ``since``."""
         tags = as_aws_tags(lease_tags, allocation_id=self.allocation_id)
         after = max(0.0, since - _CLOCKS_DIFFER_SECONDS)
         found = read_tagged_clusters(
@@ -94,11 +90,7 @@ class LeaseReads:
         return tuple(_as_resource(cluster, self.allocation_id) for cluster in found)
 
     def active_steps(self, resource_id: str, *, guarded: bool) -> tuple[str, ...]:
-        """
-        Return the IDs of the steps that are pending or running.
-
-        :param guarded: only those that need the address.
-        """
+        """Return the IDs of the steps that are pending or running; if guarded, only those that need the address."""
         steps = read_active_steps(self.clients["emr"], resource_id) if is_cluster(resource_id) else ()
         return tuple(step.step_id for step in steps if not guarded or GUARD_MARK in step.name)
 

@@ -68,9 +68,6 @@ class DynamoDbStore(LockStore):
         Check that the table exists, is active and has the right key.
 
         With ``create``, a missing table is created first; another task may create it at the same time.
-
-        :raises LockStoreError: with the problem and the remedy.
-        :raises LockStoreUnavailableError: when DynamoDB gives no answer.
         """
         table = self._describe()
         if self._create and (table is None or table["TableStatus"] == "CREATING"):
@@ -92,11 +89,7 @@ class DynamoDbStore(LockStore):
         return self._snapshot(key, answer["Item"], now) if answer.get("Item") else Snapshot(Record(), None, now)
 
     def write(self, key: str, record: Record, *, expected_version: str | None) -> Outcome:
-        """
-        Replace a record.
-
-        :param expected_version: the version of the record that this one was made from; ``None`` for the first write.
-        """
+        """Replace a record of this version."""
         version = uuid4().hex
         condition: dict[str, Any] = {"ConditionExpression": NEVER_WRITTEN}
         if expected_version is not None:

@@ -52,12 +52,7 @@ class S3Store(LockStore):
         self._client = client
 
     def check(self) -> None:
-        """
-        Check that the bucket exists, is in the client's region and may be used.
-
-        :raises LockStoreError: with the problem and the remedy.
-        :raises LockStoreUnavailableError: when S3 gives no answer.
-        """
+        """Check that the bucket exists, is in the client's region and may be used."""
         with self._explained("s3:ListBucket"):
             try:
                 answer: Mapping[str, Any] = self._client.head_bucket(Bucket=self._bucket)
@@ -84,12 +79,10 @@ class S3Store(LockStore):
 
     def write(self, key: str, record: Record, *, expected_version: str | None) -> Outcome:
         """
-        Replace a record.
+        Replace a record of this version.
 
         When botocore has sent a write twice, the first one may have caused the refusal of the second. Only a read could
         tell, and the caller reads anyway, so the outcome is :class:`Unknown`.
-
-        :param expected_version: the version of the record that this one was made from; ``None`` for the first write.
         """
         condition = {"IfNoneMatch": "*"} if expected_version is None else {"IfMatch": expected_version}
         body = to_text(record, nonce=uuid4().hex).encode()
