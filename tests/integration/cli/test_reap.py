@@ -210,7 +210,7 @@ def test_people_see_a_table(left, reap, emr):
     ("arguments", "problem"),
     [
         (["--aws-conn-id", "nowhere"], "reading Airflow connection 'nowhere': it does not exist"),
-        (["--environment", "production"], "it is the one that this command runs in"),
+        (["--environment", "production"], "this command runs in it"),
         (["--job-flow-id", "i-1"], "'i-1' is not a cluster ID"),
         (["--lock-store", "redis://x"], "its scheme is 'redis'"),
         (["--lock-store", "dynamodb://missing?create=true"], "it does not exist"),

@@ -1,4 +1,4 @@
-"""What must be true of every record that ever follows another, however it came about."""
+"""Checks for every change of a record, whatever caused it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ARROWS = {(source, source if row.target == "same" else row.target) for row in TA
 
 
 class Ledger:
-    """Remembers who was given which token, over the whole life of one record."""
+    """Remembers the owner of each token over the whole life of one record."""
 
     def __init__(self) -> None:
         self.owners: dict[int, str] = {}
@@ -31,7 +31,7 @@ class Ledger:
             holders[after.lease.token] = after.lease.attempt.owner
         for token, owner in holders.items():
             assert self.owners.setdefault(token, owner) == owner, "a token belongs to one owner for ever"
-        assert len(set(holders.values())) == len(holders), "an owner is there once"
+        assert len(set(holders.values())) == len(holders), "an owner occurs once"
         self._enter_lease(before, after)
         check_order(after)
 
@@ -50,13 +50,13 @@ class Ledger:
 
 
 def check_order(record: Record) -> None:
-    """Check the queue's order: behind the lease, but for those that were passed over, and for a lease that moved."""
+    """Check the order of the queue: behind the lease, except after a pass or a move."""
     leased = [record.lease.token] if record.lease else []
     tokens = [
         *(() if record.lease and record.lease.moved_from else leased),
         *(entry.token for entry in record.queue if not entry.passed),
     ]
-    assert all(left < right for left, right in pairwise(tokens)), "nobody is before who came earlier"
+    assert all(left < right for left, right in pairwise(tokens)), "no owner is before one that came earlier"
     tokens = [entry.token for entry in record.queue]
     assert all(left < right for left, right in pairwise(tokens)), "the queue is in the order of its tokens"
     assert all(token <= record.issued for token in [*leased, *tokens]), "no token is in use before it is issued"

@@ -45,7 +45,7 @@ class Aws:
         return self.records.get(address, (Record(), 0))[0]
 
     def live(self, owner: str) -> set[str]:
-        return {name for name, one in self.clusters.items() if one.is_live and one.tags.owner == owner}
+        return {name for name, cluster in self.clusters.items() if cluster.is_live and cluster.tags.owner == owner}
 
     def worlds(self, attempt: Attempt) -> dict[str, World]:
         return {address: World(self, address, attempt) for address in POOL}
@@ -90,22 +90,22 @@ class World:
         name = self._aws.bound.get(self._address)
         if name is None:
             return AddressLocation()
-        one = self._aws.clusters[name]
-        return AddressLocation(f"on {name}", (name,), live=one.is_live, lease_tags=self._tags(one))
+        cluster = self._aws.clusters[name]
+        return AddressLocation(f"on {name}", (name,), live=cluster.is_live, lease_tags=self._tags(cluster))
 
     def settled_location(self, expected: str) -> AddressLocation:
         return self.read_location()
 
-    def _tags(self, one: Cluster) -> LeaseTags | None:
-        return one.tags if one.address == self._address else None
+    def _tags(self, cluster: Cluster) -> LeaseTags | None:
+        return cluster.tags if cluster.address == self._address else None
 
     def read_resource(self, resource_id: str) -> Resource:
-        one = self._aws.clusters[resource_id]
-        return Resource(resource_id, "live" if one.is_live else "ended", self._tags(one))
+        cluster = self._aws.clusters[resource_id]
+        return Resource(resource_id, "live" if cluster.is_live else "ended", self._tags(cluster))
 
     def find_clusters(self, lease_tags: LeaseTags, since: float) -> tuple[Resource, ...]:
-        found = (name for name, one in self._aws.clusters.items() if one.is_live and self._tags(one) == lease_tags)
-        return tuple(Resource(name, "live", lease_tags) for name in found)
+        live = (item for item in self._aws.clusters.items() if item[1].is_live)
+        return tuple(Resource(name, "live", lease_tags) for name, cluster in live if self._tags(cluster) == lease_tags)
 
     def active_steps(self, resource_id: str, *, guarded: bool) -> tuple[str, ...]:
         return ()
@@ -118,8 +118,9 @@ class World:
         return name
 
     def give_lease_tags(self, resource_id: str, token: int) -> None:
-        one = self._aws.clusters[resource_id]
-        self._aws.clusters[resource_id] = replace(one, address=self._address, tags=replace(one.tags, token=token))
+        cluster = self._aws.clusters[resource_id]
+        tags = replace(cluster.tags, token=token)
+        self._aws.clusters[resource_id] = replace(cluster, address=self._address, tags=tags)
 
     def terminate(self, resource_id: str) -> bool:
         self._aws.clusters[resource_id].is_live = False
@@ -234,14 +235,14 @@ def test_a_cluster_that_was_started_early_goes_to_the_address_that_is_free_first
 
 def leads_to(aws: Aws, name: str) -> bool:
     """Whether any record leads to a cluster: by its id, or by its tags."""
-    one = aws.clusters[name]
+    cluster = aws.clusters[name]
     for address in POOL:
         record = aws.record(address)
         parts: list[Any] = [*([record.lease] if record.lease else []), *record.queue]
         if any(part.resource_id == name for part in parts):
             return True
         tokens = {part.token for part in parts} | {left.token for left in record.possible_orphans if left.keep != name}
-        if one.address == address and one.tags.token in tokens:
+        if cluster.address == address and cluster.tags.token in tokens:
             return True
     return False
 
@@ -288,6 +289,6 @@ def test_cut_off_at_any_call_it_leaves_nothing_that_the_next_one_does_not_find(p
             assert lease is not None
             assert (lease.phase, lease.resource_id) == (Phase.ACTIVE, name)
             assert name in aws.live("A")
-            assert all(leads_to(aws, one) for one in aws.live("A")), f"cut off at call {call}"
+            assert all(leads_to(aws, name) for name in aws.live("A")), f"cut off at call {call}"
         assert [queued(aws, address) for address in POOL] == [[], []], f"cut off at call {call}"
         assert aws.bound["x"] in aws.live("Y"), "another owner's is left alone"

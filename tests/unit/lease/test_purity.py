@@ -1,4 +1,4 @@
-"""The lock is pure: it needs no Airflow, no boto3 and nothing else that is installed."""
+"""The package ``lease`` needs no Airflow, no boto3 and no other installed package."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import airflow_eip_provider
 IMPORT_ALL = """
 import importlib, pkgutil, sys
 sys.path.insert(0, sys.argv[1])
-import airflow_eip_provider.lease as lock
-names = [found.name for found in pkgutil.iter_modules(lock.__path__)]
+import airflow_eip_provider.lease as lease
+names = [module.name for module in pkgutil.iter_modules(lease.__path__)]
 for name in names:
-    importlib.import_module(f"{lock.__name__}.{name}")
+    importlib.import_module(f"{lease.__name__}.{name}")
 print(len(names), *sorted({name.partition(".")[0] for name in sys.modules} - sys.stdlib_module_names))
 """
 
 
 def test_the_lock_imports_with_the_standard_library_alone():
-    """``-S`` leaves out what is installed, so any import of it would fail."""
+    """``-S`` hides installed packages, so any import of one would fail."""
     root = str(Path(airflow_eip_provider.__file__).parents[1])
     run = subprocess.run(
         [sys.executable, "-I", "-S", "-c", IMPORT_ALL, root], capture_output=True, text=True, timeout=60, check=False

@@ -1,4 +1,4 @@
-"""Who waits for any one of several addresses is in several queues, and is one owner."""
+"""An owner that waits for any one of several addresses is in several queues, and counts once."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ def entry(token: int, name: str, *, arrived_at: float, nonce: str = "n") -> Entr
 
 
 def test_an_owner_counts_once_with_its_place_in_each_queue():
-    found = waiting_owners(
+    owners = waiting_owners(
         {
             "a": Record(issued=9, queue=(entry(3, "single", arrived_at=5.0), entry(4, "pool", arrived_at=30.0))),
             "b": Record(issued=9, queue=(entry(7, "pool", arrived_at=20.0, nonce="a later try"),)),
             "c": Record(issued=2),
         }
     )
-    assert [(one.name, one.since, one.places) for one in found.values()] == [
+    assert [(owner.name, owner.since, owner.places) for owner in owners.values()] == [
         ("single", 5.0, {"a": 1}),
         ("pool", 20.0, {"a": 2, "b": 1}),
     ]
