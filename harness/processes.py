@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
 _TERMINATE_SECONDS = 60.0
+_END_SECONDS = 300.0  # on a busy machine a triggerer takes minutes to stop
 _TAIL_LINES = 12
 # Requests to 127.0.0.1 must not use a proxy.
 LOCAL_ONLY = {"NO_PROXY": "127.0.0.1,localhost", "no_proxy": "127.0.0.1,localhost"}
@@ -190,7 +191,7 @@ class Children:
         """Send a signal to the process group of a process, wait for its end, and stop checking that it runs."""
         self._children.remove(child)
         os.killpg(child.process.pid, number)
-        child.process.wait(timeout=_TERMINATE_SECONDS)
+        child.process.wait(timeout=_END_SECONDS)
         self._write_register()
 
     def check(self) -> None:

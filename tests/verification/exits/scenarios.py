@@ -273,6 +273,8 @@ SCENARIOS = [
         CREATING,
         sigkill,
         run=EITHER,
+        # A task that is talking to its supervisor when that is killed fails, and ends its cluster before the retry.
+        clusters=range(1, 3),
         # Airflow 2 does not end the task's own process; its late failure may overwrite the success of the retry.
         ended_by=lambda version: {TEARDOWN, NEXT_OWNER} if version >= (3,) else {TEARDOWN, NEXT_OWNER, IDLE},
     ),
@@ -295,7 +297,7 @@ SCENARIOS = [
     Scenario(
         "execution_timeout_creating",
         CREATING,
-        dag={"execution_timeout": {"eip.create": 7}},
+        dag={"bind_at": "cluster_ready", "execution_timeout": {"eip.create": 18}},
         tasks={"create": FAILED},
         clusters=range(1, 3),
         ended_by=by(CLEAN_UP),
@@ -325,13 +327,13 @@ SCENARIOS = [
     Scenario(
         "dagrun_timeout_creating",
         CREATING,
-        dag={"bind_at": "cluster_ready", "dagrun_timeout": 12},
+        dag={"bind_at": "cluster_ready", "dagrun_timeout": 18},
         ended_by=by(CLEAN_UP),
     ),
     Scenario(
         "dagrun_timeout_launching",
         LAUNCHING,
-        dag={"bind_at": "cluster_ready", "dagrun_timeout": 14},
+        dag={"bind_at": "cluster_ready", "dagrun_timeout": 20},
         ended_by=since_3_3({TRIGGER}, {NEXT_OWNER}),
     ),
     Scenario(
