@@ -104,6 +104,10 @@ VALUES = {
     "speaker": {"owner": "0af1", "name": "test/dag/run/create/-1", "try_number": 1, "nonce": "5e"},
     "attempt": {"owner": "0af1", "name": "test/dag/run/create/-1", "try_number": 1, "nonce": "5e"},
     "allocation_ids": ["eipalloc-1", "eipalloc-2"],
+    "checks": [],
+    "unhealthy_after": "3/5",
+    "healthy_after": "2/3",
+    "known": {"since": 0.0, "start_by": 0.0},
 }
 
 

@@ -129,7 +129,7 @@ def test_command_refuses_a_connection_that_does_not_exist(airflow, local_aws, co
 def test_help_names_the_commands(airflow, command):
     new = [sys.executable, *command, "--help"]
     done = subprocess.run(new, env=airflow.environment, capture_output=True, text=True, check=True)
-    assert "end clusters whose owner has finished" in done.stdout
+    assert "terminate clusters whose owner has finished" in done.stdout
     assert "--environment NAME" in airflow.run(*command, "reap", "--help")
 
 

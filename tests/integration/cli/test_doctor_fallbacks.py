@@ -177,7 +177,7 @@ def test_a_spot_primary(examine_with, subnets, nodes):
         ({"Instances": {"InstanceCount": "three"}}, "Invalid type for parameter Instances.InstanceCount"),
         ({"Instances": {"Ec2SubnetId": " "}}, "Instances.Ec2SubnetId is empty"),
         ({"binding": {"public_subnet_id": ""}}, "binding.public_subnet_id is empty"),
-        ({"binding": {"subnet": "x"}}, "no binding"),
+        ({"binding": {"subnet": "x"}}, "not a binding"),
     ],
     ids=lambda value: f"{value!s:.40}",
 )

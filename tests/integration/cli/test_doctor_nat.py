@@ -294,7 +294,7 @@ def test_a_cluster_subnet_that_does_not_lead_to_the_gateway(lasting, existing, n
     ("arguments", "in_message"),
     [
         (["--binding", "nat-gateway"], "it is empty"),
-        (["--binding", "nat-gateway", "--public-subnet-id", UNKNOWN_SUBNET], "no list of route tables"),
+        (["--binding", "nat-gateway", "--public-subnet-id", UNKNOWN_SUBNET], "not a list of route tables"),
         (["--binding", "nat-gateway", "--nat-gateway-id", "gateway"], "nat-…"),
         (["--nat-gateway-id", UNKNOWN_GATEWAY], "--binding nat-gateway"),
     ],

@@ -151,7 +151,7 @@ def test_watching_shows_who_waits_for_several_addresses_until_it_has_one(
 def test_a_tag_that_no_address_has_is_an_error(run, command):
     said = run(*command, "--tag", "purpose=nobody")
     assert said.status == 1
-    assert "no address of region" in said.err
+    assert "no address in region" in said.err
 
 
 def test_history_is_one_list_the_newest_first(run, started, pool, terminate_operator, clocked):

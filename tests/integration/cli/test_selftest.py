@@ -366,7 +366,7 @@ def test_a_second_signal_does_not_disturb_the_cleanup(stage, selftest):
         stage.aws.faults.add(operation=operation, **hold)
     said = selftest()
     assert said.status == 130
-    assert "stopping already" in said.err
+    assert "already stopping" in said.err
     assert_clean(stage)
 
 

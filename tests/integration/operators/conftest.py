@@ -144,8 +144,9 @@ def release(allocation_id: str) -> Callable[..., EipReleaseOperator]:
 
 
 @pytest.fixture(params=["dynamodb", "s3"])
-def lock_store(request: pytest.FixtureRequest, clocked: Any, boto: Any) -> str:
-    """A lock store of each kind."""
+def lock_store(request: pytest.FixtureRequest, clocked: Any, boto: Any, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A lock store of each kind, and the name of the environment that it needs; other folders import this fixture."""
+    monkeypatch.setenv("AIRFLOW__EIP__ENVIRONMENT", "testing")
     if request.param == "dynamodb":
         return STORE
     boto("s3").create_bucket(Bucket="leases", CreateBucketConfiguration={"LocationConstraint": clocked.region})

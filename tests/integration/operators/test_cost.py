@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from airflow_eip_provider.triggers.watch import WatchTrigger
+from airflow_eip_provider.triggers import watch
 from harness.life import Task
 
 # Of the tasks, regardless of what they wait for and how long.
@@ -26,8 +26,10 @@ def test_a_session_makes_few_calls_and_each_look_at_most_four(
     clocked, create_operator, steps_operator, terminate_operator, step, step_seconds, monkeypatch
 ):
     looks: Counter[str] = Counter()
-    reported = WatchTrigger._report
-    monkeypatch.setattr(WatchTrigger, "_report", lambda self, found: (looks.update(["look"]), reported(self, found))[1])
+    answered = watch._Polls.answered
+    monkeypatch.setattr(
+        watch._Polls, "answered", lambda self, found: (looks.update(["look"]), answered(self, found))[1]
+    )
     clocked.events.clear()
     job_flow_id = Task(create_operator(deferrable=True)).run()
     Task(steps_operator(job_flow_id, steps=[step("--sleep", str(step_seconds))], deferrable=True)).run()

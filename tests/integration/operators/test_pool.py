@@ -117,8 +117,8 @@ def test_a_tag_names_the_addresses_when_the_try_begins(clocked, leased, queue, p
     [
         ([], "names no Elastic IP"),
         (["eipalloc-0123456789abcdef0", "nonsense"], "nonsense"),
-        ({"purpose": "azure-sql"}, "no tag with a value"),
-        ({"tag:purpose": "nobody"}, "no address of region"),
+        ({"purpose": "azure-sql"}, "not a tag with a value"),
+        ({"tag:purpose": "nobody"}, "no address in region"),
         ("['eipalloc-0123456789abcdef0', 'eipalloc-0123456789abcdef1']", "does not exist in region"),
     ],
 )

@@ -208,12 +208,12 @@ def test_what_is_no_clusters_id_fails_and_is_named(clocked, terminate_operator, 
 @pytest.mark.parametrize("parameter", ["job_flow_id", "instance_id"])
 def test_so_it_does_where_the_address_is_bound_and_released(clocked, allocation_id, cls, parameter):
     given = {parameter: "daily", "allocation_id": allocation_id, "aws_conn_id": None}
-    with pytest.raises(AirflowFailException, match=r"'daily'.*not the id"):
+    with pytest.raises(AirflowFailException, match=r"'daily'.*not the ID"):
         Task(cls(task_id="x", **given)).run()
 
 
 def test_steps_refuse_what_is_no_clusters_id(clocked, steps_operator):
-    with pytest.raises(AirflowFailException, match=r"'\[\]'.*not the id"):
+    with pytest.raises(AirflowFailException, match=r"'\[\]'.*not the ID"):
         Task(steps_operator("[]")).run()
 
 

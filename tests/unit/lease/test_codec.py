@@ -119,7 +119,7 @@ def test_a_time_of_whole_seconds_is_a_time(path):
 
 
 def test_a_newer_record_is_told_from_a_corrupt_one():
-    with pytest.raises(NewerRecordError, match=f"schema {SCHEMA + 1}.*reads up to {SCHEMA}.*upgrade"):
+    with pytest.raises(NewerRecordError, match=f"schema {SCHEMA + 1}.*reads schemas up to {SCHEMA}.*upgrade"):
         decode({"schema": SCHEMA + 1, "anything": "else"}, where=WHERE)
 
 
