@@ -16,7 +16,7 @@ import structlog
 from aiobotocore.client import AioClientCreator
 from botocore.client import ClientCreator
 
-from airflow_eip_provider.triggers import lock
+from airflow_eip_provider.triggers import lock, watch
 from airflow_eip_provider.triggers.eip import EipAssociationTrigger
 from airflow_eip_provider.triggers.emr import EmrClusterTrigger
 from airflow_eip_provider.triggers.lock import EipLeaseTrigger
@@ -40,13 +40,13 @@ def _main() -> None:
     polls: Counter[int] = Counter()
     for creator in (ClientCreator, AioClientCreator):
         setattr(creator, "create_client", _counting(creator.create_client, clients))  # noqa: B010 - it is a method
-    report = WatchTrigger._report  # noqa: SLF001 - it is called at every poll of a wait
+    answered = watch._Polls.answered  # noqa: SLF001 - it is called after every poll of a wait
 
-    def reported(self: WatchTrigger, verdict: Any) -> Any:
-        polls[id(self)] += 1
-        return report(self, verdict)
+    def counted(self: Any, verdict: Any) -> None:
+        polls[id(self._wait)] += 1  # noqa: SLF001
+        answered(self, verdict)
 
-    setattr(WatchTrigger, "_report", reported)  # noqa: B010
+    setattr(watch._Polls, "answered", counted)  # noqa: B010, SLF001
     plan = json.load(sys.stdin)
     waits = [_wait(parameters, plan["delay"]) for parameters in plan["waits"]]
     measured = asyncio.run(_run(waits, polls, plan["polls"]))
