@@ -20,13 +20,12 @@ from airflow_eip_provider.triggers import lock, watch
 from airflow_eip_provider.triggers.eip import EipAssociationTrigger
 from airflow_eip_provider.triggers.emr import EmrClusterTrigger
 from airflow_eip_provider.triggers.lock import EipLeaseTrigger
-from airflow_eip_provider.triggers.watch import WatchTrigger
 
 _HOUR = 3600
 _BLOCK_SECONDS = 0.005
 
 
-def _wait(parameters: dict[str, Any], delay: float) -> WatchTrigger:
+def _wait(parameters: dict[str, Any], delay: float) -> watch.WatchTrigger:
     kinds = {"target": EmrClusterTrigger, "speaker": EipLeaseTrigger}
     cls = next((cls for name, cls in kinds.items() if name in parameters), EipAssociationTrigger)
     return cls(**parameters, waiter_delay=delay, deadline=time.time() + _HOUR, aws_conn_id=None)
@@ -43,7 +42,7 @@ def _main() -> None:
     answered = watch._Polls.answered  # noqa: SLF001 - it is called after every poll of a wait
 
     def counted(self: Any, verdict: Any) -> None:
-        polls[id(self._wait)] += 1  # noqa: SLF001
+        polls[id(self._wait)] += 1
         answered(self, verdict)
 
     setattr(watch._Polls, "answered", counted)  # noqa: B010, SLF001
