@@ -14,6 +14,9 @@ loses its hint.
 from __future__ import annotations
 
 import asyncio
+import functools
+import importlib
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +31,7 @@ from airflow_eip_provider.triggers.verdict import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from concurrent.futures import Future
 
     from airflow_eip_provider.triggers.connection import Connection
     from airflow_eip_provider.triggers.observed import ClientFor, Observed, Wants
@@ -120,6 +124,7 @@ class WatchTrigger(BaseTrigger):
 
         :raises CredentialsExpiredError: when the credentials have expired, and the new ones, too.
         """
+        await asyncio.shield(asyncio.wrap_future(_polling_imports()))
         from airflow_eip_provider.triggers.poller import Poller  # noqa: PLC0415 - only a wait needs it
 
         polls, early, is_new = _Polls(self), _EARLY_AT_FIRST, True
@@ -175,6 +180,21 @@ class WatchTrigger(BaseTrigger):
             "verify": self.verify,
             "config": self.botocore_config,
         }
+
+
+@functools.cache
+def _polling_imports() -> Future[None]:
+    """
+    Import what a deferred wait needs, once in a process and in a thread: the event loop would be blocked for 0.2 s.
+
+    All waits that start meanwhile continue together, so they still share their first calls to AWS.
+    """
+
+    def load() -> None:
+        for name in ("connection", "poller"):
+            importlib.import_module(f"airflow_eip_provider.triggers.{name}")
+
+    return ThreadPoolExecutor(1).submit(load)
 
 
 class _Polls:
