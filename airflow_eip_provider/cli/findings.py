@@ -43,7 +43,7 @@ def _rows(outcome: Outcome, width: int) -> Iterator[tuple[str, str, str]]:
         lines = [
             *textwrap.wrap(f"{finding.about}: {finding.what}", width, break_on_hyphens=False),
             *_indented("why", finding.why, width),
-            *_indented("fix", finding.mend, width),
+            *_indented("fix", finding.remedy, width),
         ]
         for number, line in enumerate(lines):
             yield (finding.severity, name, line) if number == 0 else ("", "", line)

@@ -172,11 +172,11 @@ def _run(check: Check, setup: Setup, denied: set[str]) -> Outcome:
                 skipped = f"{action} is not permitted, see above"
             else:
                 denied.add(action)
-                mend = (
+                remedy = (
                     f"allow {action} in the policy of the role that aws_conn_id uses; airflow-eip iam-policy prints "
                     "the complete policy"
                 )
-                findings.append(_not_run(check, f"{action} is not permitted ({error_code(failure)})", mend))
+                findings.append(_not_run(check, f"{action} is not permitted ({error_code(failure)})", remedy))
         elif check.essential:
             raise
         else:
@@ -184,11 +184,11 @@ def _run(check: Check, setup: Setup, denied: set[str]) -> Outcome:
     return Outcome(check, tuple(findings), skipped)
 
 
-def _not_run(check: Check, problem: str, mend: str) -> Finding:
+def _not_run(check: Check, problem: str, remedy: str) -> Finding:
     """Return the finding for a check that failed; it is an error if a launch needs the check."""
     finding = error if check.essential else warning
     why = f"it is not known whether {check.title}"
-    return finding(f"check '{check.name}'", what=f"the check failed: {problem}", why=why, mend=mend)
+    return finding(f"check '{check.name}'", what=f"the check failed: {problem}", why=why, remedy=remedy)
 
 
 def _action(setup: Setup, operation: str) -> str:

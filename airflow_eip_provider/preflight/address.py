@@ -23,21 +23,21 @@ def usable(setup: Setup) -> Iterator[Finding]:
     subject, address, region = f"Elastic IP '{setup.allocation_id}'", setup.reads.address, setup.region
     if address is None:
         missing = AddressNotFoundError(setup.allocation_id, region=region)
-        yield error(subject, what=missing.problem, why="there is nothing to associate", mend=missing.remedy)
+        yield error(subject, what=missing.problem, why="there is nothing to associate", remedy=missing.remedy)
         return
     if address.domain != "vpc":
         yield error(
             subject,
             what=f"its domain is '{address.domain}' (EC2-Classic)",
             why="it cannot be associated with instances in a VPC",
-            mend="allocate a VPC address and register it in the firewall of the database",
+            remedy="allocate a VPC address and register it in the firewall of the database",
         )
     if address.network_border_group and not address.network_border_group.startswith(region):
         yield error(
             subject,
             what=f"its network border group is '{address.network_border_group}', but the cluster runs in '{region}'",
             why="it cannot be associated with instances there",
-            mend="use an address of the cluster's region",
+            remedy="use an address of the cluster's region",
         )
     holder = setup.reads.holder if not address.instance_id else None
     own_gateway = holder and holder.gateway and holder.gateway.gateway_id == setup.nat_gateway_id
@@ -46,7 +46,7 @@ def usable(setup: Setup) -> Iterator[Finding]:
             subject,
             what=f"it belongs to {holder.description}, which never releases it",
             why="a cluster would wait for it until lock_timeout",
-            mend="use another address, or delete its holder",
+            remedy="use another address, or delete its holder",
         )
 
 
@@ -81,7 +81,7 @@ def holder_has_lease(setup: Setup) -> Iterator[Finding]:
         f"Elastic IP '{setup.allocation_id}'",
         what=f"{address.public_ip} is on {holder.description}, which has no lease of it{leased_to}",
         why="every job waits until it is released, because none takes an address from its holder",
-        mend="find out who associated it (CloudTrail: AssociateAddress); aws ec2 disassociate-address "
+        remedy="find out who associated it (CloudTrail: AssociateAddress); aws ec2 disassociate-address "
         f"--association-id {address.association_id} releases it",
     )
 

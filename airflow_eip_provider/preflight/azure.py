@@ -34,7 +34,7 @@ def admitted_by(rules: Mapping[SqlServer, Sequence[FirewallRule]]) -> Check:
                     f"Elastic IP '{setup.allocation_id}' ({address.public_ip})",
                     what=f"Azure SQL server '{server.name}' has no firewall rule that allows it",
                     why="that server would refuse the job (error 40615)",
-                    mend="add the rule with AzureSqlFirewallRuleOperator, or with az sql server firewall-rule create",
+                    remedy="add the rule with AzureSqlFirewallRuleOperator, or with az sql server firewall-rule create",
                 )
 
     return is_allowed

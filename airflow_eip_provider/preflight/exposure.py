@@ -39,7 +39,7 @@ def exposure(setup: Setup) -> Iterator[Finding]:
                 f"security group '{group_id}' ({group.name})",
                 what=f"it is open to the whole internet on {_ports(group.open_to_all)}",
                 why="the Elastic IP makes the primary node reachable, at the same address every day",
-                mend="allow only your own networks, or none: Systems Manager needs no open port",
+                remedy="allow only your own networks, or none: Systems Manager needs no open port",
             )
     exposed = {**groups["Master"], **groups["Slave"]}.values()
     yield from _find_blocked([group for group in exposed if group and group.open_to_all], setup)
@@ -56,7 +56,7 @@ def _find_blocked(exposed: list[SecurityGroup], setup: Setup) -> Iterator[Findin
                 f"security group '{group.group_id}' ({group.name})",
                 what=f"EMR's block public access is on ({excepted}), and the group is open to all on {_ports(refused)}",
                 why="EMR refuses to launch a cluster with it in a public subnet",
-                mend="close these ports to 0.0.0.0/0 and ::/0, or add an exception: "
+                remedy="close these ports to 0.0.0.0/0 and ::/0, or add an exception: "
                 "aws emr put-block-public-access-configuration",
             )
 

@@ -23,7 +23,7 @@ class Finding:
     :param subject: the thing that has the problem, e.g. "subnet 'subnet-…'".
     :param what: the problem.
     :param why: why it matters.
-    :param mend: how to fix it; JSON keeps this name.
+    :param remedy: how to fix it. In JSON its name is "mend".
     :param candidate: the candidates of the launch that have the problem, such as "fallbacks[0]"; ``None`` without
         fallbacks, or if it concerns all of them together.
     """
@@ -32,11 +32,11 @@ class Finding:
     subject: str
     what: str
     why: str
-    mend: str
+    remedy: str
     candidate: str | None = None
 
     def __str__(self) -> str:
-        return f"{self.about}: {self.what}; {self.why}; {self.mend}"
+        return f"{self.about}: {self.what}; {self.why}; {self.remedy}"
 
     @property
     def about(self) -> str:
@@ -45,17 +45,17 @@ class Finding:
 
     def facts(self) -> dict[str, Any]:
         """Return the finding as plain JSON."""
-        return asdict(self)
+        return {"mend" if name == "remedy" else name: value for name, value in asdict(self).items()}
 
 
-def error(subject: str, *, what: str, why: str, mend: str) -> Finding:
+def error(subject: str, *, what: str, why: str, remedy: str) -> Finding:
     """Return a finding that prevents the launch."""
-    return Finding("error", subject, what, why, mend)
+    return Finding("error", subject, what, why, remedy)
 
 
-def warning(subject: str, *, what: str, why: str, mend: str) -> Finding:
+def warning(subject: str, *, what: str, why: str, remedy: str) -> Finding:
     """Return a finding that does not prevent the launch."""
-    return Finding("warning", subject, what, why, mend)
+    return Finding("warning", subject, what, why, remedy)
 
 
 def not_permitted(refused: NotPermittedError) -> Finding:
@@ -64,7 +64,7 @@ def not_permitted(refused: NotPermittedError) -> Finding:
         f"permission '{refused.action}' on '{refused.resource}'",
         what=f"{refused.problem} (according to a DryRun)",
         why="the cluster would run, but never get its address",
-        mend=f"{refused.remedy}; airflow-eip iam-policy prints the complete policy",
+        remedy=f"{refused.remedy}; airflow-eip iam-policy prints the complete policy",
     )
 
 

@@ -48,7 +48,7 @@ def shape(setup: Setup) -> Iterator[Finding]:
             _SUBJECT,
             what="'Instances' is missing (or not a mapping) in the overrides and in the EMR connection",
             why="EMR cannot launch a cluster without it",
-            mend="describe the cluster's instances, its subnet and KeepJobFlowAliveWhenNoSteps there",
+            remedy="describe the cluster's instances, its subnet and KeepJobFlowAliveWhenNoSteps there",
         )
         return
     model = setup.emr.conn.meta.service_model.operation_model("RunJobFlow").input_shape
@@ -59,7 +59,7 @@ def shape(setup: Setup) -> Iterator[Finding]:
             _SUBJECT,
             what=problems,
             why="RunJobFlow does not accept it",
-            mend=f"use the names and types of boto3's run_job_flow{_rendering_hint(problems)}",
+            remedy=f"use the names and types of boto3's run_job_flow{_rendering_hint(problems)}",
         )
 
 
@@ -92,14 +92,14 @@ def lifetime(setup: Setup) -> Iterator[Finding]:
             _SUBJECT,
             what="they contain 'Steps'",
             why="these would start before the address is associated, and without supervision",
-            mend="move them into EmrAddStepsWithStaticIpOperator",
+            remedy="move them into EmrAddStepsWithStaticIpOperator",
         )
     if not setup.instances.get("KeepJobFlowAliveWhenNoSteps") and not setup.accept_self_termination:
         yield error(
             _SUBJECT,
             what="Instances.KeepJobFlowAliveWhenNoSteps is not true (EMR's default is false)",
             why="the cluster may end before its first step arrives",
-            mend="set it to true, or accept that: accept_self_termination=True (--accept-self-termination)",
+            remedy="set it to true, or accept that: accept_self_termination=True (--accept-self-termination)",
         )
 
 
@@ -124,7 +124,7 @@ def idle_termination(setup: Setup) -> Iterator[Finding]:
             _SUBJECT,
             what=f"they have an AutoTerminationPolicy, which {release} does not support",
             why="EMR refuses the launch",
-            mend=f"remove it, or {newer}",
+            remedy=f"remove it, or {newer}",
         )
     elif support == "none":
         yield warning(
@@ -132,14 +132,14 @@ def idle_termination(setup: Setup) -> Iterator[Finding]:
             what=f"{release} does not support AutoTerminationPolicy, so none is sent",
             why="after a crash without a retry EMR does not terminate the idle cluster; only the teardown, the next "
             "owner in the queue of a lock store, or 'airflow-eip reap' does",
-            mend=f"run the reaper (dags/eip_reaper.py) or {newer}; idle_timeout=None turns this warning off",
+            remedy=f"run the reaper (dags/eip_reaper.py) or {newer}; idle_timeout=None turns this warning off",
         )
     elif support == "yarn only":
         yield warning(
             _SUBJECT,
             what=f"with {release} a cluster counts as idle while neither a YARN application nor a Spark job is active",
             why="after the idle timeout EMR terminates it in the middle of any other step, such as a long download",
-            mend=f"raise idle_timeout above the duration of such steps, set it to None, or {newer}",
+            remedy=f"raise idle_timeout above the duration of such steps, set it to None, or {newer}",
         )
 
 
@@ -151,14 +151,14 @@ def tags(setup: Setup) -> Iterator[Finding]:
             _SUBJECT,
             what=f"Tags has {', '.join(map(repr, reserved))}",
             why="keys that begin with 'aws:' are reserved for AWS, and EMR refuses the launch",
-            mend="rename them",
+            remedy="rename them",
         )
     if len(keys) + MOST_CLUSTER_TAGS > _MOST_TAGS:
         yield error(
             _SUBJECT,
             what=f"Tags has {len(keys)} tags, and this provider adds up to {MOST_CLUSTER_TAGS}",
             why=f"EMR refuses clusters with more than {_MOST_TAGS} tags",
-            mend=f"give at most {_MOST_TAGS - MOST_CLUSTER_TAGS}",
+            remedy=f"give at most {_MOST_TAGS - MOST_CLUSTER_TAGS}",
         )
 
 
@@ -185,7 +185,7 @@ def one_primary(setup: Setup) -> Iterator[Finding]:
             _SUBJECT,
             what=f"they ask for {primaries} primary nodes",
             why="these replace each other, and the address cannot follow",
-            mend="ask for exactly one MASTER instance",
+            remedy="ask for exactly one MASTER instance",
         )
 
 
@@ -199,7 +199,7 @@ def topology(setup: Setup) -> Iterator[Finding]:
         _SUBJECT,
         what=f"they ask for {others} core or task nodes besides the primary",
         why="Spark reads on executors there, and their connections do not use the Elastic IP",
-        mend="use a single-node cluster (one MASTER, nothing else); or on_multi_node='allow' (--on-multi-node allow) "
+        remedy="use a single-node cluster (one MASTER, nothing else); or on_multi_node='allow' (--on-multi-node allow) "
         "if only the driver reads; or binding=NatGateway(...) (--binding nat-gateway), with which every node uses the "
         "Elastic IP",
     )

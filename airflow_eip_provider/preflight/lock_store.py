@@ -37,11 +37,11 @@ def lock_store(setup: Setup) -> Iterator[Finding]:
             store.read(setup.allocation_id)
     except (InvalidInputError, LockStoreError) as problem:
         why = "no task can acquire the lease, so every task fails before it launches anything"
-        yield error(subject, what=problem.problem, why=why, mend=problem.remedy)
+        yield error(subject, what=problem.problem, why=why, remedy=problem.remedy)
     if not setup.environment:
         yield warning(
             subject,
             what="[eip] environment is not set here",
             why="tasks with a lock store need it, to tell the same DAGs in two Airflow environments apart",
-            mend="set AIRFLOW__EIP__ENVIRONMENT to a name that no other Airflow environment has",
+            remedy="set AIRFLOW__EIP__ENVIRONMENT to a name that no other Airflow environment has",
         )

@@ -28,14 +28,14 @@ def public_subnet(setup: Setup) -> Iterator[Finding]:
             subject,
             what=f"it does not exist in region '{setup.region}'",
             why="the NAT gateway cannot be created in it",
-            mend="correct public_subnet_id",
+            remedy="correct public_subnet_id",
         )
     elif not subnet.has_internet_gateway:
         yield error(
             subject,
             what="its route table has no default route to an internet gateway",
             why="a NAT gateway in it cannot reach the internet",
-            mend="use a public subnet as public_subnet_id",
+            remedy="use a public subnet as public_subnet_id",
         )
 
 
@@ -49,21 +49,21 @@ def route_tables(setup: Setup) -> Iterator[Finding]:
                 subject,
                 what=f"it does not exist in region '{setup.region}'",
                 why="it cannot get a route to the gateway",
-                mend="set route_table_ids to the route tables of the cluster's subnets",
+                remedy="set route_table_ids to the route tables of the cluster's subnets",
             )
         elif public and table.vpc_id != public.vpc_id:
             yield error(
                 subject,
                 what=f"it is in VPC '{table.vpc_id}', but the public subnet is in '{public.vpc_id}'",
                 why="its routes cannot lead to a gateway there",
-                mend="set route_table_ids to the route tables of the cluster's subnets",
+                remedy="set route_table_ids to the route tables of the cluster's subnets",
             )
         elif public and public.table and public.table.table_id == table_id:
             yield error(
                 subject,
                 what=f"the public subnet '{public.subnet_id}' uses it",
                 why="the gateway's default route would lead to the gateway itself",
-                mend="use a private subnet with a separate route table for the cluster",
+                remedy="use a private subnet with a separate route table for the cluster",
             )
 
 
@@ -78,7 +78,7 @@ def other_clusters(setup: Setup) -> Iterator[Finding]:
                 f"route table '{table_id}'",
                 what=in_use.problem,
                 why="with one route table, two addresses would take each other's connections",
-                mend=in_use.remedy,
+                remedy=in_use.remedy,
             )
 
 
@@ -92,7 +92,7 @@ def _find_unnamed(setup: Setup) -> Iterator[Finding]:
             "job_flow_overrides",
             what="they name no subnet",
             why="EMR would choose one without a route to the gateway",
-            mend="set Instances.Ec2SubnetId to the cluster's private subnet",
+            remedy="set Instances.Ec2SubnetId to the cluster's private subnet",
         )
 
 
@@ -118,21 +118,21 @@ def cluster_subnets(setup: Setup) -> Iterator[Finding]:
                 f"subnet '{subnet_id}'",
                 what="the cluster would be in the gateway's own public subnet",
                 why="the connections of its nodes would bypass the gateway and use other addresses",
-                mend="use a private subnet for the cluster",
+                remedy="use a private subnet for the cluster",
             )
         elif subnet and public and subnet.vpc_id != public.vpc_id:
             yield error(
                 f"subnet '{subnet_id}'",
                 what=f"it is in VPC '{subnet.vpc_id}', but the public subnet is in '{public.vpc_id}'",
                 why="its nodes cannot reach the gateway",
-                mend="use a subnet of the gateway's VPC for the cluster",
+                remedy="use a subnet of the gateway's VPC for the cluster",
             )
         elif subnet and _table_id(subnet) not in setup.route_tables:
             yield error(
                 f"subnet '{subnet_id}'",
                 what=f"its route table '{_table_id(subnet)}' is not in route_table_ids",
                 why="the connections of its nodes would not use the Elastic IP",
-                mend="name the route table of each of the cluster's subnets",
+                remedy="name the route table of each of the cluster's subnets",
             )
 
 
@@ -154,28 +154,28 @@ def neighbours(setup: Setup) -> Iterator[Finding]:
                 subject,
                 what=f"other subnets use it, too: {', '.join(others)}",
                 why="their connections would use the Elastic IP, and are cut when the route changes",
-                mend=separate,
+                remedy=separate,
             )
         if table.is_main:
             yield warning(
                 subject,
                 what="it is the main route table of its VPC",
                 why="every subnet without its own route table would use the Elastic IP",
-                mend=separate,
+                remedy=separate,
             )
         if setup.subnets and table.table_id not in used:
             yield warning(
                 subject,
                 what="none of the cluster's subnets uses it",
                 why="its route would be changed in vain",
-                mend="remove it from route_table_ids",
+                remedy="remove it from route_table_ids",
             )
         if not table.leads_out:
             yield warning(
                 subject,
                 what="it has no route to outside the VPC",
                 why="EMR refuses clusters in such subnets",
-                mend="add a gateway endpoint for S3, which also saves the gateway's charge for each GB",
+                remedy="add a gateway endpoint for S3, which also saves the gateway's charge for each GB",
             )
 
 
@@ -198,14 +198,14 @@ def own_gateway(setup: Setup) -> Iterator[Finding]:
             subject,
             what=f"it does not exist in region '{setup.region}'" if gateway is None else f"it is {gateway.state}",
             why="no connections can use it",
-            mend="set nat_gateway_id to an available gateway",
+            remedy="set nat_gateway_id to an available gateway",
         )
     elif gateway.job_flow_id is not None:
         yield error(
             subject,
             what=f"it was created for cluster '{gateway.job_flow_id}'",
             why="it is deleted with that cluster",
-            mend="set nat_gateway_id to a gateway of your own",
+            remedy="set nat_gateway_id to a gateway of your own",
         )
     elif list(gateway.associations) != [setup.allocation_id]:
         addresses = ", ".join(gateway.associations) or "no Elastic IP"
@@ -213,7 +213,7 @@ def own_gateway(setup: Setup) -> Iterator[Finding]:
             subject,
             what=f"it has {addresses}, not only {setup.allocation_id}",
             why="the database would see another address",
-            mend="use the gateway that has this address and no other",
+            remedy="use the gateway that has this address and no other",
         )
 
 
@@ -224,7 +224,7 @@ def turns(setup: Setup) -> Iterator[Finding]:
             f"NAT gateway '{setup.nat_gateway_id}'",
             what="there is no lock store",
             why="nothing else prevents two jobs from using this gateway at the same time",
-            mend="set lock_store or [eip] lock_store",
+            remedy="set lock_store or [eip] lock_store",
         )
 
 
@@ -245,5 +245,5 @@ def routes_to_own_gateway(setup: Setup) -> Iterator[Finding]:
                 f"subnet '{subnet_id}'",
                 what=f"its route for {ANYWHERE} leads to '{target}', not to '{setup.nat_gateway_id}'",
                 why="the connections of its nodes would not use the Elastic IP",
-                mend="change the route, or use a subnet whose route leads there",
+                remedy="change the route, or use a subnet whose route leads there",
             )

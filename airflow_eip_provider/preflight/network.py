@@ -30,14 +30,14 @@ def subnets_exist(setup: Setup) -> Iterator[Finding]:
                 subject,
                 what=f"it does not exist in region '{setup.region}'",
                 why="EMR refuses the launch",
-                mend="use a subnet that exists there",
+                remedy="use a subnet that exists there",
             )
         elif setup.vpc_id and subnet.vpc_id != setup.vpc_id:
             yield error(
                 subject,
                 what=f"it is in VPC '{subnet.vpc_id}', not in '{setup.vpc_id}'",
                 why="its routes, endpoints and security groups are not the expected ones",
-                mend="use a subnet of the expected VPC",
+                remedy="use a subnet of the expected VPC",
             )
 
 
@@ -49,7 +49,7 @@ def internet_gateways(setup: Setup) -> Iterator[Finding]:
                 f"subnet '{subnet.subnet_id}'",
                 what="its route table has no default route to an internet gateway",
                 why="an Elastic IP does not work in it",
-                mend="use a public subnet, or add a route for 0.0.0.0/0 to the internet gateway of the VPC",
+                remedy="use a public subnet, or add a route for 0.0.0.0/0 to the internet gateway of the VPC",
             )
 
 
@@ -76,7 +76,7 @@ def public_addresses(setup: Setup) -> Iterator[Finding]:
                     what="instances get a public address at launch (MapPublicIpOnLaunch), and the cluster has "
                     "bootstrap actions",
                     why="the Elastic IP replaces that address while they run, which resets their connections",
-                    mend="let bootstrap actions retry their downloads, or set bind_at='cluster_ready'",
+                    remedy="let bootstrap actions retry their downloads, or set bind_at='cluster_ready'",
                 )
             continue
         if setup.bind_at == "cluster_ready":
@@ -85,7 +85,7 @@ def public_addresses(setup: Setup) -> Iterator[Finding]:
                 what="instances get no public address at launch (MapPublicIpOnLaunch is off), and bind_at is "
                 "'cluster_ready'",
                 why="without the Elastic IP the primary node cannot reach EMR, so the cluster is never ready",
-                mend="use bind_at='primary_running', or turn MapPublicIpOnLaunch on",
+                remedy="use bind_at='primary_running', or turn MapPublicIpOnLaunch on",
             )
         elif not subnet.has_gateway_endpoint:
             yield warning(
@@ -94,7 +94,7 @@ def public_addresses(setup: Setup) -> Iterator[Finding]:
                 "endpoint for S3",
                 why="until the Elastic IP is associated, seconds after the primary node runs, the node cannot reach "
                 "S3: bootstrap actions and package downloads may fail",
-                mend="add a gateway endpoint for S3 to the subnet's route table (it is free), or turn "
+                remedy="add a gateway endpoint for S3 to the subnet's route table (it is free), or turn "
                 "MapPublicIpOnLaunch on",
             )
         if setup.instances and node_counts(setup.instances)[1]:
@@ -102,5 +102,5 @@ def public_addresses(setup: Setup) -> Iterator[Finding]:
                 subject,
                 what="core and task nodes get no public address (MapPublicIpOnLaunch is off)",
                 why="in a public subnet they cannot reach anything outside the VPC, not even EMR",
-                mend="turn MapPublicIpOnLaunch on, or use a single-node cluster",
+                remedy="turn MapPublicIpOnLaunch on, or use a single-node cluster",
             )

@@ -72,7 +72,7 @@ def _spread(setups: Sequence[Setup]) -> Iterator[Finding]:
             "fallbacks",
             what=f"every candidate is in {where}",
             why="none of them starts while that zone is unavailable; other instance types help only against shortages",
-            mend="use a subnet of another zone in one fallback",
+            remedy="use a subnet of another zone in one fallback",
         )
     for setup in setups:
         if has_spot_primary(setup):
@@ -82,7 +82,7 @@ def _spread(setups: Sequence[Setup]) -> Iterator[Finding]:
                     what="it is a Spot Instance",
                     why="EC2 may interrupt it at any time, and the cluster ends with it; after the start no fallback "
                     "is launched",
-                    mend="use On-Demand for the primary node; core and task nodes may stay Spot Instances",
+                    remedy="use On-Demand for the primary node; core and task nodes may stay Spot Instances",
                 ),
                 candidate=setup.candidate,
             )

@@ -21,7 +21,7 @@ def missing_group(group_id: str, region: str) -> Finding:
         f"security group '{group_id}'",
         what=f"it does not exist in region '{region}'",
         why="EMR refuses the launch",
-        mend="correct the security groups in Instances of job_flow_overrides",
+        remedy="correct the security groups in Instances of job_flow_overrides",
     )
 
 
@@ -48,5 +48,5 @@ def security_groups(setup: Setup) -> Iterator[Finding]:
                 f"security group '{group_id}' ({group.name})",
                 what=f"it is in VPC '{group.vpc_id}', but the subnet is in '{', '.join(sorted(vpc_ids))}'",
                 why="EMR refuses the launch",
-                mend="use a security group of the subnet's VPC; a fallback in another VPC needs its own groups",
+                remedy="use a security group of the subnet's VPC; a fallback in another VPC needs its own groups",
             )

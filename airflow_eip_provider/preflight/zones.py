@@ -33,7 +33,7 @@ def zones_available(setup: Setup) -> Iterator[Finding]:
                 f"Availability Zone '{zone}'",
                 what=f"EC2 reports its state as {state}",
                 why="instances may not start there",
-                mend="wait, or use a subnet of another zone; fallbacks do that automatically",
+                remedy="wait, or use a subnet of another zone; fallbacks do that automatically",
             )
 
 
@@ -72,6 +72,6 @@ def instance_types(setup: Setup) -> Iterator[Finding]:
                 f"Availability Zone '{zone}'",
                 what=f"EC2 does not offer {' or '.join(pool.types)} there, for {pool.role}",
                 why="EMR cannot launch the cluster there",
-                mend="use an instance type that the zone offers (aws ec2 describe-instance-type-offerings "
+                remedy="use an instance type that the zone offers (aws ec2 describe-instance-type-offerings "
                 "--location-type availability-zone), or a subnet of another zone",
             )

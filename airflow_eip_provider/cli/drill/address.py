@@ -24,26 +24,26 @@ def find_address_problems(resources: Resources) -> Iterator[Finding]:
     subject = f"Elastic IP '{allocation_id}'"
     if resources.address is None:
         missing = AddressNotFoundError(allocation_id, region=resources.region)
-        yield error(subject, what=missing.problem, why="there is nothing to move", mend=missing.remedy)
+        yield error(subject, what=missing.problem, why="there is nothing to move", remedy=missing.remedy)
         return
     if foreign := resources.foreign_use():
         yield error(
             subject,
             what=foreign,
             why="the address would not move with the primary, and the drill would disturb another job",
-            mend=f"wait until it is free: airflow-eip wait --free --allocation-id {allocation_id}",
+            remedy=f"wait until it is free: airflow-eip wait --free --allocation-id {allocation_id}",
         )
     elif resources.holder is None:
         yield warning(
             subject,
             what=f"it is free, and not on the primary '{primary}'",
             why="the drill measures when the standby gets it, but nothing moves",
-            mend="associate it with the primary first, in the same way as the DAG that launched the cluster",
+            remedy="associate it with the primary first, in the same way as the DAG that launched the cluster",
         )
     if resources.lease is not None and (waiter := first_in_queue(resources.lease.snapshot.record)):
         yield warning(
             subject,
             what=waiter,
             why="a waiting owner may get the address when the lease of the primary ends",
-            mend="run the drill when no owner waits for the address",
+            remedy="run the drill when no owner waits for the address",
         )

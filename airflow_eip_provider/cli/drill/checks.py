@@ -49,16 +49,18 @@ class DrillCheck:
         return Outcome(check, tuple(findings))
 
     def _failure(self, problem: Exception) -> Finding:
-        what, mend = str(problem), "correct that"
+        what, remedy = str(problem), "correct that"
         if isinstance(problem, ElasticIpError):
-            what, mend = str(problem).removesuffix(f"; {problem.remedy}"), problem.remedy
+            what, remedy = str(problem).removesuffix(f"; {problem.remedy}"), problem.remedy
         elif isinstance(problem, ClientError) and is_denied(problem):
             action = f"{self.service}:{problem.operation_name}"
             what = f"{action} is not permitted ({error_code(problem)})"
-            mend = f"allow {action}; airflow-eip iam-policy --health --drill --target-group ARN prints all permissions"
+            remedy = (
+                f"allow {action}; airflow-eip iam-policy --health --drill --target-group ARN prints all permissions"
+            )
         finding = warning if is_transient(problem) else error
         why = f"it is not known whether {self.title}"
-        return finding(f"check '{self.name}'", what=f"could not check: {what}", why=why, mend=mend)
+        return finding(f"check '{self.name}'", what=f"could not check: {what}", why=why, remedy=remedy)
 
 
 _BEFORE_LAUNCH_CHECKS = (

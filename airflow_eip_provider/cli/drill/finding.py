@@ -19,7 +19,7 @@ class NotApplicable(Exception):  # noqa: N818 - it is not an error
 
 
 def find_silent_services(
-    resources: Resources, instance: Instance | None, cluster: str, *, why: str, mend: str
+    resources: Resources, instance: Instance | None, cluster: str, *, why: str, remedy: str
 ) -> Iterator[Finding]:
     """Yield a warning for each service of a primary node that does not answer."""
     if not resources.plan.http_checks:
@@ -28,4 +28,4 @@ def find_silent_services(
         raise NotApplicable("no primary node is known")
     for result in resources.check_services(instance):
         if result.failed:
-            yield warning(f"service '{result.check}' of {cluster}", what=result.problem, why=why, mend=mend)
+            yield warning(f"service '{result.check}' of {cluster}", what=result.problem, why=why, remedy=remedy)

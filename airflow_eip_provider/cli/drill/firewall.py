@@ -41,5 +41,5 @@ def find_firewall_problems(resources: Resources) -> Iterator[Finding]:
                     f"Azure SQL server '{server.name}'",
                     what=verdict.message,
                     why="jobs on the standby would be refused (error 40615), as those on the primary are",
-                    mend="add the rule: AzureSqlFirewallRuleOperator, or az sql server firewall-rule create",
+                    remedy="add the rule: AzureSqlFirewallRuleOperator, or az sql server firewall-rule create",
                 )

@@ -29,21 +29,21 @@ def find_state_problems(resources: Resources) -> Iterator[Finding]:
             subject,
             what=f"EMR does not know it in region '{resources.region}'",
             why="there is nothing to stop",
-            mend="give the id of the primary, and check the region",
+            remedy="give the id of the primary, and check the region",
         )
     elif cluster.state not in READY_STATES:
         yield error(
             subject,
             what=f"it is {cluster.state}",
             why="the drill measures the recovery of a running service",
-            mend="wait until it is WAITING or RUNNING, or give the cluster that serves now",
+            remedy="wait until it is WAITING or RUNNING, or give the cluster that serves now",
         )
     elif resources.primary_instance is None:
         yield error(
             subject,
             what="EC2 does not show its primary node",
             why="there is nothing to stop",
-            mend="try again in a minute; allow elasticmapreduce:ListInstances and ec2:DescribeInstances",
+            remedy="try again in a minute; allow elasticmapreduce:ListInstances and ec2:DescribeInstances",
         )
 
 
@@ -54,7 +54,7 @@ def find_service_problems(resources: Resources) -> Iterator[Finding]:
         resources.primary_instance,
         f"cluster '{resources.plan.job_flow_id}'",
         why="a service that is down, or that this machine does not reach, cannot be measured from here",
-        mend="run the drill where Airflow runs, or choose the services to check (--service)",
+        remedy="run the drill where Airflow runs, or choose the services to check (--service)",
     )
 
 
@@ -73,7 +73,7 @@ def find_stop_problems(resources: Resources) -> Iterator[Finding]:
             subject,
             what=f"cluster '{cluster.job_flow_id}' has termination protection, which also protects its instances",
             why="EC2 refuses to terminate the instance",
-            mend=f"use --stop {CLUSTER}, which removes the protection, or --stop {BY_HAND}",
+            remedy=f"use --stop {CLUSTER}, which removes the protection, or --stop {BY_HAND}",
         )
     try:
         resources.ec2.terminate_instances(InstanceIds=[instance.instance_id], DryRun=True)
@@ -86,6 +86,6 @@ def find_stop_problems(resources: Resources) -> Iterator[Finding]:
             subject,
             what="ec2:TerminateInstances is not permitted (according to a DryRun)",
             why=f"--stop {INSTANCE} terminates it",
-            mend="allow it: airflow-eip iam-policy --drill prints the policy, which covers clusters with the tag "
+            remedy="allow it: airflow-eip iam-policy --drill prints the policy, which covers clusters with the tag "
             "airflow-eip:allocation-id; or use another way to stop the primary",
         )

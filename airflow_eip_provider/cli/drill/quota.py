@@ -37,7 +37,7 @@ def find_quota_problems(resources: Resources) -> Iterator[Finding]:
             "quota",
             what=f"the quota of {', '.join(others)} was not checked",
             why="Spot Instances and other families than A, C, D, H, I, M, R, T and Z have separate quotas",
-            mend="check them in the Service Quotas console",
+            remedy="check them in the Service Quotas console",
         )
     if not standby_types:
         return
@@ -50,7 +50,7 @@ def find_quota_problems(resources: Resources) -> Iterator[Finding]:
             _SUBJECT,
             what=f"it could not be read: {reason}",
             why="it is not known whether EC2 would start the standby's instances",
-            mend="allow it (airflow-eip iam-policy --drill), or check the quota in the Service Quotas console",
+            remedy="allow it (airflow-eip iam-policy --drill), or check the quota in the Service Quotas console",
         )
         return
     running_types = read_running_types(resources.ec2)
@@ -64,7 +64,7 @@ def find_quota_problems(resources: Resources) -> Iterator[Finding]:
             what=f"it is {limit:g}; {used} run, and the standby needs {needed}"
             + ("; it fits when the primary has ended" if fits_later else ""),
             why="EC2 refuses the instances, and the standby does not start",
-            mend="request a higher quota (aws service-quotas request-service-quota-increase), or use less",
+            remedy="request a higher quota (aws service-quotas request-service-quota-increase), or use less",
         )
 
 

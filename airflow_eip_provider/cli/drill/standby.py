@@ -48,26 +48,26 @@ def find_warm_problems(resources: Resources) -> Iterator[Finding]:
     subject = f"standby '{plan.standby_job_flow_id}'"
     if cluster is None or cluster.state not in READY_STATES:
         what = f"it is {cluster.state}" if cluster else f"EMR does not know it in region '{resources.region}'"
-        mend = "start a standby, or wait until it is WAITING"
-        yield error(subject, what=what, why="it cannot take over", mend=mend)
+        remedy = "start a standby, or wait until it is WAITING"
+        yield error(subject, what=what, why="it cannot take over", remedy=remedy)
         return
     if resources.standby_instance is None or resources.standby_instance.state != "running":
         what = "its primary node does not run"
-        yield error(subject, what=what, why="it cannot take over", mend="start another standby")
+        yield error(subject, what=what, why="it cannot take over", remedy="start another standby")
     tag = f"{ALLOCATION_TAG}={plan.allocation_id}"
     if plan.allocation_id and cluster.tags.get(ALLOCATION_TAG) != plan.allocation_id:
         yield warning(
             subject,
             what=f"it has no tag {tag}",
             why="the policy that airflow-eip iam-policy prints lets Airflow change only clusters that have it",
-            mend=f"add the tag: aws emr add-tags --resource-id {cluster.job_flow_id} --tags {tag}",
+            remedy=f"add the tag: aws emr add-tags --resource-id {cluster.job_flow_id} --tags {tag}",
         )
     if resources.primary is not None and cluster.zone and cluster.zone == resources.primary.zone:
         yield warning(
             subject,
             what=f"it is in {cluster.zone}, as the primary is",
             why="when that zone fails, the standby fails as well",
-            mend="keep the standby in a subnet of another zone",
+            remedy="keep the standby in a subnet of another zone",
         )
 
 
@@ -80,7 +80,7 @@ def find_service_problems(resources: Resources) -> Iterator[Finding]:
         resources.standby_instance,
         f"standby '{resources.plan.standby_job_flow_id}'",
         why="the standby takes over without it, or this machine does not reach it",
-        mend="repair the standby, or run the drill where Airflow runs",
+        remedy="repair the standby, or run the drill where Airflow runs",
     )
 
 
@@ -96,7 +96,7 @@ def find_zone_problems(resources: Resources) -> Iterator[Finding]:
             "standby",
             what=f"it is launched in {primary}, where the primary is",
             why="it does not start when that zone is down",
-            mend="give it a subnet of another zone, or a fallback that has one",
+            remedy="give it a subnet of another zone, or a fallback that has one",
         )
 
 

@@ -34,7 +34,7 @@ def find_group_problems(resources: Resources) -> Iterator[Finding]:
                 f"target group '{name}'",
                 what=f"there is none in region '{resources.region}'",
                 why="no target can be registered there",
-                mend="give the name or the ARN of an existing one, and check the region",
+                remedy="give the name or the ARN of an existing one, and check the region",
             )
             continue
         problems = list(find_attribute_problems(group))
@@ -54,7 +54,7 @@ def _find_primary_problems(resources: Resources, group: TargetGroup, port: int |
                 f"target group '{group.name}'",
                 what=f"the primary is not healthy there: {health}",
                 why="clients do not reach it through the load balancer now, so there is nothing to recover",
-                mend="register it (NlbTargetsOperator), and wait until it is healthy",
+                remedy="register it (NlbTargetsOperator), and wait until it is healthy",
             )
 
 
@@ -83,7 +83,7 @@ def _find_cold_problems(resources: Resources, group: TargetGroup, _port: int | N
                 f"target group '{group.name}'",
                 what="the standby names no security groups for its primary node",
                 why="EMR's own security groups must admit the load balancer; this is unknown until EMR creates them",
-                mend="name one that does in AdditionalMasterSecurityGroups; deploy/ has a template that creates it",
+                remedy="name one that does in AdditionalMasterSecurityGroups; deploy/ has a template that creates it",
             )
         for subnet in filter(None, setup.subnets.values()):
             if security_groups:
@@ -110,7 +110,7 @@ def _find_zone_problems(resources: Resources, group: TargetGroup, setup: Setup, 
                 f"load balancer '{balancer.name}'",
                 what=f"it is enabled in {', '.join(sorted(balancer.subnets))}, and the standby is launched in {zone}",
                 why="the load balancer does not use targets in zones that are not enabled",
-                mend=f"enable {zone} (aws elbv2 set-subnets), or launch the standby elsewhere"
+                remedy=f"enable {zone} (aws elbv2 set-subnets), or launch the standby elsewhere"
                 + (f" ({setup.candidate})" if setup.candidate else ""),
             )
 
@@ -121,5 +121,5 @@ def _finding(group: TargetGroup, problem: TargetProblem) -> Finding:
         f"target group '{group.name}'",
         what=problem.text,
         why="the standby never becomes healthy there" if problem.is_error else "it may not serve every client",
-        mend="correct that before the primary fails",
+        remedy="correct that before the primary fails",
     )
