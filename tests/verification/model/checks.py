@@ -208,7 +208,7 @@ def is_given_up(record: Record, cluster: Cluster) -> bool:
 
 
 def check_launch(world: World, actor: Actor, token: int) -> None:
-    """Check that a retry launches nothing beside a cluster that it could have adopted when it began."""
+    """Check that a retry launches no second cluster if it could have adopted one that it could have adopted when it began."""
     lease = world.record.lease
     if lease is None or lease.token != token or lease.phase is not Phase.ACQUIRED:
         return
@@ -259,7 +259,7 @@ def check_returned(world: World, snapshot: Snapshot | None, owner: str, resource
     """
     Check what must hold when a creating task returns.
 
-    :param snapshot: the record of its last write or look.
+    :param snapshot: the record of its last write or read.
     """
     cluster = world.cluster(resource_id)
     if world.store_keeps_its_word and cluster is not None and cluster.given_up:
@@ -285,6 +285,12 @@ def check_gave_up(world: World, attempt: Attempt, token: int) -> None:
         return
     if world.store_keeps_its_word:
         raise ViolationError(f"rule 7: {attempt.nonce} gives up the lease that it has")
+
+
+def check_stored(answers: tuple[object, ...], snapshot: Snapshot) -> None:
+    """Check that the record with which a function returns is one that the store returned to it."""
+    if snapshot not in answers:
+        raise ViolationError("rule 7: a function returns a record that the store did not return")
 
 
 def check_guarded(last: object, resource_id: str) -> None:

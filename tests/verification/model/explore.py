@@ -89,7 +89,7 @@ class Explorer:
         )
 
     def explore(self, *, most_states: int) -> Report:
-        """Explore until everything was snapshot, an invariant broke, or there are too many states."""
+        """Explore until every state was visited, an invariant broke, or there are too many states."""
         report = Report()
         canonical, moves = self._symmetry.canonical, self._moves
         first = canonical(moves.start())

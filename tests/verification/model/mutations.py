@@ -155,6 +155,12 @@ MUTATIONS = (
         swap(protocol, "change", patches.written_in_any_case),
     ),
     Mutation(
+        "a lost answer of a hand-over counts as a success",
+        "rule 7",
+        scenario(2, "lost 1"),
+        swap(protocol, "apply", patches.applied_if_unanswered),
+    ),
+    Mutation(
         "a lost answer counts as a failure",
         "rule 7",
         scenario(1, "lost 1"),

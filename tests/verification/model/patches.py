@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import astuple, replace
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
@@ -129,30 +129,30 @@ class Stubborn(Attempt):
 
 def undone_by_anyone(world: Any, work: Any, limits: Any) -> None:
     """Undo as if no newer try could exist."""
-    stubborn = Stubborn(*(getattr(work.attempt, field) for field in ("owner", "name", "try_number", "nonce")))
+    stubborn = Stubborn(*astuple(work.attempt))
     _undo(world, replace(work, attempt=stubborn), limits)
 
 
-def never_stops(snapshot: Any, lease_request: Any, **options: Any) -> Action:
+def never_stops(observed: Any, lease_request: Any, **options: Any) -> Action:
     """Decide as if no attempt could be superseded."""
-    action = _decide(snapshot, lease_request, **options)
+    action = _decide(observed, lease_request, **options)
     return Action.REENTER if action is Action.STOP else action
 
 
-def _gone(snapshot: Any) -> bool:
-    return all(resource.state == "ended" for resource in snapshot.resources)
+def _gone(observed: Any) -> bool:
+    return all(resource.state == "ended" for resource in observed.resources)
 
 
-def finished_with_its_cluster(snapshot: Any, limits: Any = LIMITS) -> LeaseCondition:
+def finished_with_its_cluster(observed: Any, limits: Any = LIMITS) -> LeaseCondition:
     """Return the condition without reading where the address is, if every cluster has ended."""
-    found = _condition_of(snapshot, limits)
-    return LeaseCondition.FINISHED if found is LeaseCondition.ENDING and _gone(snapshot) else found
+    found = _condition_of(observed, limits)
+    return LeaseCondition.FINISHED if found is LeaseCondition.ENDING and _gone(observed) else found
 
 
-def overdue_though_busy(snapshot: Any, limits: Any = LIMITS) -> LeaseCondition:
+def overdue_though_busy(observed: Any, limits: Any = LIMITS) -> LeaseCondition:
     """Return the condition as if no step ran on the cluster."""
-    taken = snapshot.snapshot.record.lease.phase is Phase.ACQUIRED
-    return _condition_of(replace(snapshot, busy=False) if taken else snapshot, limits)
+    taken = observed.snapshot.record.lease.phase is Phase.ACQUIRED
+    return _condition_of(replace(observed, busy=False) if taken else observed, limits)
 
 
 def launched_anew(world: Any, lease: Any) -> str | None:
@@ -172,9 +172,9 @@ def do_nothing(*_: Any, **__: Any) -> None:
     pass
 
 
-def wait(world: Any, snapshot: Any) -> protocol.Queued:
+def wait(world: Any, observed: Any) -> protocol.Queued:
     """Wait without a sweep."""
-    return protocol.Queued(snapshot)
+    return protocol.Queued(observed)
 
 
 def let_through(world: Any, resource_id: str) -> None:
@@ -190,6 +190,20 @@ def written_in_any_case(world: Any, snapshot: Snapshot, event: Any, limits: Any)
     written = change(world, snapshot, event, limits)
     after = protocol.step(snapshot.record, event, snapshot.now, limits)
     return written or (None if isinstance(after, transitions.Refused) else replace(snapshot, record=after))
+
+
+def applied_if_unanswered(world: Any, event: Any, limits: Any) -> Any:
+    """Apply an event; take a lost answer for a success."""
+    while True:
+        snapshot = world.read_record()
+        after = protocol.step(snapshot.record, event, snapshot.now, limits)
+        if isinstance(after, transitions.Refused):
+            return after
+        outcome = world.write_record(after, snapshot.version)
+        if isinstance(outcome, Snapshot):
+            return outcome
+        if isinstance(outcome, Unknown):
+            return replace(snapshot, record=after)
 
 
 def handed_over_or_lost(who_wrote_last: bool) -> Any:  # noqa: FBT001 - one of two
@@ -270,17 +284,17 @@ def prewarm_for_all(record: Any, event: Any, now: float, limits: Any) -> Any:
     return transitions._with_entry(record, place, replace(record.queue[place], prewarmed_at=now))
 
 
-def may_always_prewarm(snapshot: Any, entry: Any, place: int, depth: int) -> bool:
+def may_always_prewarm(observed: Any, entry: Any, place: int, depth: int) -> bool:
     return entry.prewarmed_at is None
 
 
-def prewarm_unannounced(world: Any, snapshot: Any, lease_request: Any, limits: Any) -> None:
+def prewarm_unannounced(world: Any, observed: Any, lease_request: Any, limits: Any) -> None:
     """Start the cluster first, then name it in the queue entry."""
-    place = snapshot.snapshot.record.place(lease_request.attempt.owner)
-    entry = snapshot.snapshot.record.queue[place]
-    launched = world.launch(entry.token, snapshot.snapshot.now)
+    place = observed.snapshot.record.place(lease_request.attempt.owner)
+    entry = observed.snapshot.record.queue[place]
+    launched = world.launch(entry.token, observed.snapshot.now)
     if isinstance(launched, str):
-        change(world, snapshot.snapshot, transitions.Prewarmed(lease_request.attempt, launched), limits)
+        change(world, observed.snapshot, transitions.Prewarmed(lease_request.attempt, launched), limits)
 
 
 def named_unannounced(record: Any, event: Any, now: float, limits: Any) -> Any:

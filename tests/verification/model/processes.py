@@ -16,7 +16,7 @@ from airflow_eip_provider.lease.observation import LeaseRequest
 from airflow_eip_provider.lease.record import Attempt
 from airflow_eip_provider.lease.store import Snapshot
 from airflow_eip_provider.lease.world import LeaseTags, Unclear
-from tests.verification.model.checks import check_guarded
+from tests.verification.model.checks import check_guarded, check_stored
 from tests.verification.model.replay import Replay, Request, run
 from tests.verification.model.world import HANDOVER_TICKS, LIMITS
 
@@ -218,8 +218,10 @@ class Tasks:
         if isinstance(result, protocol.Acquired):
             lease = result.snapshot.record.lease
             assert lease is not None
+            check_stored(process.node.told if process.node else (), result.snapshot)
             process = replace(process, snapshot=result.snapshot, token=lease.token)
         elif isinstance(result, Snapshot):
+            check_stored(process.node.told if process.node else (), result)
             process = replace(process, snapshot=result)
         elif process.stage in {"launch", "replace"} and isinstance(result, str):
             process = replace(process, resource_id=result, other=None)
