@@ -2,7 +2,7 @@
 Surveys a region and ends the clusters that orphaned tasks left there.
 
 A cluster is ended as its own task would end it, by the lease client's ``undo``: the release of the lease is started
-first, by a write that fails if anybody else wrote meanwhile, so no newer try adopts a cluster that is about to be
+first, by a write that fails if another process wrote meanwhile, so no newer try adopts a cluster that is about to be
 terminated. If a step is still ending, the next owner that observes the lease finishes it.
 """
 
@@ -94,7 +94,7 @@ class Reaper:
     """
     Finds and ends clusters whose owner has finished, and NAT gateways without a cluster, in one account and region.
 
-    It only reads until :meth:`reap` is called. It is safe to run twice, late, and beside a running Airflow.
+    It only reads until :meth:`reap` is called. It is safe to run twice, late, and while Airflow is running.
 
     IAM: ec2:DescribeAddresses, ec2:DescribeInstances, ec2:DescribeNatGateways, elasticmapreduce:ListClusters,
     …:DescribeCluster, …:ListSteps; to reap also ec2:DescribeNetworkInterfaces, ec2:DisassociateAddress,
@@ -146,18 +146,17 @@ class Reaper:
     def reap_all(self, survey: Survey) -> list[Outcome]:
         """Reap the clusters and gateways of a survey; continue after an error with one of them."""
         actions = [
-            *((gateway.job_flow_id, functools.partial(self._remove, gateway)) for gateway in survey.gateways),
-            *(
-                (job_flow_id := judged.cluster.job_flow_id, functools.partial(self.reap, job_flow_id))
-                for judged in survey.to_reap
-            ),
+            (left.job_flow_id, f"Removing NAT gateway {left.nat_gateway_id}", functools.partial(self._remove, left))
+            for left in survey.gateways
         ]
+        for job_flow_id in (judged.cluster.job_flow_id for judged in survey.to_reap):
+            actions += [(job_flow_id, f"Reaping cluster {job_flow_id}", functools.partial(self.reap, job_flow_id))]
         outcomes: list[Outcome] = []
-        for job_flow_id, action in actions:
+        for job_flow_id, doing, action in actions:
             try:
                 outcomes.append(action())
             except Exception as error:
-                log.warning("Reaping cluster %s failed: %s", job_flow_id, error)
+                log.warning("%s failed: %s", doing, error)
                 outcomes.append(Outcome(job_flow_id, reaped=False, message=str(error), failed=True))
         metrics.flush()
         return outcomes

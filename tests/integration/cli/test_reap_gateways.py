@@ -47,3 +47,15 @@ def test_the_gateway_of_a_cluster_that_lives_is_left_alone(clocked, behind, reap
     said = reap("--yes")
     assert said.result["gateways"] == []
     assert network.target() == network.gateways("available")[0]
+
+
+def test_a_gateway_that_cannot_be_removed_is_logged_as_such(clocked, behind, reap, network, caplog):
+    clocked.end_cluster(behind)
+    clocked.clock.advance(300)
+    (gateway,) = network.gateways()
+    clocked.faults.add(operation="DeleteNatGateway", kind="error", code="Boom", status=400)
+    said = reap("--yes")
+    assert said.status == 1
+    assert [outcome["failed"] for outcome in said.result["outcomes"]] == [True]
+    assert f"Removing NAT gateway {gateway} failed" in caplog.text
+    assert network.gateways() == [gateway]
