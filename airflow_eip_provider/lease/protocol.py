@@ -343,9 +343,9 @@ def _has_ended(resource: Resource) -> bool:
 def give_up(world: World, attempt: Attempt, *, token: int, failed: str, limits: Limits = LIMITS) -> Lease | LeaseLost:
     """Write that a cluster did not start, so that no attempt adopts it or hands it over; return the lease."""
     written = apply(world, Replace(attempt, token, failed), limits)
-    if isinstance(written, Refused) or written.record.lease is None:
-        return LeaseLost(written.why if isinstance(written, Refused) else "it has ended")
-    return written.record.lease
+    if isinstance(written, Refused):
+        return LeaseLost(written.why)
+    return written.record.lease or LeaseLost("it has ended")
 
 
 def _renew(world: World, token: int, attempt: Attempt, limits: Limits) -> Lease | LeaseLost:
@@ -505,18 +505,20 @@ def undo(world: World, work: Work, limits: Limits = LIMITS) -> None:
 
     The record is changed before AWS is, so that no newer try adopts a cluster that is about to be terminated.
     """
-    owner, is_done = work.attempt.owner, False
-    while not is_done:
+    owner = work.attempt.owner
+    while True:
         snapshot = world.read_record()
         lease, place = snapshot.record.lease, snapshot.record.place(owner)
         if lease is not None and lease.attempt.owner == owner:
-            is_done = _undo_holder(world, snapshot, lease, work, limits)
+            if _undo_holder(world, snapshot, lease, work, limits):
+                return
         elif place is not None:
-            is_done = _undo_waiter(world, snapshot, snapshot.record.queue[place], work, limits)
+            if _undo_waiter(world, snapshot, snapshot.record.queue[place], work, limits):
+                return
         else:
             # Others ended the lease while this try was running, or it never had one.
             _undo_unrecorded(world, work, lease)
-            is_done = True
+            return
 
 
 def _undo_holder(world: World, snapshot: Snapshot, lease: Lease, work: Work, limits: Limits) -> bool:
@@ -528,7 +530,7 @@ def _undo_holder(world: World, snapshot: Snapshot, lease: Lease, work: Work, lim
     if work.attempt.is_superseded_by(lease.attempt):
         _undo_older(world, work, lease, current=lease.token)
         return True
-    # If this process dies before it has terminated the cluster, whoever observes the lease next does it.
+    # If this process dies before it has terminated the cluster, any owner that observes the lease later does it.
     releasing = StartRelease(lease.token, to_be_terminated=work.terminate)
     if lease.phase is not Phase.RELEASING and change(world, snapshot, releasing, limits) is None:
         return False
@@ -676,11 +678,11 @@ def _sweep_and_wait(world: World, observation: Observation) -> Queued:
 
 def _start_overdue_release(world: World, observation: Observation, limits: Limits) -> None:
     lease = observation.snapshot.record.lease
+    if lease is None:
+        return
     # Write the record first: if the owner resumes now, its hand-over is refused, and it undoes what it did.
-    if (
-        lease
-        and change(world, observation.snapshot, StartRelease(lease.token, to_be_terminated=True), limits) is not None
-    ):
+    start = StartRelease(lease.token, to_be_terminated=True)
+    if change(world, observation.snapshot, start, limits) is not None:
         _terminate_live(world, observation.resources)
 
 

@@ -68,8 +68,8 @@ class Lease:
     :param resource_id: the cluster ("j-…") or instance ("i-…") with which the address is associated; before that a
         prewarmed cluster.
     :param may_have_orphans: an earlier try may have launched a cluster that no record names.
-    :param to_be_terminated: its release started before it was ACTIVE, or it is being undone: whoever observes its
-        cluster terminates it. While it is ACQUIRED: its cluster did not start, and its owner replaces it.
+    :param to_be_terminated: its release started before it was ACTIVE, or it is being undone: any owner that
+        observes its cluster terminates it. While it is ACQUIRED: its cluster did not start, and its owner replaces it.
     :param since: when its cluster was announced in the queue; ``None`` if it was not, so that no cluster of the lease
         is older than ``acquired_at``; 0 when that is not known.
     :param moved_from: the cluster from which a failover moved the lease; ``None`` for most leases.

@@ -96,6 +96,7 @@ class LockStore(ABC):
 
         :raises CorruptRecordError: if the stored data is not a record.
         :raises NewerRecordError: if a newer version of this package wrote the record.
+        :raises LockStoreUnavailableError: if the store does not answer.
         """
 
     @abstractmethod

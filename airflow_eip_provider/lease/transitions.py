@@ -18,7 +18,8 @@ spread over as many leases. With a grace of 120 s and 3 turns the windows are 2,
 to resume a deferred task, even while its workers scale up.
 
 The windows of many such entries must not add up: together the windows of all entries that were passed over are at most
-``MOST_PASSED_GRACES`` graces long. If they were longer, each is shortened by the same factor.
+``MOST_PASSED_GRACES`` graces long. If they were longer, each is shortened by the same factor, and "that time"
+above is the shortened window.
 """
 
 from __future__ import annotations
@@ -153,7 +154,7 @@ class StartRelease:
     """
     Start the release: no further step may start.
 
-    :param to_be_terminated: whoever observes the lease has to terminate its cluster.
+    :param to_be_terminated: any owner that observes the lease has to terminate its cluster.
     """
 
     token: int

@@ -289,7 +289,12 @@ class StoreLeaseClient(LeaseClient):
     def undo(self, undo: Undo) -> None:
         """Undo what an attempt did, and remove what was made for a cluster that is ending."""
         work = protocol.Work(
-            undo.attempt, undo.resource_id, undo.token, undo.terminate, undo.association_id, undo.may_lag
+            undo.attempt,
+            launched=undo.resource_id,
+            token=undo.token,
+            terminate=undo.terminate,
+            association_id=undo.association_id,
+            may_lag=undo.may_lag,
         )
         protocol.undo(self.world(undoing=True), work)
         if undo.launched and undo.resource_id is not None:
@@ -430,8 +435,8 @@ class LeaseWorld(LeaseReads):
         if isinstance(outcome, Snapshot):
             self._lease_client.set_clock(outcome, asked_at=asked_at)
             before, self._before = self._before, outcome
-            replaced = before.record if before is not None and before.version == version else None
-            self._lease_client.events.written(replaced, outcome.record)
+            previous = before.record if before is not None and before.version == version else None
+            self._lease_client.events.written(previous, outcome.record)
         return outcome
 
     def pause(self) -> None:
