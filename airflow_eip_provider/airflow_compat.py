@@ -164,9 +164,9 @@ def statistics() -> Any:
     """
     Return the Airflow statistics object of this process.
 
-    Since Airflow 3.2 there are two, and a process initializes one of them: a task that of the task SDK, the triggerer
-    that of the core. Metrics that are sent to the other one are lost silently (apache/airflow#69172). A process that
-    has initialized neither, such as a command, uses that of the task SDK, initialized as in a task.
+    Since Airflow 3.2 there are two, and a process initializes one of them: a task initializes the one of the task SDK,
+    the triggerer the one of the core. Metrics that are sent to the other one are lost silently (apache/airflow#69172).
+    A process that has initialized neither, such as a command, uses that of the task SDK, initialized as in a task.
     """
     if len(_STATS) == 1:
         return _STATS[0]

@@ -2,7 +2,8 @@
 The candidates of a launch: the first choice and its fallbacks, in the order in which they are tried.
 
 A fallback is a JSON merge patch (RFC 7396) of the first choice: mappings are merged key by key, ``None`` removes a key,
-and any other value, including a list, replaces one. Besides RunJobFlow's parameters it may have the key ``binding``.
+and any other value, including a list, replaces one. In addition to RunJobFlow's parameters, it may have the key
+``binding``.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ Every error that this package raises.
         ├── SupersededError             a newer try of the same task is running
         ├── AzureUnavailableError       Azure does not respond, or throttles
         ├── LivyUnavailableError        a Livy server does not respond
-        ├── BatchLostError              no Livy server has the batch any more
+        ├── BatchLostError              no Livy server has the batch
         ├── BatchFailedError            a Livy batch did not end successfully
         ├── GatewayFailedError          EC2 could not create the NAT gateway
         ├── LaunchUnclearError          it is unknown whether RunJobFlow launched a cluster
@@ -478,13 +478,13 @@ class NoCandidateStartedError(TransientError):
 
 
 class CredentialsExpiredError(TransientError):
-    """The session token has expired, and the connection, read again, has no newer one."""
+    """The session token has expired, and reading the connection again gave no newer one."""
 
     def __init__(self, conn_id: str | None, *, problem: str) -> None:
         source = f"Airflow connection '{conn_id}'" if conn_id else "boto3's default credentials"
         super().__init__(
             f"calling AWS with {source}",
-            problem=f"the session token has expired, and the credentials, read again, have no newer one: {problem}",
+            problem=f"the session token has expired, and reading the credentials again gave no newer one: {problem}",
             remedy="renew the token, or use a role whose credentials boto3 renews automatically",
         )
         self.conn_id = conn_id
@@ -521,7 +521,7 @@ class LivyUnavailableError(TransientError):
 
 
 class BatchLostError(TransientError):
-    """No Livy server has the batch any more: its server was lost or restarted, or the batch was deleted."""
+    """No Livy server has the batch: its server was lost or restarted, or the batch was deleted."""
 
     def __init__(self, name: str, *, batch_id: int, app_id: str | None, server: str, seconds: float) -> None:
         application = f"its YARN application is {app_id}" if app_id else "it had no YARN application yet"

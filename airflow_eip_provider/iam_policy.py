@@ -291,7 +291,7 @@ class _Writer:
         yield _allow("StepLogBucket", ["s3:ListBucket"], bucket)
 
     def _both(self, equals: dict[str, Any], named: dict[str, Any]) -> dict[str, dict[str, Any]]:
-        """Return conditions, of which the second ones compare the IDs of addresses."""
+        """Combine two sets of conditions; the second set compares the IDs of addresses."""
         if self._is == "StringEquals":
             return {"StringEquals": {**equals, **named}}
         return {"StringEquals": equals, self._is: named}

@@ -1,7 +1,7 @@
 """
 Metrics, sent through Airflow's statistics: StatsD, DogStatsD or OpenTelemetry, as Airflow is configured.
 
-The task or triggerer that observes an event sends its metric; a failure to send one has no effect but a log line.
+The task or triggerer that observes an event sends its metric; a failure to send one is only logged.
 ``docs/reference/metrics.md`` lists the metrics; a test compares it with :data:`METRICS`.
 """
 

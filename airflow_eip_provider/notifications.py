@@ -75,14 +75,14 @@ class Notifying:
 
     def has_notified(self, context: Context, once: str) -> bool:
         """
-        Whether this try has called a notifier for an event, or an earlier one, as far as that is known.
+        Whether this try, or a known earlier one, has called a notifier for an event.
 
         :param once: names the event.
         """
         return once in self._told() or once in self._notified_before(context)
 
     def is_first_time(self, context: Context, once: str) -> bool:
-        """Whether there was no notification for an event so far, and mark it as done."""
+        """Mark an event as notified; return whether this is the first time."""
         if self.has_notified(context, once):
             return False
         self._told().append(once)
@@ -117,15 +117,15 @@ class Notifying:
     def _notified_before(self, context: Context) -> list[str]:
         """Return the events that earlier tries since the last clear have notified of."""
         kept = remembered(context, _REMEMBERED) or {}
-        return list(kept.get("told", ())) if kept.get("first_try") == self._first_of_chain(context) else []
+        return list(kept.get("told", ())) if kept.get("first_try") == self.first_try(context) else []
 
     def _note_notified(self, context: Context, once: str) -> None:
         told = [*self._notified_before(context), once]
         try:
-            remember(context, _REMEMBERED, {"first_try": self._first_of_chain(context), "told": told})
+            remember(context, _REMEMBERED, {"first_try": self.first_try(context), "told": told})
         except Exception:
             self.log.warning("A retry of this task may notify of '%s' again", once, exc_info=True)
 
-    def _first_of_chain(self, context: Context) -> int:
+    def first_try(self, context: Context) -> int:
         """Return the number of the first try since the last clear, which allows the same number of retries again."""
         return max(1, int(context["ti"].max_tries) - int(self.retries or 0) + 1)

@@ -202,7 +202,7 @@ class _Judge:
             if not _is_foreign(lease_period, flow):
                 return "tenancy", self._reason(lease_period, flow), lease_period
         if through:
-            return "stranger", "not a node of the cluster, but through its NAT gateway", through[0]
+            return "stranger", "it used the cluster's NAT gateway, but is not a node of the cluster", through[0]
         for lease_period, _ in current:
             if lease_period.has_beside(flow):
                 path = "not through its NAT gateway" if lease_period.behind_gateway else "without the address"

@@ -91,7 +91,7 @@ class Cluster(ClusterStatus):
 
     @property
     def newest_try(self) -> int:
-        """The number of the newest try that uses the cluster; 0 for a cluster of others."""
+        """The number of the newest try that uses the cluster; 0 for a cluster that this package did not launch."""
         return int(self.tags.get(TRY_TAG, 0))
 
     @property
@@ -188,7 +188,7 @@ def read_cluster_patiently(emr: Any, job_flow_id: str) -> Cluster | None:
     """
     Read one cluster as :func:`read_cluster` does, but wait up to two minutes while EMR throttles.
 
-    Use it for a series of reads: one that starts over at each throttled request may never be complete.
+    Use it for a series of reads: a series that starts over after each throttled request may never finish.
     """
     for _ in range(_PAUSES):
         try:

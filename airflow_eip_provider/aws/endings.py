@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 
 from airflow_eip_provider import clock
 from airflow_eip_provider.aws.clusters import read_cluster
-from airflow_eip_provider.aws.errors import error_code, is_denied, is_expired, is_transient
+from airflow_eip_provider.aws.errors import IgnoreCodes, is_denied, is_expired, is_transient
 from airflow_eip_provider.aws.lag import READS_LAG_SECONDS
 
 log = logging.getLogger(__name__)
@@ -27,13 +27,10 @@ def disassociate(conn: Any, association_id: str) -> bool:
     :param conn: a boto3 client of EC2.
     :return: ``False`` when it no longer exists.
     """
-    try:
+    with IgnoreCodes("InvalidAssociationID.NotFound"):
         conn.disassociate_address(AssociationId=association_id)
-    except ClientError as error:
-        if error_code(error) == "InvalidAssociationID.NotFound":
-            return False
-        raise
-    return True
+        return True
+    return False
 
 
 def end(conn: Any, job_flow_id: str) -> bool:

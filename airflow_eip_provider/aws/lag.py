@@ -17,7 +17,7 @@ T = TypeVar("T")
 READS_LAG_SECONDS = 60
 # Two equal responses count as confirmed if they are at least this far apart.
 SECOND_LOOK_SECONDS = 10
-# The accuracy of the intervals of polls: no poll is repeated for the sake of milliseconds.
+# The tolerance of poll times, so that a poll that comes milliseconds early is not repeated.
 TOLERANCE_SECONDS = 1
 
 

@@ -202,7 +202,8 @@ def read_target_health(elbv2: Any, group_arn: str, targets: Sequence[Target] = (
         )
         for item in items
     ]
-    missing = [target for target in targets if target not in {health.target for health in registered}]
+    known = {health.target for health in registered}
+    missing = [target for target in targets if target not in known]
     return [*registered, *(TargetHealth(target, "unused", NOT_REGISTERED) for target in missing)]
 
 

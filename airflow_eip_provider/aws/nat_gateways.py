@@ -41,7 +41,7 @@ class Gateway:
 
     @property
     def job_flow_id(self) -> str | None:
-        """The cluster that it was created for; ``None`` for a gateway of others."""
+        """The cluster that it was created for; ``None`` if it was not created for a cluster."""
         return self.tags.get(JOB_FLOW_TAG) if ALLOCATION_TAG in self.tags else None
 
     @property

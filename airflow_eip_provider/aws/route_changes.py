@@ -53,7 +53,7 @@ def restore_default_route(conn: Any, table_id: str, *, before: str, instead_of: 
         except ClientError as error:
             if not error_code(error).endswith((".NotFound", "NotFound")):
                 raise
-            log.warning("%s no longer exists, so %s has no default route any more: %s", before, table_id, error)
+            log.warning("%s no longer exists, so %s now has no default route: %s", before, table_id, error)
         else:
             return
     with IgnoreCodes("InvalidRoute.NotFound", NO_SUCH_TABLE):

@@ -82,7 +82,7 @@ def add_pool_arguments(parser: Parser) -> None:
 
 
 def add_address_arguments(parser: Parser) -> None:
-    """Declare the same, and a file that names one Elastic IP."""
+    """Declare the arguments of ``add_pool_arguments``, and a file that names one Elastic IP."""
     add_pool_arguments(parser)
     parser.add_argument(
         "--parameters", metavar="FILE", help="a parametersValues.json, whose allocationID is the Elastic IP"
@@ -124,7 +124,7 @@ class NamedAddresses:
     The Elastic IPs that the arguments name.
 
     :param allocation_ids: those named by ID.
-    :param tags: further ones are those with all of these tags; the values of one tag are alternatives.
+    :param tags: also all Elastic IPs with all of these tags; the values of one tag are alternatives.
     """
 
     allocation_ids: tuple[str, ...] = ()
@@ -192,7 +192,7 @@ def _check_allocation_id(allocation_id: str) -> None:
 
 
 def _read_parameters_file(path: str, allocation_ids: Sequence[str], tags: Mapping[str, Sequence[str]]) -> str:
-    """Return the allocation ID of the file; other options may name the same, and no other."""
+    """Return the allocation ID of the file; raise an error if other options name another address."""
     from airflow_eip_provider.parameters_file import read_parameters
 
     in_file = read_parameters(path).allocation_id

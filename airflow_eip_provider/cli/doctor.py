@@ -41,9 +41,9 @@ or that the address would not work; a warning may cause problems later.
 The file of --job-flow-overrides is checked as it is: parameters that the Airflow connection of EMR adds are not known,
 and checks that depend on a template are skipped.
 
-With several addresses, each is checked with the cluster. An address that does not exist, or that something keeps
-permanently, is left out by tasks that can use any one of several; this is only a warning while another address can be
-used. The checks of the first address are printed in full, and for the others only those that differ. With --json the
+With several addresses, each is checked with the cluster. Tasks that can use any one of several addresses leave out an
+address that does not exist or is permanently in use; this is only a warning while another address can be used. The
+checks of the first address are printed in full, and for the others only those that differ. With --json the
 result has "addresses", a list in which each address has its "checks" and "left_out"."""
 
 EXAMPLES = r"""
@@ -179,8 +179,8 @@ class _AddressResult:
         """Why a task that can use any one of several addresses does not use this one."""
         from airflow_eip_provider.preflight import POOL_CHECKS
 
-        outcomes = [outcome for outcome in self.outcomes if outcome.check in POOL_CHECKS]
-        return _AddressResult(self.allocation_id, outcomes).findings("error")
+        errors = (f for outcome in self.outcomes if outcome.check in POOL_CHECKS for f in outcome.findings)
+        return {finding for finding in errors if finding.severity == "error"}
 
 
 def _count_findings(results: Sequence[_AddressResult]) -> tuple[int, int]:

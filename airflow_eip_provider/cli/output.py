@@ -79,7 +79,7 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def print_pairs(pairs: Iterable[tuple[str, str]]) -> None:
-    """Print names, each with a text beside it."""
+    """Print pairs of a name and a text."""
     if sys.stdout.isatty():
         from airflow_eip_provider.cli import terminal
 

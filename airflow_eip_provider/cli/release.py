@@ -1,4 +1,4 @@
-"""``airflow-eip release``: release an address from a cluster that does not need it any more."""
+"""``airflow-eip release``: release an address from a cluster that no longer needs it."""
 
 from __future__ import annotations
 
@@ -183,13 +183,13 @@ class _Release:
         :raises WaitTimeoutError: naming the steps.
         """
         from airflow_eip_provider import clock
-        from airflow_eip_provider.aws.lag import TOLERANCE_SECONDS
+        from airflow_eip_provider.aws.lag import may_be_hidden
         from airflow_eip_provider.cli.waiting import wait_until
         from airflow_eip_provider.triggers.emr import judge_no_step_runs
 
         verdict = wait_until(
             lambda observed: judge_no_step_runs(
-                observed, job_flow_id, may_lag=visible_by - clock.time() > TOLERANCE_SECONDS
+                observed, job_flow_id, may_lag=may_be_hidden(visible_by, now=clock.time())
             ),
             self._hooks.client_for,
             deadline=max(self._deadline, visible_by),

@@ -86,7 +86,7 @@ def _below_each_other(header: Sequence[str], rows: Sequence[Sequence[str]]) -> G
 
 
 def pairs_table(pairs: Iterable[tuple[str, str]]) -> Table:
-    """Return names, each with a text beside it."""
+    """Return pairs of a name and a text."""
     shown = Table.grid(Column(no_wrap=True, style="bold"), Column(overflow="fold"), padding=(0, _GAP, 0, 0))
     for name, text in pairs:
         shown.add_row(name, Text(text, _STYLES.get(text, "")))

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """\
 Wait until an Elastic IP is on a cluster, so that connections from its primary node come from this address, or until
-the address is free. If the address is on a NAT gateway, wait until connections from the private subnet of the cluster
-do. With a lock store, an address is free only if no owner has its lease.
+the address is free. If the address is on a NAT gateway, wait until connections from the cluster's private subnet come
+from the address. With a lock store, an address is free only if no owner has its lease.
 
 With several addresses, wait until one of them is in that state, and print which one.
 

@@ -166,7 +166,7 @@ def _checked(check: Any) -> HttpCheck:
         if not is_met:
             raise _invalid(f"check {name!r}", problem=problem, remedy="see the parameters of HttpCheck")
     numbers = tuple(int(status) for status in statuses if status is not None)
-    valid: HttpCheck = replace(check, port=int(check.port), timeout_seconds=timeout, statuses=numbers)
+    valid: HttpCheck = replace(check, port=int(port or 0), timeout_seconds=timeout, statuses=numbers)
     return valid
 
 

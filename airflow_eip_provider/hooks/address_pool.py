@@ -47,7 +47,7 @@ def read_pool(allocation_id: object, aws: AwsHooks) -> str | AddressPool:
 
     :param allocation_id: one ID; a list of IDs; or a mapping such as ``{"tag:purpose": "azure-sql"}`` for all addresses
         with this tag. A list or a mapping may also be written as text.
-    :return: a string for a single address, also if it is the only one of a list.
+    :return: a string for a single address, even if it is the only one of a list.
     :raises InvalidInputError: when it has another form, or no address has the tag.
     """
     parsed: Any = parse_literal(allocation_id)
@@ -135,7 +135,9 @@ def _leased_to(
         except Exception as error:
             if not gives_back or not is_transient(error):
                 raise
-            log.warning("The lock store does not answer while searching the Elastic IP of '%s': %s", resource_id, error)
+            log.warning(
+                "The lock store does not answer; it was asked for the Elastic IP of '%s': %s", resource_id, error
+            )
             return None
         if lease is not None and lease.resource_id == resource_id:
             return allocation_id

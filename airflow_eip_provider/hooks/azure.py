@@ -320,7 +320,7 @@ class AzureSqlFirewallHook(BaseHook):
 
 
 def _raise_error(doing: str, error: Any) -> NoReturn:
-    """Raise our error for one of Azure's client."""
+    """Raise this package's error for an error of Azure's client."""
     from azure.core.exceptions import ClientAuthenticationError, HttpResponseError  # an extra
 
     status = getattr(error, "status_code", None)

@@ -9,7 +9,6 @@ from botocore.exceptions import ClientError
 
 from airflow_eip_provider import clock
 from airflow_eip_provider.aws import load_balancers
-from airflow_eip_provider.aws.addresses import read_instances_at
 from airflow_eip_provider.aws.errors import error_code
 from airflow_eip_provider.aws.load_balancers import Member, Target
 from airflow_eip_provider.aws.target_checks import find_group_problems, find_target_problems
@@ -131,6 +130,8 @@ class ElasticLoadBalancingHook(StrictConnectionMixin, AwsBaseHook):
 
     def _target_ids(self, ec2: Any, group: TargetGroup, nodes: Mapping[str, str | None]) -> list[str]:
         """Return the target IDs of nodes in a group, without addresses that another instance has now."""
+        from airflow_eip_provider.aws.addresses import read_instances_at
+
         if group.target_type == "instance":
             return [instance_id for instance_id in nodes if instance_id]
         own = {address for address in nodes.values() if address}

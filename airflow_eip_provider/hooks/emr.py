@@ -78,7 +78,7 @@ class EmrClusterHook(StrictConnectionMixin, EmrHook):
         except ClientError as error:
             if error_code(error) not in UNKNOWN_CLUSTER:
                 raise
-            self.log.info("Cluster %s cannot cancel steps any more: %s", job_flow_id, error)
+            self.log.info("Cluster %s can no longer cancel steps: %s", job_flow_id, error)
 
     def end(self, job_flow_id: str) -> bool:
         """Terminate a cluster, also a protected one; ``False`` when EMR does not know it. See ``endings.end``."""

@@ -20,8 +20,8 @@ class Addressed:
     """
     The address of a task; a base of every operator.
 
-    A task that works on a cluster or an instance uses the address of that. A task that acquires an address chooses it:
-    see :class:`~airflow_eip_provider.operators.leasing.LeasingOperator`.
+    A task that works on a cluster or an instance uses the address of this resource. A task that acquires an address
+    chooses it: see :class:`~airflow_eip_provider.operators.leasing.LeasingOperator`.
     """
 
     gives_back: ClassVar[bool] = False  # the task ends the use of an address, which may be gone already

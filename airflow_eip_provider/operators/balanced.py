@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_eip_provider.aws.addresses import read_instance
 from airflow_eip_provider.aws.load_balancers import Member
 from airflow_eip_provider.exceptions import NotKnownYetError
 from airflow_eip_provider.operators.elbv2 import checked_groups
@@ -29,6 +28,8 @@ class BalancedOperator(PhasedOperator):
 
         :raises InvalidInputError: naming what is wrong; nothing was registered.
         """
+        from airflow_eip_provider.aws.addresses import read_instance
+
         groups = self.groups()
         if not groups:
             return []

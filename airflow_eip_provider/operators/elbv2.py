@@ -12,19 +12,19 @@ from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
 from airflow_eip_provider import clock
 from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE
-from airflow_eip_provider.aws.addresses import Instance, read_instance, read_instances_at
 from airflow_eip_provider.aws.clusters import read_all_primaries
 from airflow_eip_provider.aws.load_balancers import Member
-from airflow_eip_provider.exceptions import ClusterEndedError, InvalidInputError, TransientError, WaitTimeoutError
+from airflow_eip_provider.exceptions import ClusterEndedError, InvalidInputError, TransientError
 from airflow_eip_provider.hooks.elbv2 import ElasticLoadBalancingHook
 from airflow_eip_provider.literals import parse_literal
 from airflow_eip_provider.operators import preflight
-from airflow_eip_provider.operators.phases import PhasedOperator, Result, State
+from airflow_eip_provider.operators.phases import PhasedOperator, Result, State, wait_timed_out
 from airflow_eip_provider.operators.targets import check_instance_id, check_job_flow_id
-from airflow_eip_provider.rendered import is_nothing
+from airflow_eip_provider.rendered import check_choice, is_nothing
 
 if TYPE_CHECKING:
     from airflow_eip_provider.airflow_compat import Context
+    from airflow_eip_provider.aws.addresses import Instance
     from airflow_eip_provider.aws.load_balancers import TargetGroup
     from airflow_eip_provider.triggers.watch import WatchTrigger
 
@@ -58,10 +58,10 @@ class NlbTargetsOperator(PhasedOperator, AwsBaseOperator[ElasticLoadBalancingHoo
     the node's security groups allow traffic and health checks, and the port of the health checks. A target that could
     never become healthy is an error that names the cause.
 
-    The task can run twice without an effect, and a retry continues where the try before stopped. Targets that were
+    Running the task twice changes nothing, and a retry continues where the try before stopped. Targets that were
     registered before a failure stay registered. The node of a cluster that has ended can be deregistered, too; an IP
-    address that another instance has now stays registered. A load balancer without any healthy target sends traffic to
-    all targets.
+    address that now belongs to another instance stays registered. A load balancer without any healthy target sends
+    traffic to all targets.
 
     Returns a list of {target_group, target_group_arn, target, port, state}, one for each target. ``state`` is "healthy"
     or "deregistered"; without waiting it is "registered" or "deregistering".
@@ -117,14 +117,11 @@ class NlbTargetsOperator(PhasedOperator, AwsBaseOperator[ElasticLoadBalancingHoo
 
     def begin(self, context: Context) -> TargetsState:
         """Check the parameters before anything is changed."""
-        if self.action not in _ACTIONS:
-            doing = f"checking action {self.action!r}"
-            raise InvalidInputError(doing, problem="unknown choice", remedy=f"use one of {_ACTIONS}")
+        check_choice("action", self.action, _ACTIONS)
         self._check_node()
         preflight.check_waits(self.waiter_delay, self.waiter_max_attempts)
         self._groups()
-        seconds = float(self.waiter_delay) * int(self.waiter_max_attempts)
-        return TargetsState(try_number=context["ti"].try_number, deadline=clock.time() + seconds)
+        return TargetsState(try_number=context["ti"].try_number, deadline=clock.time() + self.wait_seconds)
 
     def advance(self, context: Context, state: TargetsState, event: dict[str, Any] | None) -> WatchTrigger | Result:
         """Node running → preflight → registered → healthy; or registered → deregistered → drained."""
@@ -135,7 +132,7 @@ class NlbTargetsOperator(PhasedOperator, AwsBaseOperator[ElasticLoadBalancingHoo
             node_id = self.job_flow_id or self.instance_id or self.private_ip
             what = f"the targets of '{node_id}' to {'become healthy' if registers else 'be drained'}"
             what = f"'{node_id}' to run" if state.waiting_for == "node" else what
-            raise WaitTimeoutError(what, last_seen=event["message"], bound="waiter_delay or waiter_max_attempts")
+            raise wait_timed_out(what, event)
         if state.members is None:
             members = self._register(state) if registers else self._deregister()
             if not isinstance(members, list):
@@ -179,6 +176,7 @@ class NlbTargetsOperator(PhasedOperator, AwsBaseOperator[ElasticLoadBalancingHoo
 
     def _running_node(self, state: TargetsState) -> Instance | WatchTrigger:
         """Return the node, or what to wait for while it is not running."""
+        from airflow_eip_provider.aws.addresses import read_instance
         from airflow_eip_provider.triggers.eip import InstanceRunningTrigger, judge_instance
         from airflow_eip_provider.triggers.emr import EmrClusterTrigger, judge_target
 
@@ -205,6 +203,8 @@ class NlbTargetsOperator(PhasedOperator, AwsBaseOperator[ElasticLoadBalancingHoo
 
     def _node_at(self, private_ip: str) -> Instance:
         """Return the running instance that has an address in the VPC of the target groups."""
+        from airflow_eip_provider.aws.addresses import read_instances_at
+
         for vpc_id in dict.fromkeys(group.vpc_id for group, _ in self._groups()):
             for node in read_instances_at(self.eip.conn, private_ip, vpc_id=str(vpc_id)):
                 if node.state == "running":
@@ -217,8 +217,10 @@ class NlbTargetsOperator(PhasedOperator, AwsBaseOperator[ElasticLoadBalancingHoo
 
     def _register(self, state: TargetsState) -> list[Member] | WatchTrigger:
         """Check every group, then register the node with each; return its targets, or what to wait for first."""
+        from airflow_eip_provider.triggers.watch import WatchTrigger
+
         node = self._running_node(state)
-        if not isinstance(node, Instance):
+        if isinstance(node, WatchTrigger):
             return node
         members = self.hook.prepare(self.eip.conn, node, self._groups())
         self.kill.check()
@@ -234,6 +236,8 @@ class NlbTargetsOperator(PhasedOperator, AwsBaseOperator[ElasticLoadBalancingHoo
 
     def _known_nodes(self) -> dict[str, str | None]:
         """Return the private addresses of the instances by their IDs; a single address has an empty ID."""
+        from airflow_eip_provider.aws.addresses import read_instance
+
         if not is_nothing(self.private_ip):
             return {"": str(self.private_ip)}
         if self.instance_id:

@@ -150,7 +150,7 @@ class LeasingOperator(PhasedOperator):
         """Do nothing: this task chooses the address."""
 
     def choose_address(self, context: Context, state: LeasingState) -> None:
-        """Continue with the one of several addresses that this task has acquired."""
+        """Continue with the address of the pool that this task has acquired."""
         chosen = self.lease_queue.chosen
         if chosen is None or not state.addresses or state.allocation_id == chosen.allocation_id:
             return
@@ -292,7 +292,7 @@ class LeasingOperator(PhasedOperator):
         return state.lock_deadline
 
     def _notify_at(self, context: Context, state: LeasingState) -> float | None:
-        """Return when ``on_queued_longer_than`` is due; ``None`` for never or no more."""
+        """Return when ``on_queued_longer_than`` is due; ``None`` if it is not set or was already called."""
         if self.on_queued_longer_than is None or self.has_notified(context, "queued"):
             return None
         due = self._since(state) + self.on_queued_longer_than[0].total_seconds()

@@ -371,12 +371,11 @@ class LivyBatchWithStaticIpOperator(PhasedOperator, LivyOperator):  # type: igno
         """Return a batch that this task has submitted already, so that it is not submitted twice."""
         if self._posted is None and mark.try_number == 1:
             return livy.find(name, looks=1)  # none yet; the first request shows whether Livy supports names
-        # A clear of the task adds as many tries to max_tries as it has retries.
-        first_try = max(1, int(context["ti"].max_tries) - int(self.retries or 0) + 1)
         has_submitted = self._posted is not None
 
         def find() -> Batch | None:
-            return mark.to_adopt(livy.named(mark.is_own), first_try=first_try, has_submitted=has_submitted)
+            named, first_try = livy.named(mark.is_own), self.first_try(context)
+            return mark.to_adopt(named, first_try=first_try, has_submitted=has_submitted)
 
         batch = until_shown(find, pause=self.kill.pause) if self._is_unclear else find()
         if batch is not None:

@@ -26,7 +26,6 @@ __all__ = [
     "checked_mapping",
     "checked_steps",
     "known_steps",
-    "parse_literal",
     "require",
     "require_plans",
     "usable_addresses",

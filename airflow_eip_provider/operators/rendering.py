@@ -16,7 +16,8 @@ class StructuredFields:
     Render the strings inside a structure as strings; a mixin for operators.
 
     Airflow reads every string that ends in ".json" as the name of a template file, even inside ``steps``, where it is
-    an argument such as "s3://bucket/settings.json". Here only the value of a field names a file.
+    an argument such as "s3://bucket/settings.json". Here only the value of a field names a file, or an entry of a list,
+    which Airflow replaces by the file's content when it parses the DAG.
 
     A dataclass, such as a binding, is rendered field by field; Airflow would not render it.
 
@@ -37,8 +38,7 @@ class StructuredFields:
             parts = {part.name: getattr(content, part.name) for part in fields(content)}
             rendered_parts = {name: self.render_template(part, context, jinja_env) for name, part in parts.items()}
             return replace(content, **rendered_parts)
-        is_field = any(getattr(self, name, None) is content for name in self.template_fields)
-        if not isinstance(content, str) or is_field:
+        if not isinstance(content, str) or any(getattr(self, name, None) is content for name in self.template_fields):
             return render(content, context, jinja_env, seen_oids)
         before = _NO_LITERAL if self.text_only else ""
         after = _NO_FILE if content.endswith(tuple(self.template_ext)) else ""

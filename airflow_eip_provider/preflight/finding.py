@@ -71,14 +71,14 @@ def not_permitted(refused: NotPermittedError) -> Finding:
 @dataclass(frozen=True, slots=True)
 class Check:
     """
-    A check of a launch. ``@partial(Check, name, title)`` makes one of the function below it.
+    A check of a launch. ``@partial(Check, name, title)`` turns the function below it into one.
 
     :param title: what is true if the check finds nothing.
     :param find: yields the findings. It changes nothing, and does not catch AWS errors.
-    :param essential: a launch needs its result. If another check cannot run, that is only a warning.
+    :param essential: a launch needs its result. If a check that is not essential cannot run, that is only a warning.
     :param at_launch: operators run it, too; else only ``airflow-eip doctor`` does.
-    :param with_fallbacks: operators run it only for a launch with fallbacks, because its call costs more than it tells:
-        RunJobFlow would refuse the same.
+    :param with_fallbacks: operators run it only for a launch with fallbacks, because RunJobFlow itself reports the same
+        problem; without fallbacks the extra call is not worth it.
     :param once: the result is the same for every candidate, so it runs for the first one only.
     :param needs: earlier checks that it depends on. If one of them found an error or was skipped, and this check finds
         nothing, it counts as skipped.

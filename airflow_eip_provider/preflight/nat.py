@@ -167,7 +167,7 @@ def neighbours(setup: Setup) -> Iterator[Finding]:
             yield warning(
                 subject,
                 what="none of the cluster's subnets uses it",
-                why="its route would be changed in vain",
+                why="changing its route would have no effect on the cluster",
                 remedy="remove it from route_table_ids",
             )
         if not table.leads_out:

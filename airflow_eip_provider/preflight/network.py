@@ -17,7 +17,7 @@ SUBNET_PLACES = ("Instances.Ec2SubnetId", "Instances.Ec2SubnetIds")
 
 
 def no_subnet(setup: Setup) -> str | None:
-    """Return that no subnet is known, as the reason to skip a check of subnets; ``None`` when one is."""
+    """Return the reason to skip a check of subnets if no subnet is known; else ``None``."""
     return None if setup.subnet_ids else "no subnet is known"
 
 

@@ -88,7 +88,7 @@ class Setup:
         return given if isinstance(given, dict) else {}
 
     def template_at(self, *places: str) -> str | None:
-        """Return that a template is at, above or below one of these paths, as the reason to skip a check."""
+        """Return the reason to skip a check if a template is at, above or below one of these paths."""
         paths = [path for path in sorted(self.templated) if any(_is_related(path, place) for place in places)]
         return f"{', '.join(paths)}: a template, whose value is known when the task runs" if paths else None
 

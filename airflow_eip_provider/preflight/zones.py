@@ -60,7 +60,8 @@ def instance_types(setup: Setup) -> Iterator[Finding]:
     EMR chooses one of several subnets, and any of the types of a fleet (EMR Management Guide, "Configure instance
     fleets"). So one zone that offers one type for each group or fleet is enough.
     """
-    offered, pools = setup.reads.offered_types(), [pool for pool in node_pools(setup.instances) if pool.types]
+    offered = setup.reads.offered_types() if setup.zones else frozenset()
+    pools = [pool for pool in node_pools(setup.instances) if pool.types]
     lacking = {
         zone: [pool for pool in pools if not any((zone, name) in offered for name in pool.types)]
         for zone in setup.zones

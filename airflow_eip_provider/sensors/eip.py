@@ -38,8 +38,8 @@ class EipAssociationSensor(Notifying, WatchingSensor):
     """
     Wait until an Elastic IP is on a cluster or an instance, or until it is free.
 
-    A cluster has the address when that is on the primary private address of the primary network interface of its
-    primary node, or on its NAT gateway. An instance may have it on any of its interfaces.
+    A cluster has the address when it is associated with the primary private address of the primary network interface of
+    its primary node, or on its NAT gateway. An instance may have it on any of its interfaces.
 
     Returns {allocation_id, public_ip, association_id, network_interface_id, instance_id, job_flow_id}. Fails
     immediately, with EMR's reason, when the cluster has ended, and when the address does not exist; also when EMR does

@@ -124,7 +124,7 @@ class WatchingSensor(AwsBaseSensor[ElasticIpHook]):
         return float(self.timeout) if capped is None else min(float(self.timeout), capped)
 
     def poke(self, context: Context) -> bool:
-        """Poll once; fail when the wait cannot succeed any more."""
+        """Poll once; fail when the wait can no longer succeed."""
         try:
             verdict = self._poll_with_fresh_credentials()
         except PermanentError as error:

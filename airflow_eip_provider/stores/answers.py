@@ -71,6 +71,6 @@ def explained(*, uri: str, action: str, missing: str) -> Iterator[None]:
             raise LockStoreError(
                 uri,
                 problem=f"the credentials of this task lack the permission {action}",
-                remedy=f"allow {action} in the policy of the role behind aws_conn_id",
+                remedy=f"allow {action} in the policy of the role that aws_conn_id uses",
             ) from error
         raise

@@ -49,7 +49,7 @@ _PUBLIC_IP = "{{ ti.xcom_pull(task_ids='%s', key='static_ip', map_indexes=ti.map
 
 class StaticIpCluster(TaskGroup):
     """
-    Run the tasks of the ``with`` block while an EMR cluster has the Elastic IP; terminate and release both afterwards.
+    Run the tasks of the ``with`` block while a cluster has the Elastic IP; then terminate it and release the address.
 
     ::
 
@@ -71,8 +71,8 @@ class StaticIpCluster(TaskGroup):
     with its zone, fails the task that needs it: clear the group from ``create`` on, which tries the candidates again.
 
     Tasks of the group do not occupy a worker while they wait: ``deferrable`` is ``True`` unless it is given here or in
-    ``default_args``, regardless of ``[operators] default_deferrable``. A creating task that waits in a worker may
-    occupy the slot that the tasks that would release the address need. Without a triggerer, give ``deferrable=False``.
+    ``default_args``, regardless of ``[operators] default_deferrable``. A creating task that waits in a worker may block
+    the slot of the task that would release the address. Without a triggerer, give ``deferrable=False``.
 
     ``default_args`` apply to every task of the group, with these exceptions, so that nothing stops between launch and
     teardown. ``depends_on_past`` and ``wait_for_downstream`` of any task are moved to ``create``, which then waits

@@ -14,9 +14,9 @@ def wait_for_the_past_before(first: Any, tasks: Iterable[Any]) -> None:
     """
     Move ``depends_on_past`` and ``wait_for_downstream`` of any task to the first task.
 
-    A later task that waits for the previous run would keep a cluster running, its address, and the teardown waiting.
-    ``wait_for_downstream`` of the first task checks the tasks that directly follow it. So each task that had either
-    parameter becomes a direct follower, unless that would change the meaning of its trigger rule.
+    A later task that waits for the previous run would keep the cluster running and its address in use, and delay the
+    teardown. ``wait_for_downstream`` of the first task checks the tasks that directly follow it. So each task that had
+    either parameter becomes a direct follower, unless that would change the meaning of its trigger rule.
     """
     waiting = [task for task in tasks if any(getattr(task, name) for name in _PARAMETERS)]
     for task in waiting:

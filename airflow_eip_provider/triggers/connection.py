@@ -35,7 +35,7 @@ class ServiceModels(JSONFileLoader):  # type: ignore[misc]
 
     The many objects would also make Python's garbage collector run more often, over all objects of the triggerer, which
     takes another quarter of a second each time. The models contain no garbage, so they are frozen: from then on the
-    collector skips them, and everything else that exists at that moment.
+    collector skips them and all other objects that exist at that moment.
     """
 
     _lock = threading.Lock()

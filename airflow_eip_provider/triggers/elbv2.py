@@ -34,7 +34,8 @@ def judge_members(elbv2: Any, members: Sequence[Member], *, expect: Expect) -> V
             if (member := by_target.get(health.target)) is None:
                 continue
             states.append({**asdict(member), "state": health.state, "reason": health.reason})
-            if health.state != HEALTHY if expect == "healthy" else health.is_registered:
+            is_waiting = health.state != HEALTHY if expect == "healthy" else health.is_registered
+            if is_waiting:
                 waiting.append(f"{health}, in target group '{member.target_group}'")
     message = "; ".join(waiting) or f"all {len(states)} targets are {expect}"
     return Verdict("pending" if waiting else "done", message, {"members": states})

@@ -8,6 +8,7 @@ Each round reads one thing from AWS, through the poller of all waits, and makes 
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from collections import deque
 from dataclasses import asdict, dataclass, field
@@ -379,7 +380,10 @@ class EmrPrimaryHealthTrigger(WatchTrigger):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._turn: Turn | None = None
-        self._watch = PrimaryWatch(
+
+    @functools.cached_property  # not in the constructor: the triggerer would end at a check that it does not know
+    def _watch(self) -> PrimaryWatch:
+        return PrimaryWatch(
             job_flow_id=self.job_flow_id,
             checks=self.checks,
             until=self.until,

@@ -1,7 +1,7 @@
 """
 Waiting for Livy batches, and for the address that they need.
 
-Polls request a batch by its name. If an answer does not show it, only this server does not have it; behind a load
+Polls request a batch by its name. An answer without it only means that this server does not have it; behind a load
 balancer the next one may. So the batch is lost only when no poll has shown it for a while, and another batch of the
 same number is never taken for it.
 

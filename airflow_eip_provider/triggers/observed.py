@@ -114,9 +114,9 @@ class Observed:
     The state of AWS at one moment. Each part is read at its first use; an error of a read is raised to all its users.
 
     :param client_for: returns clients; see :class:`Clients`.
-    :param wants: what will be read; anything else is read with a call of its own.
+    :param wants: what will be read; anything else is read with a separate call.
     :param listing: kept from one poll to the next.
-    :param patient: pause while EMR throttles DescribeCluster; for a task, which delays no other wait.
+    :param patient: pause while EMR throttles DescribeCluster; only in a task, where this delays no other wait.
     """
 
     def __init__(
@@ -188,7 +188,7 @@ class Observed:
         return found.get(job_flow_id)
 
     def steps(self, job_flow_id: str, step_ids: Collection[str]) -> list[Step]:
-        """Return those of the steps that EMR shows, in the given order."""
+        """Return the requested steps that EMR shows, in the given order."""
         wanted = [*step_ids, *sorted(self._wants.steps.get(job_flow_id, set()) - set(step_ids))]
         key = ("steps", job_flow_id, frozenset(wanted))
         found = self._once(key, lambda: clusters.read_steps(self.client("emr"), job_flow_id, step_ids=wanted))

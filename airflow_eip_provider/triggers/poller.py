@@ -59,7 +59,7 @@ class _Poll:
     :param due: when it is due, by the monotonic clock.
     :param earliest: when it may be made together with others that are due.
     :param is_new: it is the first poll of the wait.
-    :param context: that of the waiting task, for what ``judge`` logs.
+    :param context: the context of the waiting task; ``judge`` logs in it.
     """
 
     wait: Wait

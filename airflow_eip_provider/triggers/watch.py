@@ -39,8 +39,9 @@ if TYPE_CHECKING:
 # A poll that is due at the deadline may still be running then. This is how long it may take; Airflow's own timeout of
 # the deferral comes later.
 _LAST_ANSWER_SECONDS = 30.0
-# The part of its delay by which a poll may be made earlier, together with those of other waits. With a half or more,
-# all waits with the same delay end up being polled together. For the first poll, and after an error, it is too early.
+# A poll may be made this part of its delay earlier, together with the polls of other waits. With a half or more,
+# all waits with the same delay end up being polled together. For the first poll, and after an error, half a delay is
+# too early.
 _EARLY, _EARLY_AT_FIRST = 0.5, 0.1
 
 
@@ -83,7 +84,7 @@ class WatchTrigger(BaseTrigger):
         raise NotImplementedError
 
     async def complete(self, verdict: Verdict) -> Verdict:
-        """Complete each verdict with what does not come from AWS; called in the event loop of the triggerer."""
+        """Add to a verdict what is not read from AWS; called in the event loop of the triggerer."""
         return verdict
 
     @property
@@ -100,7 +101,7 @@ class WatchTrigger(BaseTrigger):
         :param client_for: makes a client by service and region; called once for each, and again after the credentials
             have expired.
         :param renew: drops what ``client_for`` caches, so that it reads the credentials again.
-        :raises CredentialsExpiredError: when the new credentials have expired, too.
+        :raises CredentialsExpiredError: when two polls in succession find that the credentials have expired.
         """
         from airflow_eip_provider.triggers.observed import Clients, Observed, Wants  # noqa: PLC0415 - only a wait needs it
 
@@ -122,9 +123,13 @@ class WatchTrigger(BaseTrigger):
         """
         Wait in the triggerer, with all other waits on the same connection.
 
-        :raises CredentialsExpiredError: when the credentials have expired, and the new ones, too.
+        :raises CredentialsExpiredError: when two polls in succession find that the credentials have expired.
         """
-        await asyncio.shield(asyncio.wrap_future(_polling_imports()))
+        try:
+            await asyncio.shield(asyncio.wrap_future(_polling_imports()))
+        except ImportError:
+            _polling_imports.cache_clear()  # the next wait tries again
+            raise
         from airflow_eip_provider.triggers.poller import Poller  # noqa: PLC0415 - only a wait needs it
 
         polls, early, is_new = _Polls(self), _EARLY_AT_FIRST, True

@@ -50,7 +50,7 @@ class WaiterView:
     :param place: from 1.
     :param passed: how often a later entry took the address.
     :param cluster: the cluster that it has started early.
-    :param addresses: in the queues of how many of the shown addresses it is; it takes the first free one.
+    :param addresses: the number of shown addresses in whose queues it waits; it takes the first free one.
     """
 
     place: int

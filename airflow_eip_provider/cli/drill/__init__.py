@@ -10,6 +10,7 @@ from airflow_eip_provider.cli.arguments import (
     StoreOnce,
     add_common_arguments,
     add_duration,
+    add_list,
     duration,
     reading_arguments,
 )
@@ -32,10 +33,11 @@ standby from taking over: subnets and zones, instance types, security groups, ta
 permission to stop the primary, the lease of the address, the rule in Azure's firewall, and the standby with its
 services.
 
-With --execute it then stops the primary on purpose, watches what the DAG that watches the primary does, and measures
-how long the detection, the start of a cold standby, the move of the address and the targets took. With --fail-over it
-does the failover itself, for when there is no such DAG. It refuses while another owner has the address or its lease,
-and without the id of the primary as a confirmation. At the end, also after an error, Ctrl-C or SIGTERM, it lists the
+With --execute it then stops the primary on purpose, observes the failover by the DAG that monitors the primary, and
+measures how long the detection, the start of a cold standby, the move of the address and the targets took. With
+--fail-over it does the failover itself; use it if there is no such DAG. It refuses while another owner has the address
+or its lease, and without the id of the primary as a confirmation. At the end, also after an error, Ctrl-C or SIGTERM,
+it lists the
 running clusters and how to terminate them."""
 
 EXAMPLES = r"""
@@ -56,7 +58,6 @@ airflow-eip drill --job-flow-id j-2AXXXXXXGAPLF \
 
 def add_arguments(parser: Parser) -> None:
     """Declare the arguments."""
-    again = "; can be repeated"
     parser.add_argument("--job-flow-id", required=True, metavar="ID", help="the primary: the cluster that serves now")
     parser.add_argument(
         "--allocation-id",
@@ -64,34 +65,24 @@ def add_arguments(parser: Parser) -> None:
         metavar="ID",
         help="the Elastic IP that moves to the standby, if there is one",
     )
-    parser.add_argument("--standby-job-flow-id", metavar="ID", help="the running standby; or else")
+    parser.add_argument(
+        "--standby-job-flow-id", metavar="ID", help="the standby, if it runs; else give --job-flow-overrides"
+    )
     parser.add_argument(
         "--job-flow-overrides",
         metavar="FILE",
         help="the standby that is launched when it is needed: RunJobFlow's parameters as a JSON file",
     )
     parser.add_argument("--fallbacks", metavar="FILE", help="what to launch when that does not start: a JSON list")
-    parser.add_argument(
-        "--target-group",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help=f"a target group in which the primary node is registered, by name or ARN{again}",
-    )
+    add_list(parser, "--target-group", "NAME", "a target group in which the primary node is registered, by name or ARN")
     parser.add_argument(
         "--service",
         action="append",
         default=[],
         choices=["yarn", "hdfs", "livy", "none"],
-        help=f"a service to check on primary nodes over HTTP (default: all three){again}",
+        help="a service to check on primary nodes over HTTP (default: all three); can be repeated",
     )
-    parser.add_argument(
-        "--server",
-        action="append",
-        default=[],
-        metavar="RESOURCE_ID",
-        help=f"an Azure SQL server whose firewall must admit the address{again}",
-    )
+    add_list(parser, "--server", "RESOURCE_ID", "an Azure SQL server whose firewall must admit the address")
     parser.add_argument(
         "--azure-conn-id",
         default="azure_default",
@@ -107,7 +98,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--fail-over",
         action="store_true",
-        help="also do the failover, with EmrFailoverOperator: for when no DAG watches the primary",
+        help="also do the failover, with EmrFailoverOperator; use it if no DAG monitors the primary",
     )
     add_duration(parser, "--rto", "how long the recovery may take", default="15m")
     parser.add_argument(

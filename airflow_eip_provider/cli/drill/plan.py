@@ -13,6 +13,7 @@ from airflow_eip_provider.exceptions import InvalidInputError
 from airflow_eip_provider.health.checks import DEFAULT_CHECKS
 from airflow_eip_provider.operators.elbv2 import checked_groups
 from airflow_eip_provider.operators.preflight import check_allocation_id, check_waits
+from airflow_eip_provider.rendered import check_choice
 
 if TYPE_CHECKING:
     import argparse
@@ -79,11 +80,7 @@ class Plan:
         if self.servers and self.allocation_id is None:
             problem = "there is no Elastic IP that a server could admit"
             raise InvalidInputError("reading the servers", problem=problem, remedy="give the allocation ID")
-        if self.stop not in {INSTANCE, CLUSTER, BY_HAND}:
-            remedy = f"give one of {INSTANCE}, {CLUSTER} and {BY_HAND}"
-            raise InvalidInputError(
-                "reading how to stop the primary", problem=f"{self.stop!r} is unknown", remedy=remedy
-            )
+        check_choice("stop", self.stop, (INSTANCE, CLUSTER, BY_HAND))
         _ = self.groups  # checks them
 
     @property

@@ -85,7 +85,7 @@ class Resources:
         return {name: read_target_group(self.elbv2, name) for name, _ in self.plan.groups}
 
     def foreign_use(self) -> str | None:
-        """Describe who else than the primary has the address or its lease; ``None`` when no one does."""
+        """Describe who has the address or its lease, if it is not the primary; else ``None``."""
         primary = self.plan.job_flow_id
         if self.holder is not None and self.holder.job_flow_id != primary:
             return f"it is on {self.holder.description}"

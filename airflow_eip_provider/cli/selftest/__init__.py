@@ -8,6 +8,7 @@ from airflow_eip_provider.cli.arguments import (
     StoreOnce,
     add_common_arguments,
     add_duration,
+    add_list,
     reading_arguments,
 )
 from airflow_eip_provider.cli.command import FAILED, FOUND, OK, Command, Parser
@@ -60,13 +61,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--job-flow-overrides", metavar="FILE", help="a JSON file with RunJobFlow parameters that override all others"
     )
-    parser.add_argument(
-        "--server",
-        action="append",
-        default=[],
-        metavar="HOST",
-        help="an Azure SQL server that must admit the address, HOST:PORT/DATABASE; can be repeated",
-    )
+    add_list(parser, "--server", "HOST", "an Azure SQL server that must admit the address, HOST:PORT/DATABASE")
     parser.add_argument(
         "--echo-url",
         metavar="URL",

@@ -49,7 +49,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What an answer showed; ``None`` when there is nothing yet, or not any more."""
+    """What an answer showed; ``None`` when there is nothing yet, or no longer anything."""
 
     at: datetime
     value: str | None

@@ -120,8 +120,8 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LaunchingOperator, EmrCrea
         (60 seconds to 7 days); the last fallback. ``None`` for none. EMR releases before 5.30.0 and 6.0.x do not
         support it: it is left out there, with a warning that names the remaining fallbacks.
     :param on_queued_longer_than: a duration and a notifier, which is called once when the task has waited for the
-        address for so long and still waits: ``(timedelta(minutes=30), SnsNotifier(...))``. Any Airflow notifier, or a
-        function that takes the context, in which ``eip`` has the details.
+        address for this long and is still waiting: ``(timedelta(minutes=30), SnsNotifier(...))``. Any Airflow notifier,
+        or a function that takes the context, in which ``eip`` has the details.
     :param on_lost: a notifier, called when the lease was lost to another owner.
     :param on_failover: a notifier, called when a cluster did not start and the next candidate is launched.
     :param servers: resource IDs of Azure SQL servers that must admit the address, as in

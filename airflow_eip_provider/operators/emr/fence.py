@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 class Fence:
     """
-    Checks before steps are submitted, and once more right after.
+    Checks the lease and the address before steps are submitted, and again right after.
 
     An early release of the address first writes into the lease that it is being released, and then looks for steps. So
     either the release sees the step, or the second check sees the release.

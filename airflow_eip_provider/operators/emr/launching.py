@@ -118,7 +118,8 @@ class LaunchingOperator(NextCandidateOperator):
         launcher, replaces = self.launcher(context), self.has_fallbacks
         while True:
             observed: Observed | None = None
-            self.choose(launcher, state.candidate)
+            if state.job_flow_id is None or state.failed is not None:
+                self.choose(launcher, state.candidate)
             try:
                 if state.job_flow_id is None:
                     entered = enter()

@@ -379,7 +379,7 @@ def _why(cluster: Cluster | None, *, deadline: float = math.inf) -> StartFailure
     """
     Return why a cluster did not start.
 
-    :param deadline: a termination request after this time was this owner's own; never by default.
+    :param deadline: a termination request after this time was this owner's own; by default none was.
     """
     from airflow_eip_provider.aws.start_failures import StartFailure
     from airflow_eip_provider.aws.start_failures import start_failure as failure_of

@@ -81,10 +81,10 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
 
     A drop-in for ``EmrAddStepsOperator`` that always waits for its steps. They are submitted only while the cluster
     uses the address and its lease is active. Both are checked again right after the submission and while the steps run;
-    when the address leaves or the lease ends, the steps are cancelled. A cluster uses the address when that is on the
-    primary private address of the primary network interface of its primary node, or on its NAT gateway with the route
-    to it. When a step fails, the task log shows EMR's reason and the tail of the step's stdout and stderr from the log
-    bucket.
+    when the address leaves or the lease ends, the steps are cancelled. A cluster uses the address when it is associated
+    with the primary private address of the primary network interface of its primary node, or on its NAT gateway with
+    the route to it. When a step fails, the task log shows EMR's reason and the tail of the step's stdout and stderr
+    from the log bucket.
 
     AWS's answers may be up to a minute old. A cluster that seems to be without the address is polled again for a minute
     before the task fails. Running steps are cancelled only when two polls agree, or one shows the address on something
@@ -177,7 +177,7 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
 
         steps = self._checked_steps()
         job_flow_id = self._job_flow_id()
-        mark, first_try = StepMark.of(context), self._first_try(context)
+        mark, first_try = StepMark.of(context), self.first_try(context)
         fence = self._fence(job_flow_id)
         cluster = fence.cluster()
         start_deadline = None if cluster.has_started else judged_at(cluster)
@@ -313,10 +313,6 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
                 remedy="pass the output of the creating task as job_flow_id, and see that that task has returned it",
             )
         return str(job_flow_id)
-
-    def _first_try(self, context: Context) -> int:
-        """Return the first try since the task was last cleared, which resets the number of retries."""
-        return max(1, int(context["ti"].max_tries) - int(self.retries or 0) + 1)
 
     def _fence(self, job_flow_id: str) -> Fence:
         from airflow_eip_provider.operators.emr.fence import Fence

@@ -241,4 +241,4 @@ class EmrTerminateWithStaticIpOperator(PhasedOperator, EmrTerminateJobFlowOperat
     @property
     def _has_cluster(self) -> bool:
         """Whether there is a cluster ID; a template renders a missing XCom as the text "None"."""
-        return not is_nothing(self.job_flow_id)
+        return self.job_flow_id is not None and str(self.job_flow_id) not in {"", "None"}

@@ -32,7 +32,7 @@ from airflow_eip_provider.operators.phases import CLUSTER_LINKS, Result
 from airflow_eip_provider.operators.primary_health import PrimaryHealthOperator, health_error
 from airflow_eip_provider.operators.rendering import StructuredFields
 from airflow_eip_provider.operators.targets import check_job_flow_id
-from airflow_eip_provider.rendered import is_nothing
+from airflow_eip_provider.rendered import check_choice, is_nothing
 
 if TYPE_CHECKING:
     from airflow_eip_provider.airflow_compat import Context
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 _OLD_CLUSTER = ("terminate", "keep")
 _OTHER = "another failover"  # what a wait is for
-# Meanwhile the lease has no cluster, and others may end it after LIMITS.surface.
+# While the steps end, the lease has no cluster; other owners may end such a lease after LIMITS.surface.
 _LONGEST_STEPS = timedelta(minutes=10)
 
 
@@ -89,7 +89,8 @@ class EmrFailoverOperator(
     ec2:DescribeInstanceTypeOfferings. With target groups also elasticloadbalancing:DescribeTargetGroups,
     …:DescribeTargetHealth, …:RegisterTargets, …:DeregisterTargets, …:DescribeLoadBalancers,
     …:DescribeLoadBalancerAttributes, …:DescribeTargetGroupAttributes. The policy of ``airflow-eip iam-policy --health``
-    allows this for clusters with the tag ``airflow-eip:allocation-id`` and the address as its value: tag standbys so.
+    allows this for clusters with the tag ``airflow-eip:allocation-id`` and the address as its value: add this tag to
+    standbys.
 
     :param job_flow_id: the cluster that has the service. (templated)
     :param allocation_id: the Elastic IP, ``eipalloc-…``; ``None`` if the clusters are only behind a load balancer.
@@ -439,7 +440,7 @@ class EmrFailoverOperator(
         """
         Register the new primary node, and wait until its own checks and those of the load balancers pass.
 
-        After the registration the cluster is in charge, also if this task fails; the reaper then keeps the cluster.
+        After the registration the cluster is in charge, even if this task fails; the reaper then keeps the cluster.
         """
         from airflow_eip_provider.triggers.elbv2 import NlbTargetsTrigger
         from airflow_eip_provider.triggers.verdict import Verdict
@@ -547,9 +548,7 @@ class EmrFailoverOperator(
             )
         preflight.check_idle_timeout(self.idle_timeout)
         self.check_start_timeout()
-        if self.old_cluster not in _OLD_CLUSTER:
-            doing = f"checking old_cluster {self.old_cluster!r}"
-            raise InvalidInputError(doing, problem="unknown choice", remedy=f"use one of {_OLD_CLUSTER}")
+        check_choice("old_cluster", self.old_cluster, _OLD_CLUSTER)
 
     def _check_not_timed_out(self, state: FailoverState, event: dict[str, Any] | None) -> None:
         """Raise the error of a wait that has timed out, except for waits that are handled where they began."""

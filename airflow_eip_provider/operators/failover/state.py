@@ -23,7 +23,7 @@ class FailoverState(CreateState):
     :param lost: the cluster to which an earlier try moved the service, and which has ended since.
     :param launched: this owner launched the new cluster; otherwise it is a standby.
     :param leased: this try has the lease.
-    :param keeps: the new cluster has the address, so nothing is undone any more.
+    :param keeps: the new cluster has the address, so from then on nothing is undone.
     :param steps_by: the deadline for the end of the old cluster's fenced steps; ``is_quiet``: they have ended, or the
         deadline has passed.
     :param is_started: the new cluster is RUNNING or WAITING.

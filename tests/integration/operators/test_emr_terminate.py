@@ -59,6 +59,13 @@ def test_without_a_cluster_there_is_nothing_to_do(clocked, terminate_operator, m
     assert clocked.events.calls("TerminateJobFlows") == []
 
 
+@pytest.mark.parametrize("malformed", [" ", "\n", "none", "i-0123456789abcdef0"])
+def test_a_text_that_is_not_a_cluster_id_fails_the_task(clocked, terminate_operator, malformed):
+    with pytest.raises(AirflowFailException, match="job_flow_id"):
+        Task(terminate_operator(malformed)).run()
+    assert clocked.events.calls("TerminateJobFlows") == []
+
+
 def test_the_address_of_another_cluster_is_left_alone(clocked, job_flow_id, create_operator, terminate_operator, ec2):
     Task(terminate_operator(job_flow_id)).run()
     other = Task(create_operator("other")).run()

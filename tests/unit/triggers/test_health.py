@@ -19,7 +19,7 @@ from airflow_eip_provider.aws.instance_status import InstanceStatus
 from airflow_eip_provider.exceptions import InvalidInputError
 from airflow_eip_provider.health.judgement import Result
 from airflow_eip_provider.triggers import health
-from airflow_eip_provider.triggers.health import Known, PrimaryWatch, check_host, host_of
+from airflow_eip_provider.triggers.health import EmrPrimaryHealthTrigger, Known, PrimaryWatch, check_host, host_of
 from airflow_eip_provider.triggers.observed import Observed, Wants
 
 if TYPE_CHECKING:
@@ -399,3 +399,19 @@ def test_many_waits_share_one_call_for_the_status_checks(stubbed):
     ec2 = stubbed("ec2", ("describe_instance_status", {"InstanceStatuses": items}, asked))
     observed = Observed(lambda *_: ec2, wants=Wants(instance_statuses=set(names)))
     assert {observed.instance_status(name).state for name in names} == {"running"}
+
+
+def test_a_stored_trigger_with_an_unknown_check_fails_its_wait_and_not_the_triggerer():
+    stored = EmrPrimaryHealthTrigger(
+        job_flow_id=CLUSTER,
+        checks=[{"name": "livy", "port": 8998, "added_by_a_newer_version": True}],
+        until="unhealthy",
+        unhealthy_after="3/4",
+        healthy_after="2/2",
+        host="private_ip",
+        known={"since": START, "start_by": START},
+        waiter_delay=15,
+        deadline=START + 100,
+    )
+    with pytest.raises(InvalidInputError, match="livy"):
+        stored.announce(Wants())

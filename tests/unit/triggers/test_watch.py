@@ -11,6 +11,7 @@ from botocore.exceptions import ClientError
 
 from airflow_eip_provider import clock
 from airflow_eip_provider.exceptions import CredentialsExpiredError
+from airflow_eip_provider.triggers import watch
 from airflow_eip_provider.triggers.poller import Poller
 from airflow_eip_provider.triggers.verdict import Verdict
 from airflow_eip_provider.triggers.watch import WatchTrigger
@@ -168,3 +169,20 @@ def test_a_wait_creates_each_client_once(payload):
     watched = Scripted(PENDING)
     assert payload(watched)[0]["status"] == "timeout"
     assert watched.connections == 1
+
+
+def test_an_import_that_failed_is_tried_again_by_the_next_wait(monkeypatch):
+    watch._polling_imports.cache_clear()
+    wait = Scripted(DONE, waiter_delay=0, deadline=clock.time() + 100)
+    with monkeypatch.context() as broken:
+        broken.setattr(watch.importlib, "import_module", failing(ImportError("no memory")))
+        with pytest.raises(ImportError, match="no memory"):
+            asyncio.run(first_event(wait))
+    assert asyncio.run(first_event(wait))["message"] == "there"
+
+
+def failing(error: Exception) -> Any:
+    def fail(*_: Any) -> None:
+        raise error
+
+    return fail
