@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import time
+from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from local_emr import LocalAws
+
 T = TypeVar("T")
+
+_MARGIN_SECONDS = 300.0
 
 
 def wait_for(
@@ -25,3 +30,14 @@ def wait_for(
             raise error()
         time.sleep(pause_seconds)
     return value
+
+
+def wait_for_clusters_to_end(aws: LocalAws, seconds: float) -> None:
+    """
+    Wait until every cluster of a local EMR has ended.
+
+    :param seconds: simulated seconds after which the idle timeout has ended clusters that no task terminates.
+    """
+    deadline = aws.clock.now() + timedelta(seconds=seconds + _MARGIN_SECONDS)
+    while aws.clock.now() < deadline and any(cluster.ended is None for cluster in aws.emr.life.clusters):
+        time.sleep(0.05)

@@ -165,7 +165,7 @@ def left(clocked: Any, create_operator: Any, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.fixture
 def running_step(clocked: Any, emr: Any, step: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
-    """Run a step on a cluster, which goes on for a while after the cluster is terminated; return its ID."""
+    """Run a step on a cluster, which continues for a while after the cluster is terminated; return its ID."""
     monkeypatch.setattr(StepQueue, "cancel_all", StepQueue.cancel_pending)
 
     def add(job_flow_id: str) -> str:

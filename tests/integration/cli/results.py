@@ -32,7 +32,7 @@ class Examined(Said):
     """The result of the doctor as JSON."""
 
     def found(self, check: str) -> dict[str, Any]:
-        """Return the only finding of a check; there is no other error but of this check."""
+        """Return the only finding of a check; no other check has an error."""
         (findings,) = [c["findings"] for c in self.result["checks"] if c["check"] == check]
         (finding,) = findings
         assert self.status == (3 if finding["severity"] == "error" else 0), self.out

@@ -172,7 +172,7 @@ def test_a_signal_while_it_binds_leaves_nothing_behind(elsewhere, record, lock_s
     assert elsewhere.cluster_of_address() is None
 
 
-def test_a_signal_that_is_ignored_from_the_start_stays_so():
+def test_an_ignored_signal_stays_ignored():
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         with StoppedOnce("undoing what was changed"):

@@ -80,7 +80,9 @@ def with_core(elsewhere: Elsewhere) -> tuple[str, dict[str, Any]]:
     return job_flow_id, core_node(elsewhere, job_flow_id)
 
 
-def test_what_a_core_node_took_meanwhile_is_left_there(elsewhere, attempts, with_core, lock_store, record):
+def test_an_address_that_a_core_node_got_during_the_wait_is_not_moved(
+    elsewhere, attempts, with_core, lock_store, record
+):
     job_flow_id, core = with_core
 
     def taken() -> None:
@@ -196,7 +198,9 @@ def test_no_answer_at_the_turn_after_a_wait_undoes_nothing(elsewhere, attempts, 
     assert record().lease.resource_id == waiting
 
 
-def test_no_answer_to_the_hand_over_is_borne_beyond_the_wait_and_not_for_ever(elsewhere, attempts, record, lock_store):
+def test_a_missing_answer_to_the_hand_over_is_retried_longer_than_the_wait_but_not_forever(
+    elsewhere, attempts, record, lock_store
+):
     elsewhere.launch()
     attempts(StoreLeaseClient, "hand_over", failing(UNAVAILABLE), times=2)
     assert elsewhere.associate("--lock-store", lock_store, "--wait", "0").status == 0

@@ -107,7 +107,7 @@ def test_no_turn_in_time_leaves_the_queue(elsewhere, record, create_operator):
     assert record().lease.resource_id == first
 
 
-def test_a_later_command_for_the_cluster_goes_on_for_one_that_was_lost(elsewhere, record, monkeypatch):
+def test_a_later_command_for_the_cluster_continues_a_lost_one(elsewhere, record, monkeypatch):
     from airflow_eip_provider.lease_client.client import StoreLeaseClient  # noqa: PLC0415
 
     job_flow_id = elsewhere.launch()
@@ -143,7 +143,7 @@ def test_release_closes_waits_for_steps_and_frees(elsewhere, record, step):
     assert (again.status, again.result["released"]) == (0, False)
 
 
-def test_release_goes_on_for_one_that_was_lost(elsewhere, record, ec2):
+def test_release_continues_a_lost_one(elsewhere, record, ec2):
     elsewhere.launch()
     association = elsewhere.associate().result["association_id"]
     ec2.disassociate_address(AssociationId=association)
@@ -163,7 +163,7 @@ def test_release_of_what_a_task_has_needs_the_clusters_name(elsewhere, record, c
     assert record().lease is None
 
 
-def test_release_from_a_cluster_beside_the_lease_needs_its_name(elsewhere, record, create_operator, ec2):
+def test_release_from_a_cluster_without_the_lease_needs_its_name(elsewhere, record, create_operator, ec2):
     leased = Task(create_operator(), dag_id="daily").run()
     address = ec2.describe_addresses(AllocationIds=[elsewhere.allocation_id])["Addresses"][0]
     ec2.disassociate_address(AssociationId=address["AssociationId"])

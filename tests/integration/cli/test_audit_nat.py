@@ -129,7 +129,7 @@ def test_what_others_send_through_a_lasting_gateway_is_a_strangers(audit, logs, 
     for interface in (lasting["interface"], STRANGER["interface"]):
         assert found[interface, STRANGER["ip"]] == (
             "stranger",
-            "not a node of the cluster, but through its NAT gateway",
+            "it used the cluster's NAT gateway, but is not a node of the cluster",
         )
 
 

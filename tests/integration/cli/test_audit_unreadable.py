@@ -161,7 +161,7 @@ def test_what_is_no_connection_is_not_unreadable(put, read):
 
 
 def test_an_object_that_s3_does_not_give_is_named(put, read, s3, monkeypatch):
-    """Such as one in Glacier, or encrypted with a key that the role may not use."""
+    """For example, it is in Glacier, or encrypted with a key that the role must not use."""
     uri = put(gzip.compress(text(record())))
     put(gzip.compress(text(record())), minute=6)
     get = s3.get_object

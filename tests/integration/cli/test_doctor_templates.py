@@ -64,7 +64,7 @@ def test_what_is_wrong_beside_a_template_is_found(examine, overrides):
     assert "ReleaseLable" in str(said.all_found)
 
 
-def test_it_is_said_for_people_too(clocked, allocation_id, overrides, tmp_path, run):
+def test_the_table_names_the_templates_too(clocked, allocation_id, overrides, tmp_path, run):
     overrides["Instances"]["Ec2SubnetId"] = "{{ var.value.subnet }}"
     (tmp_path / "cluster.json").write_text(json.dumps(overrides), encoding="utf-8")
     said = run("doctor", "--allocation-id", allocation_id, "--job-flow-overrides", str(tmp_path / "cluster.json"))

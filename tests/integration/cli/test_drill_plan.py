@@ -109,7 +109,7 @@ def test_a_quota_that_has_room_only_when_the_primary_has_ended_is_a_warning(plan
     ]
 
 
-def test_a_quota_that_must_not_be_read_is_a_warning(plan, pair, cold):
+def test_a_quota_without_read_permission_is_a_warning(plan, pair, cold):
     pair.stage.taken_away = ("LookAtQuota", "servicequotas:GetServiceQuota")
     pair.enforce()
     said = plan(*cold)

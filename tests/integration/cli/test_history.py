@@ -107,7 +107,7 @@ def test_a_full_record_says_that_older_leases_are_gone(elsewhere, store, now):
     assert "keeps the newest 50 leases" in elsewhere.about("history").err
 
 
-def test_a_database_that_is_not_there_costs_the_waits_only(elsewhere, leases, monkeypatch):
+def test_a_missing_database_only_hides_the_waits(elsewhere, leases, monkeypatch):
     def fails(tasks: Any) -> Any:
         raise RuntimeError("no such table")
 
@@ -118,12 +118,12 @@ def test_a_database_that_is_not_there_costs_the_waits_only(elsewhere, leases, mo
 
 
 @pytest.mark.parametrize("arguments", [("--csv",), ("--lock-store", "none")])
-def test_what_cannot_be_is_refused(elsewhere, leases, arguments):
+def test_contradictory_options_are_refused(elsewhere, leases, arguments):
     assert elsewhere.about("history", *arguments).status == 2
 
 
 @pytest.mark.parametrize("arguments", [("--json",), (), ("--every", "1s")])
-def test_watching_needs_a_terminal_and_a_breath(elsewhere, leases, arguments, monkeypatch):
+def test_watching_needs_a_terminal_and_a_minimum_interval(elsewhere, leases, arguments, monkeypatch):
     monkeypatch.setattr(sys.stdout, "isatty", lambda: "--every" in arguments)
     before = elsewhere.mark()
     assert elsewhere.about("status", "--watch", *arguments, json=False).status == 2

@@ -61,7 +61,7 @@ WITH_DAGS = sorted(COMMANDS.keys() - {"placement"})
 
 @pytest.fixture
 def imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Callable[..., Any]) -> Callable[..., Any]:
-    """Write a command and its files, run ``import-cluster`` beside them, and return (status, out, err)."""
+    """Write a command and its files, run ``import-cluster`` in their folder, and return (status, out, err)."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "parametersValues.json").write_text(json.dumps(PARAMETERS))
     (tmp_path / "bootstrap.sh").write_text(ASSOCIATING_SCRIPT)
@@ -97,7 +97,7 @@ def test_association_is_left_out_when_its_script_is_shown(imported):
     assert "is left out: its script names internetprotocol-jar-with-dependencies.jar" in err
 
 
-def test_what_is_not_part_of_it_is_said_with_its_own_reason(imported):
+def test_each_ignored_option_is_reported_with_its_reason(imported):
     options = "--profile mine --endpoint-url https://emr.example.com --output text"
     _, _, err = imported("--", *START.split(), *ALONE.split(), *options.split())
     assert "--profile is ignored: the credentials are those of the Airflow connection" in err
@@ -285,7 +285,7 @@ def test_scripts_as_they_are_found_are_read(case, imported):
         (f"{LEAST} \\\n --log-uri s3://$BUCKET/l", "line 2: a shell would substitute $BUCKET; write the value"),
     ],
 )
-def test_scripts_that_are_refused_are_told_what_to_change(text, said, imported):
+def test_refused_scripts_get_a_remedy(text, said, imported):
     status, out, err = imported("--file", "launch.sh", command=Command(text))
     assert (status, out) == (2, "")
     assert said in err
@@ -332,7 +332,7 @@ def test_passwords_are_not_written_into_the_dag(imported):
     assert "store it in the Airflow Variable kerberos_ad_domain_join_password" in err
 
 
-def test_dag_is_named_and_scheduled_as_told(imported):
+def test_the_dag_has_the_given_name_and_schedule(imported):
     _, out, _ = imported("--dag", "--allocation-id", ALLOCATION, "--file", "launch.sh")
     assert '        "daily_signals",\n        schedule=None,\n' in out
     options = ["--dag-id", "signals", "--schedule", "@daily", "--allocation-id", ALLOCATION, "--file", "launch.sh"]

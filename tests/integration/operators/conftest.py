@@ -16,6 +16,7 @@ from airflow_eip_provider.operators.emr import (
 )
 from harness.leases import Queue
 from harness.life import Task
+from harness.network import default_subnets
 from tests.integration.operators.aws_state import STORE, read_record
 from tests.integration.operators.failover_stage import STANDBY, Stage
 from tests.integration.operators.nat import Network
@@ -154,9 +155,12 @@ def lock_store(request: pytest.FixtureRequest, clocked: Any, boto: Any, monkeypa
 
 
 @pytest.fixture(params=["no store", "dynamodb"])
-def store(request: pytest.FixtureRequest) -> str | None:
-    """Without a lock store, and with one."""
-    return None if request.param == "no store" else STORE
+def store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str | None:
+    """Without a lock store and the settings that it needs, and with one."""
+    if request.param == "no store":
+        monkeypatch.delenv("AIRFLOW__EIP__ENVIRONMENT")
+        return None
+    return STORE
 
 
 @pytest.fixture
@@ -174,8 +178,7 @@ def stored_record(allocation_id: str, boto: Any) -> Callable[[], Record]:
 @pytest.fixture
 def subnets(ec2: Any) -> dict[str, str]:
     """The default VPC's public subnets, by zone."""
-    found = ec2.describe_subnets(Filters=[{"Name": "default-for-az", "Values": ["true"]}])["Subnets"]
-    return {subnet["AvailabilityZone"]: subnet["SubnetId"] for subnet in found}
+    return {subnet["AvailabilityZone"]: subnet["SubnetId"] for subnet in default_subnets(ec2)}
 
 
 @pytest.fixture

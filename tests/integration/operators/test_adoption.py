@@ -83,7 +83,7 @@ def test_a_retry_goes_on_with_the_cluster_that_it_remembers(clocked, create_oper
     assert [retry.run()] == launched(clocked)
 
 
-def test_a_remembered_cluster_that_has_ended_is_not_gone_on_with(clocked, create_operator, store):
+def test_a_remembered_cluster_that_has_ended_is_not_adopted(clocked, create_operator, store):
     remembered = {}
     lost = Task(create_operator(lock_store=store, deferrable=True, retries=2), remembered=remembered)
     lost.start()

@@ -127,7 +127,7 @@ def test_the_lease_keeps_its_token_and_its_place_and_is_active_when_the_cluster_
     assert record.lease is not None
     assert (record.lease.token, record.lease.phase, record.lease.resource_id) == (1, Phase.ACTIVE, job_flow_id)
     assert not record.lease.to_be_terminated
-    tags = [{tag["Key"]: tag["Value"] for tag in call["request"]["Tags"]} for call in launches(clocked)]
+    tags = [launch.tags for launch in launches(clocked)]
     assert [one["airflow-eip:candidate"] for one in tags] == ["0", "1"]
     assert {one["airflow-eip:token"] for one in tags} == {"1"}
     assert {one["airflow-eip:start-timeout"] for one in tags} == {"2700"}

@@ -11,14 +11,10 @@ from airflow_eip_provider.lease.transitions import Release, step
 from airflow_eip_provider.stores.uri import open_store
 from harness.leases import vanish
 from harness.life import Task
-from tests.integration.operators.aws_state import active_clusters, is_associated, run_queued
+from tests.integration.operators.aws_state import active_clusters, is_associated, launch_calls, run_queued
 
 pytestmark = pytest.mark.parametrize("lock_store", ["dynamodb"], indirect=True)
 BEFORE_LAUNCH = [("write_record", False), ("write_record", True), ("launch", False)]
-
-
-def launched(aws: Any) -> int:
-    return len(aws.events.calls("RunJobFlow"))
 
 
 @pytest.mark.parametrize(("method", "after"), BEFORE_LAUNCH)
@@ -30,7 +26,7 @@ def test_a_holder_that_vanished_before_it_launched_is_followed_by_the_next_owner
     run_queued(queue, following)
     assert following.error is None
     assert record().lease.resource_id == following.result
-    assert launched(clocked) == 1
+    assert launch_calls(clocked) == 1
 
 
 def test_a_holder_that_vanished_after_it_launched_is_closed_by_the_next_owner_once_it_is_late(
@@ -56,7 +52,7 @@ def test_a_retry_goes_on_where_the_try_before_it_vanished(
     vanish(monkeypatch, gone, method, after=after)
     run_queued(queue, retry)
     assert retry.error is None
-    assert launched(clocked) == 1, "adopted"
+    assert launch_calls(clocked) == 1, "adopted"
     assert active_clusters(emr) == [retry.result]
     assert record().lease.resource_id == retry.result
 
@@ -67,7 +63,7 @@ def test_a_retry_after_the_hand_over_finds_its_cluster_bound(clocked, leased, qu
     token = record().lease.token
     run_queued(queue, retry)
     assert retry.result == gone.result
-    assert launched(clocked) == 1
+    assert launch_calls(clocked) == 1
     assert record().lease.token == token
 
 
@@ -91,7 +87,7 @@ def test_a_held_address_is_never_taken_over_while_its_cluster_lives_however_long
         queue.tick(following)
     assert record().lease.resource_id == holder.result
     assert len(record().queue) == 1
-    assert launched(clocked) == 1
+    assert launch_calls(clocked) == 1
 
 
 @pytest.mark.parametrize(
@@ -163,14 +159,14 @@ def test_a_lost_answer_of_any_write_neither_loses_nor_doubles_a_lease(clocked, l
         ended(task.result)
         assert record().lease is None
     assert [ended.token for ended in record().history] == [1, 2, 3]
-    assert launched(clocked) == 3
+    assert launch_calls(clocked) == 3
 
 
 def test_a_lost_answer_of_run_job_flow_does_not_launch_twice(clocked, leased, record):
     clocked.faults.add(operation="RunJobFlow", kind="lost_response", times=1)
     task = leased("daily")
     assert task.run()
-    assert launched(clocked) == 1
+    assert launch_calls(clocked) == 1
     assert record().lease.resource_id == task.result
 
 
@@ -217,4 +213,4 @@ def test_of_two_environments_with_one_name_one_goes_on_and_the_other_says_so(clo
     failed = [task for task in (here, there) if task.error is not None]
     assert len(failed) == 1
     assert active_clusters(emr) == [record().lease.resource_id]
-    assert launched(clocked) == 1
+    assert launch_calls(clocked) == 1

@@ -152,9 +152,7 @@ def test_a_retry_in_the_queue_counts_from_the_arrival_of_the_first_try(clocked, 
 
 
 @dynamodb_only
-def test_an_orphan_that_shows_up_is_counted_by_whoever_ends_it(
-    clocked, sent, leased, queue, allocation_id, monkeypatch
-):
+def test_an_orphan_is_counted_by_the_owner_that_terminates_it(clocked, sent, leased, queue, allocation_id, monkeypatch):
     crashed = leased("crashed", waiter_max_attempts=40)
     vanish(monkeypatch, crashed, "launch", after=True)  # and no retry comes
     takes_over = leased("next")

@@ -58,13 +58,16 @@ def test_a_binding_may_be_given_as_a_mapping(clocked, network, nat):
     assert network.target() == network.gateways()[0]
 
 
-def test_what_the_gateway_is_asked_for_says_whose_it_is_and_what_the_routes_were(clocked, network, nat, ec2):
+def test_what_the_gateway_is_asked_for_says_whose_it_is_and_what_the_routes_were(
+    clocked, network, nat, ec2, monkeypatch
+):
+    monkeypatch.delenv("AIRFLOW__EIP__ENVIRONMENT")  # its default
     task = Task(nat())
     job_flow_id = task.run()
     tags = {tag["Key"]: tag["Value"] for tag in ec2.describe_nat_gateways()["NatGateways"][0]["Tags"]}
     assert tags["airflow-eip:job-flow-id"] == job_flow_id
     assert tags[f"airflow-eip:route:{network.table}"] == "none"
-    assert tags["airflow-eip:owner-name"] == "testing/azure_daily/run-1/create/-1"
+    assert tags["airflow-eip:owner-name"] == "default/azure_daily/run-1/create/-1"
 
 
 def test_the_sensor_sees_the_address_on_the_cluster(clocked, network, nat, allocation_id):

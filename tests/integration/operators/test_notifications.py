@@ -118,7 +118,7 @@ def test_in_the_queue_of_a_store_it_is_told_with_the_place(clocked, leased, queu
     ids=["Airflow 3.3", "before", "after a clear"],
 )
 @dynamodb_only
-def test_a_retry_does_not_tell_again_where_it_can_know_and_a_task_that_is_cleared_does(
+def test_a_retry_notifies_again_only_before_airflow_3_3_or_after_a_clear(
     clocked, leased, create_operator, told, remembered, retries, max_tries, calls
 ):
     leased("holder").run()

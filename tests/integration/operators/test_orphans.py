@@ -17,7 +17,7 @@ from airflow_eip_provider.hooks.emr import EmrClusterHook
 from airflow_eip_provider.lease_client.client import StoreLeaseClient
 from airflow_eip_provider.operators.emr import EmrCreateWithStaticIpOperator
 from harness.life import Task
-from tests.integration.operators.aws_state import active_clusters, dynamodb_only, is_associated
+from tests.integration.operators.aws_state import active_clusters, dynamodb_only, is_associated, launch_calls
 
 
 @pytest.fixture
@@ -58,10 +58,6 @@ def after_launches(monkeypatch: pytest.MonkeyPatch) -> Any:
     return do
 
 
-def launches(aws: Any) -> int:
-    return len(aws.events.calls("RunJobFlow"))
-
-
 @pytest.fixture
 def killed(clocked: Any, create_operator: Any) -> Task:
     """Try 1, whose process was killed after RunJobFlow; nothing of it is remembered."""
@@ -78,7 +74,7 @@ def test_a_cluster_that_shows_up_before_the_bind_is_ended_then(
     retry = Task(create_operator(deferrable=deferrable), try_number=2)
     job_flow_id = retry.run()
     assert active_clusters(emr) == [job_flow_id]
-    assert launches(clocked) == 2
+    assert launch_calls(clocked) == 2
 
 
 def test_a_cluster_that_shows_up_after_the_bind_is_ended_by_the_teardown(
@@ -97,7 +93,7 @@ def test_a_lost_answer_finds_a_cluster_that_shows_up_within_two_minutes(clocked,
     clocked.faults.add(operation="RunJobFlow", kind="lost_response")
     job_flow_id = Task(create_operator()).run()
     assert active_clusters(emr) == [job_flow_id]
-    assert launches(clocked) == 1
+    assert launch_calls(clocked) == 1
 
 
 def test_a_lost_answer_and_a_later_cluster_leave_one_after_the_teardown(
@@ -108,7 +104,7 @@ def test_a_lost_answer_and_a_later_cluster_leave_one_after_the_teardown(
     with pytest.raises(LaunchUnclearError):
         Task(create_operator()).run()
     job_flow_id = Task(create_operator(), try_number=2).run()
-    assert launches(clocked) == 2
+    assert launch_calls(clocked) == 2
     clocked.clock.advance(600)
     Task(terminate_operator(job_flow_id)).run()
     assert active_clusters(emr) == []
@@ -145,7 +141,7 @@ def test_a_retry_adopts_a_cluster_of_another_name(clocked, killed, create_operat
     overrides["Name"] = "daily 2026-11-28 08:05"
     retry = Task(create_operator(job_flow_overrides=overrides, deferrable=deferrable), try_number=2)
     assert retry.run() == killed.ti.xcoms["job_flow_id"]
-    assert launches(clocked) == 1
+    assert launch_calls(clocked) == 1
 
 
 class TaskOfRun(Task):
@@ -208,7 +204,7 @@ def test_an_error_of_the_search_does_not_launch_a_second_cluster(
     clocked.faults.add(operation="RunJobFlow", kind="lost_response")
     clocked.faults.add(operation="ListClusters", kind="error", code=code, status=400, message="no", times=1)
     job_flow_id = Task(create_operator(deferrable=deferrable, lock_store=store)).run()
-    assert launches(clocked) == 1
+    assert launch_calls(clocked) == 1
     clocked.clock.advance(120)
     Task(terminate_operator(job_flow_id, lock_store=store)).run()
     assert active_clusters(emr) == []
@@ -220,7 +216,7 @@ def test_a_search_without_any_answer_is_an_unclear_launch(clocked, create_operat
     clocked.faults.add(operation="ListClusters", kind="error", times=100, **fault)
     with pytest.raises(LaunchUnclearError):
         Task(create_operator(deferrable=deferrable)).run()
-    assert launches(clocked) == 1
+    assert launch_calls(clocked) == 1
 
 
 @pytest.mark.parametrize("shows_after", [0, 45])
@@ -239,7 +235,7 @@ def test_a_launch_that_is_stopped_before_its_answer_leaves_no_cluster(
     task = Task(create_operator(deferrable=deferrable))
     task.start()
     assert task.error is stop
-    assert launches(clocked) == 1
+    assert launch_calls(clocked) == 1
     assert active_clusters(emr) == []
 
 
@@ -315,7 +311,7 @@ def test_a_cluster_that_emr_does_not_know_yet_is_ended_within_a_minute(
     monkeypatch.setattr(EmrCreateWithStaticIpOperator, "link_cluster", _killed)  # as soon as RunJobFlow has answered
     unknown_for(45)
     Task(create_operator(deferrable=deferrable, lock_store=store)).start()
-    assert launches(clocked) == 1
+    assert launch_calls(clocked) == 1
     assert active_clusters(emr) == []
 
 

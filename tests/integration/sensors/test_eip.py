@@ -140,7 +140,7 @@ def test_a_target_that_rendered_to_nothing_does_not_mean_anywhere(
     setattr(given, name, nothing)  # as rendering does
     with pytest.raises(AirflowFailException, match=f"{name} is {nothing!r}: its template"):
         Task(given).run()
-    with pytest.raises(AirflowFailException, match=f"{name} is "):
+    with pytest.raises(AirflowFailException, match=f"{name} is {nothing!r}: its template"):
         Task(sensor(allocation_id, deferrable=deferrable, **{name: nothing})).run()
 
 

@@ -35,7 +35,7 @@ DATABASE = Database.parse("203.0.113.0/24")
         (replace(FLOW, interface_id="eni-nat", instance_id=None, source="10.0.1.5", forwarded=True), [GATEWAY],
          "tenancy", "the NAT gateway that had the address at that time"),
         (replace(FLOW, interface_id="eni-nat", instance_id=None, source="10.0.9.9", forwarded=True), [GATEWAY],
-         "stranger", "not a node of the cluster, but through its NAT gateway"),
+         "stranger", "it used the cluster's NAT gateway, but is not a node of the cluster"),
         (replace(FLOW, instance_id=None, source="10.0.1.5"), [GATEWAY],
          "stranger", "a node of the same cluster, not through its NAT gateway"),
         (replace(FLOW, interface_id="eni-x", instance_id=None, source="10.0.1.5", forwarded=True),

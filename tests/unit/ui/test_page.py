@@ -172,7 +172,7 @@ def test_a_queue_shows_that_an_owner_waits_for_several_addresses():
     text = " ".join(" ".join(page(*readings).text).split())
     assert text.count("waits for 2 addresses") == 2
     assert "Waiting owners, each counted once: 1." in text
-    assert "any one of which they can use: 1." in text
+    assert "waiting for any one of several addresses: 1." in text
     facts = page_facts(page_of(snapshot(*readings), EVERYONE))
     assert facts["waiting"] == 1
     assert [address["queue"][0]["addresses"] for address in facts["addresses"]] == [2, 2]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tests.verification.chaos.world import Outcome, World
 
 _KILLS = frozenset({"killed before", "killed after"})
-_COARSE = 30  # a sample of one in so many points is coarse
+_COARSE = 30  # a sample of one in this many points is coarse
 
 _world: World | None = None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import time
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -12,7 +13,6 @@ import httpx
 from demo.aws import AwsClient
 from harness.airflow import AirflowRest
 from harness.processes import free_port
-from harness.wait import wait_for
 from tests.verification.compose.engine import ROOT, EngineError
 
 if TYPE_CHECKING:
@@ -69,15 +69,11 @@ class Stack:
 
         :raises StackError: when there is still one at the end.
         """
-        last = ""
-
-        def is_solved() -> bool:
-            nonlocal last
-            last = problem()
-            return not last
-
-        error = lambda: StackError(f"after {seconds:.0f} s: {last}\n{self.logs()}")  # noqa: E731
-        wait_for(is_solved, seconds=seconds, error=error, pause_seconds=2)
+        deadline = time.monotonic() + seconds
+        while last := problem():
+            if time.monotonic() > deadline:
+                raise StackError(f"after {seconds:.0f} s: {last}\n{self.logs()}")
+            time.sleep(2)
 
     def down(self, *options: str) -> None:
         """Remove the containers; with ``--volumes``, also the data."""

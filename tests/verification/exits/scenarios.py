@@ -274,6 +274,7 @@ SCENARIOS = [
         sigkill,
         run=EITHER,
         # A task that is talking to its supervisor when that is killed fails, and ends its cluster before the retry.
+        # That a retry adopts the cluster after a kill is shown by the chaos test.
         clusters=range(1, 3),
         # Airflow 2 does not end the task's own process; its late failure may overwrite the success of the retry.
         ended_by=lambda version: {TEARDOWN, NEXT_OWNER} if version >= (3,) else {TEARDOWN, NEXT_OWNER, IDLE},

@@ -208,7 +208,7 @@ def is_given_up(record: Record, cluster: Cluster) -> bool:
 
 
 def check_launch(world: World, actor: Actor, token: int) -> None:
-    """Check that a retry launches no second cluster if it could have adopted one that it could have adopted when it began."""
+    """Check that a retry launches no cluster if it could have adopted one when it began."""
     lease = world.record.lease
     if lease is None or lease.token != token or lease.phase is not Phase.ACQUIRED:
         return

@@ -22,7 +22,7 @@ class Report:
     """
     The result of an exploration.
 
-    :param states: the number of states, without those that differ only in the names of owners that are alike.
+    :param states: the number of states, without those that differ only in the names of interchangeable owners.
     :param depth: the largest distance of a state from the start; if truncated, the depth that was explored completely.
     :param ends: the number of states in which every task has ended.
     """

@@ -402,7 +402,7 @@ MUTATIONS = (
         swap(pool, "_end_part", lambda *_, **__: True),
     ),
     Mutation(
-        "an older attempt continues beside a newer one",
+        "an older attempt continues in parallel with a newer one",
         "pool: one lease for an owner",
         POOL_RETRIED,
         swap(pool, "_end_part", patches.ended_unless(is_superseded=False)),

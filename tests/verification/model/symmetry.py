@@ -1,5 +1,5 @@
 """
-Treats states that differ only in the names of owners that are alike as one state.
+Treats states that differ only in the names of interchangeable owners as one state.
 
 This is sound, because protocol and checks only compare owners for equality, and clusters are named in the order of
 their launch. So the successors of a renamed state are the renamed successors of the state. Of all renamings of a state

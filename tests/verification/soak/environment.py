@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 import boto3
 
 from harness.airflow import FINAL_RUN_STATES, aws_connection
+from harness.wait import wait_for_clusters_to_end
 from local_emr import LocalAws, ScaledClock
 from tests.real_airflow import real_airflow
 from tests.verification.soak import fault_rates, plan
 from tests.verification.soak.airflow_api import Run, SoakApi, tries_without_heartbeat
 from tests.verification.soak.disruptions import Disruptions
 from tests.verification.soak.resource_usage import ResourceMonitor
-from tests.verification.stress.environment import wait_for_clusters_to_end
 from tests.verification.stress.random_faults import RandomFaults
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import random
 import signal
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import cache, partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication
 from moto.s3.models import s3_backends
 
+from harness.wait import wait_for_clusters_to_end
 from local_emr import LocalAws, ScaledClock
 from local_emr.testing import client_environment
 from tests.verification.stress import plan, try_log, worker
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 
 _WRITES = frozenset({"PutItem", "PutObject"})
 _TERMINATED_VISIBLE_SECONDS = 3600.0  # EC2 shows a terminated instance for about an hour
-_MARGIN_SECONDS = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,17 +177,6 @@ class Environment:
                     del backend.reservations[number]
             for instance_id in instance_ids:
                 backend.tags.pop(instance_id, None)
-
-
-def wait_for_clusters_to_end(aws: LocalAws, seconds: float) -> None:
-    """
-    Wait until every cluster has ended.
-
-    :param seconds: simulated seconds after which the idle timeout has ended clusters that no task terminates.
-    """
-    deadline = aws.clock.now() + timedelta(seconds=seconds + _MARGIN_SECONDS)
-    while aws.clock.now() < deadline and any(cluster.ended is None for cluster in aws.emr.life.clusters):
-        time.sleep(0.05)
 
 
 def cache_moto_lookups() -> None:

@@ -108,7 +108,7 @@ def with_receiver(receiver: Any, venv: Path, dags: dict[str, Any]) -> None:
 
 
 def check_values(stage: Stage, receiver: Any, dags: dict[str, Any], undisturbed: set[str]) -> None:
-    """Check that each metric of these DAGs has arrived with its tags, and where that is due once for each DAG."""
+    """Check that each metric of these DAGs has arrived with its tags, and, if it is sent per DAG, once for each DAG."""
     every_metric = {metric.name for metric in METRICS} - {ORPHANS_TERMINATED.name}
     expected = every_metric if dags is DAGS else every_metric - {"eip.lost", "eip.failovers"}
     stage.until("every metric has arrived", lambda: expected <= {value.name for value in receiver.values})
