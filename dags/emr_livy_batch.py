@@ -2,8 +2,8 @@
 
 The same job as in ``azure_sql_daily.py``, as a Livy batch instead of a step, for clusters on which others also submit
 through Livy. It reads the same Airflow Variable ``azure_sql``. It needs the extra ``livy``, and a Livy connection
-``livy_default``, of which it uses schema, port and login: the host is the cluster's own. Workers and triggerers must
-reach port 8998 of the primary node: allow it in the security group of EMR's primary nodes.
+``livy_default``, from which it uses the schema, port and login: the host is the cluster's own. Workers and triggerers
+must reach port 8998 of the primary node: allow it in the security group of EMR's primary nodes.
 """
 
 from __future__ import annotations

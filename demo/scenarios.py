@@ -75,7 +75,7 @@ class Queue:
 
     @property
     def has_met(self) -> bool:
-        """Whether the DAGs that queue have been started, and nothing will disturb them any more."""
+        """Whether the DAGs that queue have been started, so other scenarios can no longer disturb them."""
         return all(dag_id in self._runs.wanted_since for dag_id in self._waiting)
 
     def advance(self, events: list[Event]) -> None:

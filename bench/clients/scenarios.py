@@ -21,7 +21,7 @@ _WORK = 480
 _HOUR = 3600
 _DAY = 86400
 _WAITERS = 4
-_MAX_LEASES = 10  # an owner that has no lock after so many leases counts as never getting it
+_MAX_LEASES = 10  # an owner that has no lock after this many leases counts as never getting it
 _POLL = 15  # as this provider's operators
 _LONG_LEASE = 7200  # longer than any work, which a lease without renewal requires
 

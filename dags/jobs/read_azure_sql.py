@@ -62,7 +62,7 @@ SPARK_TYPES: dict[int, spark_types.DataType] = {
 
 
 class JobError(Exception):
-    """What ends the job, in words for whoever reads its log."""
+    """The error that ends the job, as a message for its log."""
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,7 @@ resource "aws_iam_policy" "cluster_boundary" {
         Action   = ["iam:CreateServiceLinkedRole"]
         Resource = "arn:${local.partition}:iam::${local.account}:role/aws-service-role/spot.amazonaws.com/*"
       },
-      # Only Airflow may do the rest, whatever else a cluster may do.
+      # The following is denied to clusters, whatever else they are allowed; only Airflow does it.
       {
         Sid      = "NeverAnAddress"
         Effect   = "Deny"
