@@ -48,7 +48,7 @@ def url(command: subprocess.Popen[str]) -> str:
     return found[0]
 
 
-def test_it_says_where_it_is_lives_in_scaled_time_and_ends_cleanly(command, url, state):
+def test_it_prints_its_url_runs_in_scaled_time_and_ends_cleanly(command, url, state):
     health = httpx.get(f"{url}/_local/health", trust_env=False).json()
     assert health["clock"] == "ScaledClock"
     assert health["azure_sql"]["port"] > 0
@@ -90,7 +90,7 @@ def test_options_that_make_no_sense_are_refused(arguments, capsys):
     assert arguments[0] in capsys.readouterr().err
 
 
-def test_it_binds_to_this_machine_alone_unless_told_otherwise():
+def test_it_binds_to_localhost_by_default():
     assert parse([]).host == "127.0.0.1"
     assert parse([]).port == 5055
 

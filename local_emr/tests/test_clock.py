@@ -7,7 +7,7 @@ import pytest
 from local_emr.clock import GuardedClock, ManualClock, ScaledClock
 
 
-def test_a_manual_clock_stands_still_until_turned():
+def test_a_manual_clock_does_not_move_until_advanced():
     clock = ManualClock()
     before = clock.now()
     assert clock.now() == before
@@ -55,7 +55,7 @@ def test_a_scaled_clock_runs_callbacks_by_itself_in_order():
     assert seen == ["early", "late"]
 
 
-def test_a_scaled_clock_goes_on_after_a_callback_that_fails(caplog):
+def test_a_scaled_clock_continues_after_a_callback_that_fails(caplog):
     done = threading.Event()
 
     def fail() -> None:

@@ -10,7 +10,7 @@ def control(local_emr):
         yield client
 
 
-def test_health_says_where_and_when(control, local_emr):
+def test_health_shows_region_and_time(control, local_emr):
     health = control.get("health").json()
     assert health["status"] == "ok"
     assert health["time"] == local_emr.clock.now().isoformat()
@@ -24,7 +24,7 @@ def test_events_are_read_from_where_the_reader_stopped(control, ec2, allocation_
     assert control.get("events", params={"after": call["seq"]}).json()["events"] == []
 
 
-def test_events_come_in_pages_and_say_whether_the_log_is_the_same(control, ec2, allocation_id, local_emr):
+def test_events_come_in_pages_and_show_whether_the_log_is_the_same(control, ec2, allocation_id, local_emr):
     ec2.describe_vpcs()
     everything = control.get("events").json()
     first = control.get("events", params={"limit": 1}).json()
@@ -93,7 +93,7 @@ def test_a_reset_begins_anew(control, ec2, allocation_id):
         ("PUT", "azure-sql/upstream", {"upstream": None}, 409, "without the Azure SQL"),
     ],
 )
-def test_a_wrong_request_is_told_what_is_wrong(control, method, path, body, status, text):
+def test_a_wrong_request_is_refused_with_the_reason(control, method, path, body, status, text):
     answer = control.request(method, path, json=body)
     assert answer.status_code == status
     assert text in answer.json()["error"]

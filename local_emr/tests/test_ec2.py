@@ -114,7 +114,7 @@ def test_a_network_without_an_internet_gateway_takes_no_address(ec2, allocation_
         ec2.associate_address(AllocationId=allocation_id, NetworkInterfaceId=launch(SubnetId=private)[1])
 
 
-def test_a_dry_run_says_what_would_happen_and_changes_nothing(ec2, allocation_id, launch, local_emr, refused):
+def test_a_dry_run_returns_what_would_happen_and_changes_nothing(ec2, allocation_id, launch, local_emr, refused):
     """``DryRunOperation`` or ``UnauthorizedOperation`` [botocore: AssociateAddress, DryRun]."""
     _, interface_id = launch()
     with refused("DryRunOperation"):
@@ -125,7 +125,7 @@ def test_a_dry_run_says_what_would_happen_and_changes_nothing(ec2, allocation_id
     assert "AssociationId" not in address(ec2, allocation_id)
 
 
-def test_a_described_address_says_everything_about_where_it_is(ec2, allocation_id, launch):
+def test_a_described_address_has_its_whole_association(ec2, allocation_id, launch):
     """[botocore: Address]; moto leaves the instance out when it was associated by interface."""
     instance_id, interface_id = launch()
     association_id = ec2.associate_address(AllocationId=allocation_id, NetworkInterfaceId=interface_id)["AssociationId"]
@@ -211,7 +211,7 @@ def test_every_change_of_an_address_is_an_event_with_its_cause(ec2, allocation_i
     assert changes[1]["association_id"] == association_id
 
 
-def test_a_classic_address_says_so(ec2, local_emr):
+def test_a_classic_address_is_recognizable(ec2, local_emr):
     assert address(ec2, local_emr.add_classic_address())["Domain"] == "standard"
 
 

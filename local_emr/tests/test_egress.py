@@ -163,7 +163,7 @@ def printed(told: str) -> Any:
 
 
 @pytest.mark.spark
-def test_executors_on_core_nodes_are_refused_beside_a_primary_with_the_address_and_read_behind_a_nat_gateway(
+def test_executors_on_core_nodes_are_refused_unless_they_are_behind_a_nat_gateway(
     world: World, address: dict[str, str], public_subnet_id: str
 ) -> None:
     """The driver gets through in both cases, which is why the first one goes unnoticed."""

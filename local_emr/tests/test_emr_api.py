@@ -225,11 +225,11 @@ def test_a_cluster_with_runtime_roles_refuses_steps_without_one(emr, start_clust
     assert emr.describe_step(ClusterId=job_flow_id, StepId=step_id)["Step"]["ExecutionRoleArn"] == role
 
 
-def test_what_is_not_simulated_says_so(emr, refused):
+def test_calls_that_are_not_simulated_are_refused_with_that_reason(emr, refused):
     with refused("NotSimulated"):
         emr.list_studios()
 
 
-def test_emr_of_another_region_says_that_it_is_not_simulated(boto, refused):
+def test_emr_of_another_region_is_refused_as_not_simulated(boto, refused):
     with refused("NotSimulated"):
         boto("emr", region_name="us-east-1").list_clusters()

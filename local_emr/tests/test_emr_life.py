@@ -22,7 +22,7 @@ def test_a_cluster_takes_its_time_to_be_ready_and_to_end(emr, start_cluster, sta
     assert moves[-1] == ("TERMINATING", "TERMINATED")
 
 
-def test_the_reason_and_the_timeline_say_what_happened(emr, start_cluster, local_emr):
+def test_the_reason_and_the_timeline_show_what_happened(emr, start_cluster, local_emr):
     """``Status.StateChangeReason`` and ``Status.Timeline`` [botocore: ClusterStatus]."""
     job_flow_id = start_cluster()
     local_emr.clock.advance(300)
@@ -34,7 +34,7 @@ def test_the_reason_and_the_timeline_say_what_happened(emr, start_cluster, local
     assert timeline["CreationDateTime"] < timeline["ReadyDateTime"] < timeline["EndDateTime"]
 
 
-def test_bootstrap_actions_that_only_take_time_take_none_beyond_the_clusters_unless_told(
+def test_bootstrap_actions_that_only_take_time_take_none_beyond_the_clusters_by_default(
     start_cluster, state_of, local_emr
 ):
     """Actions of tests without processes, on the simulated clock: ``--sleep`` and ``--exit``, as for steps."""
@@ -123,7 +123,7 @@ def test_a_node_has_no_ec2_id_at_first(emr, start_cluster, local_emr):
     assert node["Ec2InstanceId"].startswith("i-")
 
 
-def test_a_cluster_without_steps_ends_itself_unless_told_to_stay(start_cluster, state_of, local_emr):
+def test_a_cluster_without_steps_ends_unless_it_is_kept_alive(start_cluster, state_of, local_emr):
     """``KeepJobFlowAliveWhenNoSteps`` defaults to false [botocore: JobFlowInstancesConfig]."""
     job_flow_id = start_cluster(instances={"KeepJobFlowAliveWhenNoSteps": None})
     local_emr.clock.advance(300)
@@ -190,7 +190,7 @@ def test_a_cluster_whose_primary_a_user_terminates_ends_with_errors(
     assert state_of(job_flow_id) == "TERMINATED_WITH_ERRORS"
 
 
-def test_a_replaced_primary_is_another_instance_and_the_cluster_goes_on(
+def test_a_replaced_primary_is_another_instance_and_the_cluster_continues(
     ec2, start_cluster, primary_of, state_of, local_emr
 ):
     job_flow_id = start_cluster()

@@ -38,7 +38,9 @@ def test_a_fifty_first_tag_is_refused_at_the_launch(start_cluster, refused):
         start_cluster(Tags=tags(51))
 
 
-def test_fifty_tags_are_on_the_cluster_and_its_instances_beside_awss_own(local_emr, emr, ec2, start_cluster):
+def test_fifty_tags_are_on_the_cluster_and_its_instances_in_addition_to_those_of_aws(
+    local_emr, emr, ec2, start_cluster
+):
     job_flow_id = start_cluster(Tags=tags(50))
     local_emr.clock.advance(600)
     assert len(emr.describe_cluster(ClusterId=job_flow_id)["Cluster"]["Tags"]) == 50

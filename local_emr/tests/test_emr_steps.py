@@ -37,7 +37,7 @@ def test_more_steps_run_side_by_side_when_allowed(emr, ready, step, add_steps, s
     assert step_states(ready) == ["RUNNING", "RUNNING", "PENDING"]
 
 
-def test_a_failed_step_says_why(emr, start_cluster, step, add_steps, local_emr):
+def test_a_failed_step_has_the_reason(emr, start_cluster, step, add_steps, local_emr):
     """``FailureDetails`` {Reason, Message, LogFile} [botocore: StepStatus]."""
     job_flow_id = start_cluster(LogUri="s3://logs/")
     [step_id] = add_steps(job_flow_id, step("--exit", "3"))

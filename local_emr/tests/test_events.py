@@ -16,7 +16,7 @@ def test_events_are_numbered_without_gaps_and_carry_simulated_time():
     assert log.read()[1]["time"] == clock.now().isoformat()
 
 
-def test_reading_goes_on_where_it_stopped_and_selects_a_kind():
+def test_reading_continues_where_it_stopped_and_selects_a_kind():
     log = EventLog(ManualClock())
     for kind in ("call", "step", "call"):
         log.append(kind, operation="X")

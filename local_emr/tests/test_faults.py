@@ -96,7 +96,7 @@ def test_a_permission_taken_away_is_missed_in_each_services_words(ec2, emr, loca
         emr.run_job_flow(Name="x", Instances={})
 
 
-def test_s3_says_no_in_xml_and_to_a_head_request_by_its_status_alone(s3, local_emr, refused):
+def test_s3_refuses_in_xml_and_a_head_request_by_its_status_alone(s3, local_emr, refused):
     """[docs: S3, Error responses; HeadBucket]."""
     local_emr.deny("ListBuckets")
     local_emr.deny("HeadBucket")

@@ -42,7 +42,7 @@ def grow(aws: LocalAws, job_flow_id: str, *, to: int) -> None:
 
 
 @pytest.mark.parametrize("request_", [{}, {"ClusterStates": ["STARTING"]}, {"CreatedAfter": 0}], ids=str)
-def test_a_page_of_clusters_costs_the_same_among_a_thousand(
+def test_a_page_of_clusters_takes_as_long_among_a_thousand(
     local_emr: LocalAws, start_cluster: Any, request_: dict[str, Any]
 ) -> None:
     job_flow_id = start_cluster()
@@ -65,7 +65,7 @@ def test_a_page_of_clusters_costs_the_same_among_a_thousand(
 
 
 @pytest.mark.parametrize("kind", [None, "call", "step"])
-def test_a_page_of_events_costs_the_same_after_a_hundred_thousand(kind: str | None) -> None:
+def test_a_page_of_events_takes_as_long_after_a_hundred_thousand(kind: str | None) -> None:
     short, long = EventLog(ManualClock()), EventLog(ManualClock())
     for log, count in ((short, 1_000), (long, 100_000)):
         for number in range(count):

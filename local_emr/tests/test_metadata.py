@@ -44,7 +44,7 @@ def service(local_emr: Any, instance_id: str) -> Service:
     return Service(f"{local_emr.endpoint_url}/_imds/{instance_id}")
 
 
-def test_what_it_says_is_what_ec2_says(service: Service, ec2: Any, instance_id: str) -> None:
+def test_it_returns_the_same_as_ec2(service: Service, ec2: Any, instance_id: str) -> None:
     [instance] = ec2.describe_instances(InstanceIds=[instance_id])["Reservations"][0]["Instances"]
     interface = instance["NetworkInterfaces"][0]
     mac = service.get("meta-data/mac")
@@ -92,7 +92,7 @@ def test_slashes_do_not_matter_where_clients_put_them_differently(service: Servi
 
 
 @pytest.mark.parametrize("headers", [{}, {TOKEN: "made-up"}], ids=["none", "wrong"])
-def test_without_a_token_it_says_nothing(service: Service, headers: dict[str, str]) -> None:
+def test_without_a_token_it_returns_nothing(service: Service, headers: dict[str, str]) -> None:
     assert service.ask("GET", "meta-data/instance-id", **headers).status == 401
 
 

@@ -93,7 +93,7 @@ def test_the_address_is_the_gateways_until_it_is_deleted(ec2, available, gateway
     assert gateway_of(gateway)["State"] == "available"
 
 
-def test_a_deleted_gateway_frees_its_address_at_the_end_and_is_told_of_for_an_hour(
+def test_a_deleted_gateway_frees_its_address_at_the_end_and_is_shown_for_an_hour(
     ec2, available, gateway_of, allocation_id, local_emr, refused
 ):
     """[docs: VPC, "Delete a NAT gateway": "remains visible in the console for a short while (usually an hour)"]."""

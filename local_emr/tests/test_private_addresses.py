@@ -34,7 +34,7 @@ def secondary(ec2):
     return assign
 
 
-def test_an_address_is_on_the_primary_private_address_unless_told(ec2, local_emr, allocation_id, launch):
+def test_an_address_is_on_the_primary_private_address_by_default(ec2, local_emr, allocation_id, launch):
     """ "If no private IP address is specified, … the primary private IP address" [botocore: AssociateAddress]."""
     instance, interface = launch()
     ec2.associate_address(AllocationId=allocation_id, NetworkInterfaceId=interface)

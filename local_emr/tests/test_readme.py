@@ -58,7 +58,7 @@ def test_what_is_not_there_is_named(local_emr):
     assert set(re.findall(r"`(\w+)`", ABSENT.search(TEXT)[0])) - {"NotSimulated"} == emr_absent(local_emr)
 
 
-def test_every_route_of_the_control_api_is_told(local_emr):
+def test_every_route_of_the_control_api_is_documented(local_emr):
     assert set(re.findall(r"^\| `([A-Z]+ /[^`]+)` \|", TEXT, re.MULTILINE)) == control_routes(local_emr)
 
 
@@ -99,7 +99,7 @@ def test_the_examples_for_pytest_run_with_nothing_but_the_plugin(tmp_path):
     assert "1 passed" in run(*pytest_alone, "--rootdir", tmp_path, tmp_path / "by_hand")
 
 
-def test_the_plugin_costs_a_run_that_does_not_use_it_next_to_nothing():
+def test_the_plugin_hardly_slows_a_run_that_does_not_use_it():
     """Every run of pytest imports it."""
     code = "import sys, local_emr.pytest_plugin; print(sorted({'moto', 'boto3', 'duckdb', 'flask'} & set(sys.modules)))"
     assert run(sys.executable, "-c", code).strip() == "[]"

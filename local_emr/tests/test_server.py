@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def test_every_call_is_an_event_with_what_was_sent_and_what_came_of_it(ec2, allocation_id, launch, local_emr):
+def test_every_call_is_an_event_with_request_and_response(ec2, allocation_id, launch, local_emr):
     _, interface_id = launch()
     answer = ec2.associate_address(
         AllocationId=allocation_id, NetworkInterfaceId=interface_id, AllowReassociation=False
@@ -172,7 +172,7 @@ def test_a_cluster_can_be_ended_by_hand(start_cluster, local_emr, state_of):
         local_emr.end_cluster("j-UNKNOWN")
 
 
-def test_the_newest_local_emr_of_a_process_has_its_state_and_an_older_one_says_so(ec2, emr, local_emr):
+def test_the_newest_local_emr_of_a_process_has_its_state_and_an_older_one_fails(ec2, emr, local_emr):
     ec2.allocate_address(Domain="vpc")
     with LocalAws():
         for call in (ec2.describe_addresses, emr.list_clusters):

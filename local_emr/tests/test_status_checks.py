@@ -60,7 +60,7 @@ def test_checks_can_be_made_to_fail(local_emr, instance_id, checks, system, inst
     assert checks(InstanceIds=[instance_id]) == [("ok", "ok")]
 
 
-def test_a_failed_check_says_since_when(local_emr, instance_id, ec2):
+def test_a_failed_check_has_the_time_of_its_failure(local_emr, instance_id, ec2):
     local_emr.impair(instance_id, system=False)
     began = local_emr.clock.now().replace(microsecond=0)
     local_emr.clock.advance(60)

@@ -48,7 +48,7 @@ def instances_of(emr: Any, job_flow_id: str) -> dict[str, str]:
         ("SPOT", "INTERNAL_ERROR_SPOT_NO_CAPACITY_PRIMARY"),
     ],
 )
-def test_a_primary_that_a_zone_has_not_got_ends_the_cluster_and_errordetails_say_of_which_type_and_zone(
+def test_without_capacity_for_the_primary_the_cluster_ends_and_errordetails_has_type_and_zone(
     emr, start_cluster, status_of, local_emr, market, code
 ):
     local_emr.limit_capacity(ZONE)

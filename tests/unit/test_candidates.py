@@ -28,7 +28,7 @@ FIRST = {"Name": "daily", "Instances": {"Ec2SubnetId": "subnet-a", "InstanceCoun
         ({}, {"a": {"bb": {"ccc": None}}}, {"a": {"bb": {}}}),
     ],
 )
-def test_a_merge_patch_does_what_its_standard_says(target, patch, result):
+def test_a_merge_patch_follows_its_standard(target, patch, result):
     assert merge_patch(target, patch) == result
 
 

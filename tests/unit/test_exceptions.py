@@ -74,7 +74,7 @@ def test_every_error_survives_pickling_with_its_message_and_ids(error):
 
 
 @pytest.mark.parametrize("error", EXAMPLES, ids=lambda error: type(error).__name__)
-def test_every_error_says_what_happened_and_what_to_do(error):
+def test_every_error_names_the_problem_and_the_remedy(error):
     assert ": " in str(error)
     assert "; " in str(error)
 

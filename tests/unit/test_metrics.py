@@ -143,7 +143,7 @@ def test_the_dag_of_an_owner(name, dag_id):
     assert metrics.dag_of_owner(name) == dag_id
 
 
-def test_a_line_in_the_log_says_what_was_sent(monkeypatch, caplog):
+def test_a_log_line_shows_what_was_sent(monkeypatch, caplog):
     monkeypatch.setattr(metrics, "statistics", Sent)
     monkeypatch.setenv("AIRFLOW__EIP__ENVIRONMENT", "testing")
     with caplog.at_level("INFO", logger="airflow_eip_provider.metrics"):

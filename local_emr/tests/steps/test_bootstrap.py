@@ -126,7 +126,7 @@ def test_actions_that_are_quick_take_no_time_beyond_the_simulated(stage: Stage, 
     assert state_of(job_flow_id) == "WAITING"
 
 
-def test_each_node_is_told_who_it_is_and_one_is_the_primary(stage: Stage) -> None:
+def test_each_node_has_its_identity_and_one_is_the_primary(stage: Stage) -> None:
     """``instance.json`` and ``job-flow.json`` [docs: EMR, "Create bootstrap actions": instance-specific values]."""
     job_flow_id = stage.start('cat "$EMR_NODE_INFO/instance.json"', 'cat "$EMR_NODE_INFO/job-flow.json"')
     wait_until(lambda: len(stage.ended()) == 6)

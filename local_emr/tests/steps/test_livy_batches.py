@@ -97,7 +97,7 @@ def test_a_batch_runs_on_its_primary_and_is_seen_from_its_public_address(aws: Lo
     assert (seen["from_ip"], seen["job_flow_id"], seen["step_id"]) == (public_ip, cluster.id, None)
 
 
-def test_a_batch_that_fails_is_dead_and_says_why(aws: LocalAws, livy: Any) -> None:
+def test_a_batch_that_fails_is_dead_and_logs_the_reason(aws: LocalAws, livy: Any) -> None:
     get, post, _ = livy
     post("4")
     wait_until(lambda: get("/0/state")["state"] == "dead")

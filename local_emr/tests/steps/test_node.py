@@ -178,7 +178,7 @@ def test_a_state_in_a_directory_that_is_overlaid_works_too(view: View, local_emr
 
 
 @pytest.mark.parametrize("views", [True, False])
-def test_the_controller_log_says_when_a_node_has_no_view_of_its_own(
+def test_the_controller_log_shows_when_a_node_has_no_separate_view(
     request: pytest.FixtureRequest, s3: Any, views: Any
 ) -> None:
     if views:
@@ -249,7 +249,7 @@ def test_a_script_is_run_by_its_interpreter_and_without_one_by_the_shell(
         (b"\xef\xbb\xbf#!/bin/bash\necho hi\n", True, "begins with a byte order mark"),
     ],
 )
-def test_a_script_with_the_marks_of_windows_is_told_so(
+def test_a_script_with_windows_line_endings_is_reported(
     without_views: ProcessStepRunner, s3: Any, script: bytes, succeeds: Any, warning: str
 ) -> None:
     assert run(without_views, work := action(s3, script)).succeeded == succeeds
@@ -270,7 +270,9 @@ def test_the_step_of_enable_debugging_succeeds(without_views: ProcessStepRunner,
 
 
 @pytest.mark.parametrize("program", ["s3-dist-cp", "hive-script", "/usr/bin/hadoop", "hdfs", "pig"])
-def test_what_a_local_cluster_has_not_says_so(without_views: ProcessStepRunner, s3: Any, program: str) -> None:
+def test_missing_features_of_a_local_cluster_are_reported(
+    without_views: ProcessStepRunner, s3: Any, program: str
+) -> None:
     result = run(without_views, spec(program, "--src", "s3://data/"))
     name = program.rpartition("/")[2]
     assert not result.succeeded

@@ -45,7 +45,7 @@ def put_job(s3: Any, *, script: str) -> None:
     s3.put_object(Bucket="data", Key="jobs/names.py", Body=script.encode())
 
 
-def test_job_for_yarn_reads_and_writes_s3_on_executors_of_its_own_beside_its_files_and_archives(
+def test_job_for_yarn_reads_and_writes_s3_on_separate_executors_with_its_files_and_archives(
     runner: ProcessStepRunner, s3: Any, tmp_path: Path
 ) -> None:
     put_job(s3, script=COPY)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_arguments_that_size_a_yarn_cluster_are_left_out_and_told() -> None:
+def test_arguments_that_size_a_yarn_cluster_are_left_out_and_logged() -> None:
     sizes = "--master yarn --deploy-mode=cluster --num-executors 8 --conf spark.executor.memory=20g"
     rest = "--conf spark.sql.shuffle.partitions=4 --verbose --name daily s3://b/job.py --x 1"
 

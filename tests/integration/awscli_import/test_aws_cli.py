@@ -241,7 +241,7 @@ def request_of_the_least() -> dict[str, Any]:
 
 
 @pytest.mark.new_python
-def test_python_without_the_aws_cli_is_told_what_to_install(tmp_path: Path) -> None:
+def test_without_the_aws_cli_the_error_names_what_to_install(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "venv")], check=True)
     with pytest.raises(UsageError, match=r"pip install 'airflow-eip-provider\[import\]', or name"):
         run_job_flow_of(["aws", "emr"], python=str(tmp_path / "venv/bin/python"))

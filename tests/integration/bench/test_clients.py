@@ -52,7 +52,7 @@ def test_time_moves_only_while_all_sleep_and_the_aws_clock_with_it(simulation, l
     assert (local_aws.clock.now() - began).total_seconds() == simulation.now == 115
 
 
-def test_a_paused_owner_loses_the_time_and_goes_on(simulation):
+def test_a_paused_owner_loses_the_time_and_continues(simulation):
     owner = simulation.enter("owner", work=100)
     simulation.run(35)
     simulation.pause(owner)

@@ -145,7 +145,7 @@ def test_command_to_import_follows_two_dashes(airflow, command):
     assert '        "daily",\n        schedule=None,\n' in said
 
 
-def test_dag_runs_dry_and_reaps_when_told_to(airflow, clusters, clocked, emr, only_looked):
+def test_the_dag_only_lists_by_default_and_reaps_on_request(airflow, clusters, clocked, emr, only_looked):
     script = airflow.dags.parent / "run_reaper.py"
     before = last_event(clocked)
     said = airflow.run(script, "{}")

@@ -26,7 +26,7 @@ def test_running_primary_with_the_tag_gets_the_address(elsewhere):
     assert str(sent["AllowReassociation"]).lower() == "false"
 
 
-def test_account_and_region_are_said_before_anything_is_changed(elsewhere, capsys, monkeypatch):
+def test_account_and_region_are_printed_before_anything_is_changed(elsewhere, capsys, monkeypatch):
     elsewhere.launch()
     said_first: list[str] = []
     bind = associate._Association._bind
@@ -73,7 +73,7 @@ def test_core_nodes_and_clusters_that_have_ended_do_not_match(elsewhere):
     assert elsewhere.associate().result["job_flow_id"] == job_flow_id
 
 
-def test_no_match_says_what_to_do(elsewhere):
+def test_without_a_match_the_error_names_the_remedy(elsewhere):
     said = elsewhere.associate()
     assert said.status == 1
     assert "no primary node of an EMR cluster is running there; launch it first" in said.err

@@ -234,7 +234,7 @@ def test_an_interface_that_is_unknown_because_its_cluster_has_ended_is_not_tried
     assert record().lease is None
 
 
-def test_what_could_not_be_undone_is_said_besides_the_error(elsewhere, attempts, record, lock_store):
+def test_what_could_not_be_undone_is_reported_in_addition_to_the_error(elsewhere, attempts, record, lock_store):
     job_flow_id = elsewhere.launch()
     lost = LeaseLostError(elsewhere.allocation_id, problem="it cannot be written")
     attempts(StoreLeaseClient, "hand_over", failing(lost), times=1)

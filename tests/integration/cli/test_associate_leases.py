@@ -198,7 +198,7 @@ def test_status_shows_holder_queue_and_history(elsewhere, queue, create_operator
     assert any(line.startswith("1      20") and line.endswith("testing/daily/run-1/create/-1") for line in lines)
 
 
-def test_status_says_that_an_ended_clusters_lease_is_over(elsewhere):
+def test_status_shows_that_the_lease_of_an_ended_cluster_is_over(elsewhere):
     job_flow_id = elsewhere.launch()
     elsewhere.associate()
     elsewhere.emr.terminate_job_flows(JobFlowIds=[job_flow_id])

@@ -130,7 +130,9 @@ def test_connections_of_a_session_are_proved_though_its_cluster_is_gone(audit, l
 
 
 @ONE_STORE
-def test_strangers_are_told_from_the_session_with_a_reason_each(audit, logs, lease_period, lock_store, overrides):
+def test_strangers_are_distinguished_from_the_lease_with_a_reason_each(
+    audit, logs, lease_period, lock_store, overrides
+):
     first = lease_period("first")
     workers = {"InstanceRole": "CORE", "InstanceType": "m5.xlarge", "InstanceCount": 1}
     overrides["Instances"]["InstanceGroups"].append(workers)
@@ -210,7 +212,7 @@ def test_without_a_lock_store_the_interface_that_has_the_address_now_is_the_sess
 
 
 @ONE_STORE
-def test_people_see_a_table_and_what_the_logs_do_not_say(audit, logs, lease_period, lock_store):
+def test_people_see_a_table_and_what_the_logs_do_not_contain(audit, logs, lease_period, lock_store):
     lived = lease_period()
     logs.flow(STRANGER, lived["at"])
     logs.skip(lived["at"])

@@ -198,7 +198,7 @@ ASKED = ("--interface", "eni-1", "--from", "2026-10-08T11:00Z", "--to", "2026-10
         ([record(interface_id="eni-2", pkt_dstaddr="-")], 3, 0),
     ],
 )
-def test_the_exit_status_and_the_summary_say_that_something_could_not_be_read(audit, put, lines, status, unreadable):
+def test_the_exit_status_and_the_summary_show_that_something_could_not_be_read(audit, put, lines, status, unreadable):
     uri = put(gzip.compress(text(*lines)))
     said = audit(*ASKED)
     assert said.status == status
@@ -208,7 +208,7 @@ def test_the_exit_status_and_the_summary_say_that_something_could_not_be_read(au
     assert (f"1 records could not, in 1 files:\n  {uri}: line " in said.err) == unreadable
 
 
-def test_nothing_connected_is_not_said_when_it_is_not_known(audit, put):
+def test_no_connections_are_not_reported_when_that_is_not_known(audit, put):
     """Only "dstaddr" has the destination."""
     put(gzip.compress(text(record(pkt_dstaddr="-"))))
     said = audit(*ASKED, as_json=False)

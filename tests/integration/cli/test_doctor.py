@@ -172,7 +172,7 @@ def test_a_cluster_that_would_end_before_its_first_step(examine, overrides):
     assert examine("--accept-self-termination").status == 0
 
 
-def test_workers_beside_the_primary(examine, overrides):
+def test_workers_are_found(examine, overrides):
     with_workers(overrides)
     assert examine().found("topology")["severity"] == "error"
     assert examine("--on-multi-node", "warn").found("topology")["severity"] == "warning"
@@ -281,7 +281,7 @@ def test_a_security_group_that_does_not_exist(examine, overrides):
     assert "does not exist" in examine().found("exposure")["what"]
 
 
-def test_what_may_not_be_looked_at_is_said(examine, clocked):
+def test_what_must_not_be_read_is_reported(examine, clocked):
     clocked.deny("DescribeSecurityGroups")
     found = examine().found("exposure")
     assert found["severity"] == "warning"

@@ -84,7 +84,7 @@ def test_each_finding_names_its_candidate(examine_with, subnets, ec2):
     assert said.skipped["route"] == "fallbacks[1]: it depends on 'subnet', see above"
 
 
-def test_what_is_wrong_with_every_candidate_is_said_once(examine_with, overrides, subnets):
+def test_a_problem_of_every_candidate_is_reported_once(examine_with, overrides, subnets):
     del overrides["Instances"]["KeepJobFlowAliveWhenNoSteps"]
     said = examine_with(into(subnets["b"]), into(subnets["c"]))
     assert said.found("lifetime")["candidate"] == "every candidate"

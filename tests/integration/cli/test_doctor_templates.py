@@ -56,7 +56,7 @@ def test_instances_as_a_template_leave_nothing_to_check(examine, overrides):
     assert skipped(said)["job-flow"] == "Instances: a template, whose value is known when the task runs"
 
 
-def test_what_is_wrong_beside_a_template_is_found(examine, overrides):
+def test_a_problem_outside_of_a_template_is_found(examine, overrides):
     overrides["Name"] = "{{ ds }}"
     overrides["ReleaseLable"] = "emr-7.5.0"
     said = examine()
@@ -78,7 +78,7 @@ def test_the_table_names_the_templates_too(clocked, allocation_id, overrides, tm
     [('{"Count": {{ n }}}', "it contains templates: put each into a string"), ("[" * 100_000, "it is not JSON")],
     ids=["template", "deep"],
 )
-def test_a_file_that_is_no_json_says_why(clocked, allocation_id, tmp_path, run, text, said):
+def test_a_file_that_is_not_json_is_reported_with_the_reason(clocked, allocation_id, tmp_path, run, text, said):
     (tmp_path / "cluster.json").write_text(text, encoding="utf-8")
     ended = run("doctor", "--allocation-id", allocation_id, "--job-flow-overrides", str(tmp_path / "cluster.json"))
     assert ended.status == 2

@@ -95,13 +95,13 @@ def test_people_get_a_table_and_spreadsheets_csv(elsewhere, leases):
     assert elsewhere.about("history", "--since", "1m", json=False).out == "no lease ended in that time\n"
 
 
-def test_without_a_record_it_says_so(elsewhere, store):
+def test_a_missing_record_is_reported(elsewhere, store):
     said = elsewhere.about("history")
     assert said.result["leases"] == []
     assert "no record of this address" in said.err
 
 
-def test_a_full_record_says_that_older_leases_are_gone(elsewhere, store, now):
+def test_a_full_record_shows_that_older_leases_are_missing(elsewhere, store, now):
     many = tuple(EndedLease(k, "testing/d/r/t/-1", "j-1", now - k, now - k, "terminated") for k in range(50, 0, -1))
     store.write(elsewhere.allocation_id, Record(history=many), expected_version=None)
     assert "keeps the newest 50 leases" in elsewhere.about("history").err

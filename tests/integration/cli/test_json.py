@@ -34,7 +34,7 @@ def test_iam_policy_is_json_anyway(run):
 
 @needs_awscli
 @pytest.mark.parametrize(("options", "key"), [([], "job_flow_overrides"), (DAG, "dag")], ids=["overrides", "dag"])
-def test_import_cluster_holds_what_it_prints_and_what_it_says(run, tmp_path, options, key):
+def test_the_json_of_import_cluster_has_its_output_and_its_notes(run, tmp_path, options, key):
     plain = run("import-cluster", *options, "--", *CREATE.split())
     path = tmp_path / "result"
     said = run("import-cluster", *options, "--json", "--output", str(path), "--", *CREATE.split())

@@ -174,7 +174,7 @@ def test_history_is_one_list_the_newest_first(run, started, pool, terminate_oper
     ]
 
 
-def test_wait_ends_when_any_address_is_free_and_says_which(run, busy, pool):
+def test_wait_ends_when_any_address_is_free_and_prints_which(run, busy, pool):
     said = run("wait", *each(pool), *NAMED, "--free", "--json")
     assert (said.status, said.result["allocation_id"]) == (0, pool[2])
     said = run("wait", *each(pool[:2]), *NAMED, "--free", "--timeout", "10s")
@@ -230,7 +230,7 @@ def test_doctor_examines_each_address(doctor, pool):
     assert f"Elastic IP {pool[2]}: same as {pool[0]}" in text
 
 
-def test_doctor_says_which_address_is_left_out_and_why(doctor, pool, ec2, subnet_id, clocked):
+def test_doctor_shows_which_address_is_left_out_and_why(doctor, pool, ec2, subnet_id, clocked):
     ec2.create_nat_gateway(SubnetId=subnet_id, AllocationId=pool[0])
     ec2.release_address(AllocationId=pool[1])
     clocked.clock.advance(300)

@@ -41,7 +41,7 @@ def test_dry_run_lists_what_a_gone_environment_left_and_changes_nothing(
     assert said.result["outcomes"] == []
 
 
-def test_account_and_region_are_said_first(clocked, left, reap):
+def test_account_and_region_are_printed_first(clocked, left, reap):
     job_flow_id = left("gone")
     said = reap("--environment", "gone", "--yes")
     where = f"AWS account {said.result['account']}, region {clocked.region}\n"
@@ -184,7 +184,7 @@ def test_throttling_is_waited_out(clocked, left, reap):
     assert reap("--environment", "gone").decisions == {job_flow_id: "reap"}
 
 
-def test_an_error_with_one_cluster_is_said_and_does_not_spare_the_others(clocked, left, reap, emr, ec2):
+def test_an_error_with_one_cluster_is_reported_and_the_others_are_reaped(clocked, left, reap, emr, ec2):
     first = left("gone")
     other = str(ec2.allocate_address(Domain="vpc")["AllocationId"])
     second = left("gone", run_id="run-2", allocation_id=other)

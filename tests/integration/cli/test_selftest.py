@@ -306,7 +306,7 @@ def test_a_permission_that_is_missing_later_ends_clean(stage, selftest, operatio
     assert_clean(stage, launched=launched)
 
 
-def test_without_capacity_it_says_so_and_ends_clean(stage, selftest):
+def test_without_capacity_it_reports_that_and_leaves_nothing(stage, selftest):
     why = "There is not enough capacity for m5.xlarge"
     stage.aws.fail_next_cluster(state="STARTING", code="VALIDATION_ERROR", message=why)
     said = selftest()

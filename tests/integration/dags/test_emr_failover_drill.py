@@ -58,7 +58,7 @@ def test_the_plan_changes_nothing_and_ends_without_a_confirmation(run, pair, set
     assert pair.stops() == []
 
 
-def test_a_plan_with_an_error_fails_and_says_why(run, pair, settings) -> None:
+def test_a_plan_with_an_error_fails_with_the_reason(run, pair, settings) -> None:
     settings["target_groups"] = ["nothing"]
     with pytest.raises(InvalidInputError, match=r"target group 'nothing': there is none in region 'eu-west-1'"):
         run("plan")

@@ -47,7 +47,7 @@ def as_before(log: Log, *, after: Network = BEFORE, clusters: dict[str, str] = C
     return node_checks.as_before(BEFORE, after, events=log.events, clusters=clusters)
 
 
-def test_refused_executors_beside_an_admitted_driver_pass(log: Log):
+def test_refused_executors_and_an_admitted_driver_pass(log: Log):
     assert refused(log).passed
     assert "2 core nodes were refused, 2 times" in refused(log).detail
 

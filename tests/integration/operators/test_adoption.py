@@ -54,7 +54,7 @@ def test_steps_may_find_their_cluster_unknown_at_first(clocked, create_operator,
     assert len(Task(steps_operator(job_flow_id, deferrable=True)).run()) == 1
 
 
-def test_steps_say_that_their_cluster_is_none(clocked, steps_operator):
+def test_steps_report_that_their_cluster_is_none(clocked, steps_operator):
     with pytest.raises(NotKnownYetError, match="j-0123456789ABC"):
         Task(steps_operator("j-0123456789ABC")).run()
 
@@ -69,13 +69,13 @@ def test_a_new_interface_may_be_unknown_at_first(clocked, create_operator):
     assert launched(clocked) == [task.result]
 
 
-def test_throttling_in_the_middle_costs_no_cluster(clocked, create_operator, deferrable):
+def test_throttling_in_the_middle_loses_no_cluster(clocked, create_operator, deferrable):
     task = Task(create_operator(deferrable=deferrable))
     clocked.faults.add(operation="DescribeCluster", kind="throttle", times=12)
     assert [task.run()] == launched(clocked)
 
 
-def test_a_retry_goes_on_with_the_cluster_that_it_remembers(clocked, create_operator, lists_no_clusters, store):
+def test_a_retry_continues_with_the_cluster_that_it_remembers(clocked, create_operator, lists_no_clusters, store):
     remembered = {}
     lost = Task(create_operator(lock_store=store, deferrable=True, retries=2), remembered=remembered)
     lost.start()

@@ -91,7 +91,7 @@ def test_the_rule_for_azures_own_services_admits_nobody_else(azure):
     assert run()[0]["outcome"] == "created"
 
 
-def test_removing_takes_its_own_rule_only_and_says_who_admits_the_address_still(azure, logged):
+def test_removing_deletes_its_own_rule_only_and_reports_which_rule_still_admits_the_address(azure, logged):
     run()
     azure.firewall.put(Rule("office", "203.0.113.0", "203.0.113.255"))
     [removed] = run(state="absent")
@@ -223,7 +223,7 @@ def test_without_a_service_principal_azures_own_search_for_credentials_is_used(m
         assert isinstance(hook.client_of(SUBSCRIPTION_ID)[0]._config.credential, DefaultAzureCredential)
 
 
-def test_without_the_extra_an_operator_says_what_to_install(azure, monkeypatch):
+def test_without_the_extra_the_error_names_what_to_install(azure, monkeypatch):
     monkeypatch.setitem(sys.modules, "azure.mgmt.sql", None)
     with pytest.raises(
         AirflowFailException, match=r"'azure.mgmt.sql' is not .*pip install 'airflow-eip-provider\[azure\]'"

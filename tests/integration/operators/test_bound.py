@@ -83,7 +83,7 @@ def test_a_secondary_private_address_is_not_bound():
     assert "secondary private address 10.0.0.9; the primary is 10.0.0.1" in said
 
 
-def test_an_instance_without_the_tag_of_its_role_is_the_primary_node_if_emr_says_so():
+def test_an_instance_without_a_role_tag_is_the_primary_node_if_emr_lists_it_as_such():
     assert unbound({}, {}) == (None, ["ListInstances"])
     said, _ = unbound({}, {}, primary="i-2")
     assert said is not None

@@ -59,7 +59,9 @@ def test_a_cluster_that_ends_meanwhile_fails_the_wait(clocked, job_flow_id, asso
         Task(associate(job_flow_id=job_flow_id, deferrable=deferrable)).run()
 
 
-def test_release_takes_the_address_off_and_says_so_once(clocked, job_flow_id, associate, release, deferrable, ec2):
+def test_release_disassociates_the_address_and_reports_it_once(
+    clocked, job_flow_id, associate, release, deferrable, ec2
+):
     Task(associate(job_flow_id=job_flow_id)).run()
     assert Task(release(job_flow_id=job_flow_id, deferrable=deferrable)).run() is True
     assert associated_instance(ec2) is None
@@ -161,7 +163,7 @@ def test_an_address_on_another_interface_of_the_target_is_refused_and_stays_ther
     assert not shared or record().lease is None
 
 
-def test_a_try_after_one_that_vanished_between_binding_and_the_hand_over_goes_on_even_if_the_lease_is_gone(
+def test_a_retry_after_a_try_that_vanished_before_the_hand_over_continues_even_without_the_lease(
     clocked, job_flow_id, primary_interface, associate, leased, queue, record, lock_store, monkeypatch
 ):
     operator = associate(job_flow_id=job_flow_id, lock_store=lock_store, deferrable=True)
@@ -253,7 +255,7 @@ def test_an_association_that_somebody_else_made_on_the_target_meanwhile_stays_th
 
 
 @dynamodb_only
-def test_a_hand_over_and_an_undo_without_the_lock_store_leave_the_address_to_whoever_took_it(
+def test_a_hand_over_and_an_undo_without_the_lock_store_do_not_change_another_owners_association(
     clocked, running_instance, associate, allocation_id, lock_store, deferrable, record, logged, ec2, monkeypatch
 ):
     hand_over, thieves = StoreLeaseClient.hand_over, []

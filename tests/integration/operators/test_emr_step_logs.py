@@ -93,7 +93,7 @@ def test_a_reason_is_given_once(tail):
     assert shown["stdout"][0].count("NoSuchKey") == 1
 
 
-def test_a_step_s_reason_is_said_once():
+def test_the_reason_of_a_step_is_reported_once():
     failure = {"Reason": "Unknown Error.", "Message": "java.lang.Error: broken", "LogFile": "s3://logs/x"}
     change = {"Message": "java.lang.Error: broken"}
     status = {"State": "FAILED", "FailureDetails": failure, "StateChangeReason": change}

@@ -78,7 +78,7 @@ def test_the_time_counts_from_the_first_part_and_a_deferral_is_never_shorter_tha
     assert isinstance(task.error, AirflowTaskTimeout)
 
 
-def test_a_wait_of_its_own_that_is_shorter_says_so(clocked, create_operator, allocation_id):
+def test_a_shorter_wait_of_the_operator_names_its_own_limit(clocked, create_operator, allocation_id):
     Task(create_operator(), dag_id="holder").run()
     task = Task(create_operator(deferrable=True, lock_timeout=timedelta(minutes=1), execution_timeout=TWO_MINUTES))
     with pytest.raises(AddressBusyError):

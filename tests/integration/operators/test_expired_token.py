@@ -29,7 +29,7 @@ def test_running_steps_go_on(clocked, create_operator, steps_operator, step, def
     assert clocked.events.calls("CancelSteps") == []
 
 
-def test_a_wait_for_the_address_goes_on(clocked, create_operator, terminate_operator, deferrable):
+def test_a_wait_for_the_address_continues(clocked, create_operator, terminate_operator, deferrable):
     holder = Task(create_operator(), dag_id="holder").run()
     Task(terminate_operator(holder, deferrable=True)).start()
     expire(clocked, "DescribeAddresses")
@@ -38,7 +38,7 @@ def test_a_wait_for_the_address_goes_on(clocked, create_operator, terminate_oper
 
 
 @dynamodb_only
-def test_a_wait_in_the_queue_goes_on(clocked, leased, ended, deferrable, lock_store, record):
+def test_a_wait_in_the_queue_continues(clocked, leased, ended, deferrable, lock_store, record):
     holder = leased("holder")
     holder.run()
     clocked.clock.call_later(60, lambda: expire(clocked, "GetItem"), name="expire")
@@ -48,7 +48,7 @@ def test_a_wait_in_the_queue_goes_on(clocked, leased, ended, deferrable, lock_st
 
 
 @pytest.mark.parametrize("operation", ["DescribeAddresses", "RunJobFlow", "DescribeCluster", "AssociateAddress"])
-def test_a_phase_of_a_launch_goes_on(clocked, create_operator, deferrable, operation):
+def test_a_phase_of_a_launch_continues(clocked, create_operator, deferrable, operation):
     task = Task(create_operator(deferrable=deferrable))
     expire(clocked, operation)
     task.run()
@@ -57,14 +57,14 @@ def test_a_phase_of_a_launch_goes_on(clocked, create_operator, deferrable, opera
 
 
 @pytest.mark.parametrize("operation", ["TerminateJobFlows", "ListSteps", "DisassociateAddress"])
-def test_a_teardown_goes_on(clocked, create_operator, terminate_operator, deferrable, operation, ec2):
+def test_a_teardown_continues(clocked, create_operator, terminate_operator, deferrable, operation, ec2):
     job_flow_id = Task(create_operator()).run()
     expire(clocked, operation)
     Task(terminate_operator(job_flow_id, deferrable=deferrable)).run()
     assert not is_associated(ec2)
 
 
-def test_a_clean_up_goes_on(clocked, create_operator, emr):
+def test_a_clean_up_continues(clocked, create_operator, emr):
     task = Task(create_operator(deferrable=True))
     task.start()
     expire(clocked, "TerminateJobFlows")
@@ -102,20 +102,20 @@ def test_a_token_that_stays_expired_fails_with_that_reason(clocked, create_opera
         task.run()
 
 
-def test_a_sensor_that_pokes_goes_on(clocked, allocation_id):
+def test_a_poking_sensor_continues(clocked, allocation_id):
     expire(clocked, "DescribeAddresses")
     sensor = EipAssociationSensor(task_id="sense", allocation_id=allocation_id, aws_conn_id=None, expect="free")
     assert Task(sensor).run()["association_id"] is None
 
 
-def test_a_sensor_whose_token_stays_expired_says_so(clocked, allocation_id):
+def test_a_sensor_whose_token_stays_expired_fails_with_that_reason(clocked, allocation_id):
     expire(clocked, "DescribeAddresses", times=100)
     sensor = EipAssociationSensor(task_id="sense", allocation_id=allocation_id, aws_conn_id=None, expect="free")
     with pytest.raises(CredentialsExpiredError):
         Task(sensor).run()
 
 
-def test_a_missing_connection_says_the_way_out_and_speaks_of_no_clean_up(clocked, create_operator, deferrable, logged):
+def test_a_missing_connection_names_the_remedy_and_no_clean_up(clocked, create_operator, deferrable, logged):
     task = Task(create_operator(aws_conn_id="aws_nowhere", deferrable=deferrable))
     with pytest.raises(
         AirflowFailException, match="'aws_nowhere': it does not exist; create it, or set aws_conn_id=None"

@@ -40,7 +40,9 @@ def test_a_stalled_failover_leaves_the_address_on_the_standby_that_another_one_p
 
 
 @pytest.mark.parametrize("address", [True, False], ids=["address", "no address"])
-def test_the_kill_of_one_of_two_failovers_spares_the_cluster_that_the_other_one_put_in_charge(clocked, staged, address):
+def test_killing_one_of_two_failovers_does_not_terminate_the_cluster_that_the_other_one_made_primary(
+    clocked, staged, address
+):
     stage = staged(store=False, warm=False, address=address)
     one, other = (stage.failover(dag_id=name, force=True, **stage.cold()) for name in ("one", "other"))
     one.start()

@@ -189,7 +189,7 @@ def test_a_replacement_whose_look_shows_nothing_still_ends_the_first_cluster(
 
 
 @pytest.mark.usefixtures("with_core")
-def test_without_fallbacks_the_steps_end_at_the_start_timeout_and_say_what_emr_says(
+def test_without_fallbacks_the_steps_end_at_the_start_timeout_with_emrs_reason(
     clocked, create, steps_operator, ec2, emr, allocation_id, store, deferrable
 ):
     clocked.limit_capacity(A, instance_type="r5.xlarge")
@@ -222,7 +222,7 @@ def test_the_lease_of_a_cluster_that_never_starts_is_free_after_the_steps(
     assert [ended.why for ended in record.history] == ["the cluster did not start in time"]
 
 
-def test_a_step_that_outlasts_the_start_timeout_of_a_started_cluster_goes_on(
+def test_a_step_that_outlasts_the_start_timeout_of_a_started_cluster_continues(
     clocked, create, steps_operator, step, store, deferrable
 ):
     job_flow_id = Task(create(fallbacks=(), lock_store=store, start_timeout=timedelta(minutes=10))).run()
@@ -388,7 +388,7 @@ def test_a_cluster_that_was_started_early_and_failed_counts_as_the_first_candida
     assert len(launches(clocked)) == 3
 
 
-def test_a_retry_goes_on_with_the_candidate_that_a_crashed_try_launched(clocked, create, check, store):
+def test_a_retry_continues_with_the_candidate_that_a_crashed_try_launched(clocked, create, check, store):
     clocked.limit_capacity(A)
     first = Task(create(lock_store=store, deferrable=True), max_tries=1)
     first.start()
@@ -467,9 +467,7 @@ def test_a_launch_answer_that_is_lost_in_a_replacement_is_found(clocked, create,
     check(task.result)
 
 
-def test_an_older_try_that_gives_up_a_cluster_leaves_it_to_the_newer_one_that_goes_on_with_it(
-    clocked, create, check, store
-):
+def test_an_older_try_does_not_terminate_a_cluster_with_which_a_newer_one_continues(clocked, create, check, store):
     first = Task(create(lock_store=store, deferrable=True, start_timeout=timedelta(minutes=2)), max_tries=1)
     first.start()
     while "EmrStartTrigger" not in first.deferrals:

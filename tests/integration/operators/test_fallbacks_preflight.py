@@ -46,7 +46,7 @@ def test_a_zone_that_does_not_offer_the_instance_type_of_a_fallback(refused, to_
     refused("fallbacks[0]", f"EC2 does not offer {ONLY_IN_A} there", "eu-west-1b", fallbacks=[to_b])
 
 
-def test_everything_that_is_wrong_with_any_candidate_is_said_at_once(refused, to_b, overrides):
+def test_errors_of_all_candidates_are_reported_at_once(refused, to_b, overrides):
     del overrides["Instances"]["KeepJobFlowAliveWhenNoSteps"]
     wrong = {"Instances": {"Ec2SubnetId": "subnet-0123456789abcdef0"}}
     refused("2 problems: (1)", "(1) every candidate, job_flow_overrides", "(2) fallbacks[1]", fallbacks=[to_b, wrong])

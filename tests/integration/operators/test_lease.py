@@ -23,7 +23,7 @@ def waiting(entry: Any) -> str:
     return str(entry.attempt.name.split("/")[1])
 
 
-def test_an_uncontended_lease_costs_three_writes_three_reads_and_one_read_with_every_look_at_its_steps(
+def test_an_uncontended_lease_needs_three_writes_three_reads_and_one_read_for_each_poll_of_its_steps(
     clocked,
     create_operator,
     steps_operator,
@@ -55,7 +55,7 @@ def test_an_uncontended_lease_costs_three_writes_three_reads_and_one_read_with_e
     assert [(ended.token, ended.resource_id) for ended in after.history] == [(1, job_flow_id)]
 
 
-def test_the_second_owner_waits_without_a_cluster_and_is_told_its_place_and_the_holder(
+def test_the_second_owner_waits_without_a_cluster_and_logs_its_place_and_the_holder(
     clocked, leased, ended, queue, record, logged
 ):
     first, second, third = leased("first"), leased("second"), leased("third")
@@ -89,7 +89,7 @@ def test_blocking_and_deferred_waits_share_one_queue(clocked, leased, create_ope
     assert blocking.ti.xcoms["static_ip"]["token"] == 2
 
 
-def test_a_dead_waiter_costs_those_behind_it_one_grace_and_keeps_its_place_for_now(
+def test_an_entry_without_a_task_delays_the_others_by_one_grace_and_keeps_its_place_at_first(
     clocked, leased, ended, queue, record
 ):
     holder, dead, alive = leased("holder"), leased("dead"), leased("alive")
@@ -124,7 +124,7 @@ def test_a_waiter_that_was_passed_over_keeps_its_place_before_those_that_come_la
     assert [waiting(entry) for entry in record().queue] == ["later"]
 
 
-def test_the_first_writer_decides_on_the_grace_and_others_say_that_theirs_does_not_count(
+def test_the_first_writer_sets_the_grace_and_others_log_that_theirs_is_ignored(
     leased, lock_store, queue, record, monkeypatch, logged
 ):
     holder = leased("holder", lock_store=f"{lock_store}{'&' if '?' in lock_store else '?'}grace=300")

@@ -45,7 +45,7 @@ def test_a_holder_that_vanished_after_it_launched_is_closed_by_the_next_owner_on
 
 
 @pytest.mark.parametrize(("method", "after"), [*BEFORE_LAUNCH, ("launch", True)])
-def test_a_retry_goes_on_where_the_try_before_it_vanished(
+def test_a_retry_continues_where_the_previous_try_vanished(
     clocked, leased, queue, record, monkeypatch, emr, method, after
 ):
     gone, retry = leased("daily"), leased("daily", try_number=2)
@@ -205,7 +205,7 @@ def test_an_older_try_that_wakes_up_touches_nothing_of_the_newer_ones(clocked, l
     assert record().lease.resource_id == newer.result
 
 
-def test_of_two_environments_with_one_name_one_goes_on_and_the_other_says_so(clocked, leased, queue, record, emr):
+def test_of_two_environments_with_one_name_one_continues_and_the_other_fails(clocked, leased, queue, record, emr):
     here, there = leased("daily"), leased("daily")
     here.start()
     there.start()

@@ -145,7 +145,7 @@ def test_a_store_that_fails_for_a_while_is_waited_out_in_the_queue(
     assert record().lease.resource_id == waiting.result
 
 
-def test_a_store_that_takes_no_write_at_the_hand_over_is_waited_out_and_costs_no_cluster(
+def test_a_store_that_refuses_writes_at_the_hand_over_is_retried_and_no_cluster_is_lost(
     clocked, leased, queue, record, lock_store
 ):
     put = "PutItem" if lock_store.startswith("dynamodb") else "PutObject"
@@ -207,7 +207,7 @@ def test_a_store_that_is_down_while_a_session_runs_concerns_no_step_and_delays_t
     assert record().lease is None
 
 
-def test_a_step_is_refused_once_the_address_was_released_early_and_the_next_owner_goes_on(
+def test_a_step_is_refused_after_an_early_release_and_the_next_owner_continues(
     clocked, leased, queue, record, ended, steps_operator, lock_store, release, emr
 ):
     first, second = leased("first"), leased("second")

@@ -62,7 +62,7 @@ def test_once_the_first_has_the_lease_the_next_starts_early(leased, ended, queue
     assert record().lease.resource_id == first.result
 
 
-def test_two_places_may_start_early_when_both_say_so(leased, queue, record, emr, holder):
+def test_two_places_may_start_early_when_both_allow_it(leased, queue, record, emr, holder):
     tasks = [leased(name, prewarm=2) for name in ("first", "second", "third")]
     for task in tasks:
         task.start()

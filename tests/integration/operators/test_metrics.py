@@ -124,7 +124,7 @@ def test_of_many_who_wait_in_one_triggerer_one_sends_the_length_at_a_look(sent, 
 
 
 @dynamodb_only
-def test_a_retry_that_goes_on_with_the_lease_does_not_measure_the_queue_again(clocked, sent, leased, monkeypatch):
+def test_a_retry_that_continues_with_the_lease_does_not_measure_the_queue_again(clocked, sent, leased, monkeypatch):
     first = leased("daily")
     vanish(monkeypatch, first, "launch", after=True)
     assert len(sent.values(metrics.QUEUE_SECONDS)) == 1

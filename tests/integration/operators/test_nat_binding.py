@@ -58,9 +58,7 @@ def test_a_binding_may_be_given_as_a_mapping(clocked, network, nat):
     assert network.target() == network.gateways()[0]
 
 
-def test_what_the_gateway_is_asked_for_says_whose_it_is_and_what_the_routes_were(
-    clocked, network, nat, ec2, monkeypatch
-):
+def test_the_gateways_tags_name_its_owner_and_the_former_routes(clocked, network, nat, ec2, monkeypatch):
     monkeypatch.delenv("AIRFLOW__EIP__ENVIRONMENT")  # its default
     task = Task(nat())
     job_flow_id = task.run()
@@ -78,7 +76,9 @@ def test_the_sensor_sees_the_address_on_the_cluster(clocked, network, nat, alloc
     assert Task(sensor).run()["job_flow_id"] == job_flow_id
 
 
-def test_an_early_release_frees_the_address_while_the_cluster_goes_on(clocked, network, nat, allocation_id, emr, store):
+def test_an_early_release_frees_the_address_while_the_cluster_keeps_running(
+    clocked, network, nat, allocation_id, emr, store
+):
     job_flow_id = Task(nat(lock_store=store)).run()
     release = EipReleaseOperator(
         task_id="release", allocation_id=allocation_id, job_flow_id=job_flow_id, lock_store=store, aws_conn_id=None
@@ -227,7 +227,7 @@ class Vanished(BaseException):
     ],
     ids=["before the gateway", "after the gateway", "before the route", "after the route", "after the hand-over"],
 )
-def test_a_retry_goes_on_with_the_gateway_wherever_the_try_before_it_vanished(
+def test_a_retry_continues_with_the_gateway_wherever_the_previous_try_vanished(
     clocked, network, nat, terminate_operator, store, monkeypatch, where, name, after
 ):
     real = getattr(where, name)
@@ -254,7 +254,7 @@ def test_a_retry_goes_on_with_the_gateway_wherever_the_try_before_it_vanished(
 
 
 @pytest.mark.parametrize("operation", ["ReplaceRoute", "DeleteRoute", "DeleteNatGateway"])
-def test_a_teardown_that_vanished_goes_on_where_it_stopped(
+def test_a_teardown_that_vanished_continues_where_it_stopped(
     clocked, network, nat, terminate_operator, store, operation, ec2
 ):
     if operation == "ReplaceRoute":

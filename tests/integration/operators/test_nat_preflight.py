@@ -118,7 +118,7 @@ def test_a_missing_permission(refused, clocked, operation):
     refused(f"ec2:{operation}")
 
 
-def test_everything_that_is_wrong_is_said_at_once(refused, clocked, network):
+def test_all_errors_are_reported_at_once(refused, clocked, network):
     clocked.deny("ReplaceRoute")
     tables = [network.table, UNKNOWN_TABLE]
     refused(
@@ -186,7 +186,7 @@ def test_an_existing_gateway_is_used_in_turn_and_left_as_it_is(
     assert_gateway_untouched()
 
 
-def test_no_step_runs_on_a_cluster_that_was_not_told_to_use_the_gateway(
+def test_no_step_runs_on_a_cluster_that_does_not_use_the_gateway(
     clocked, existing, network, nat, steps_operator, create_operator, overrides, emr
 ):
     mine = Task(nat(binding=NatGateway(nat_gateway_id=existing), lock_store=STORE)).run()

@@ -54,7 +54,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Told:
     return told
 
 
-def test_a_long_wait_is_told_once_and_goes_on(
+def test_a_long_wait_notifies_once_and_continues(
     clocked, occupied, told, create_operator, store, deferrable, allocation_id
 ):
     clocked.clock.call_later(1800, occupied, name="the address is free")
@@ -71,7 +71,7 @@ def test_a_long_wait_is_told_once_and_goes_on(
     assert told[0]["holder"]
 
 
-def test_a_short_wait_is_not_told(clocked, occupied, told, create_operator):
+def test_a_short_wait_does_not_notify(clocked, occupied, told, create_operator):
     task = Task(create_operator(lock_store=None, deferrable=True, on_queued_longer_than=(timedelta(minutes=10), told)))
     task.start()
     clocked.clock.advance(60)
@@ -81,14 +81,14 @@ def test_a_short_wait_is_not_told(clocked, occupied, told, create_operator):
     assert told == []
 
 
-def test_a_wait_that_ends_before_it_would_be_told_fails_as_ever(clocked, occupied, told, create_operator, deferrable):
+def test_a_wait_that_ends_before_its_notification_fails_as_usual(clocked, occupied, told, create_operator, deferrable):
     limits = {"lock_timeout": timedelta(minutes=5), "on_queued_longer_than": (timedelta(minutes=10), told)}
     with pytest.raises(AddressBusyError):
         Task(create_operator(lock_store=None, deferrable=deferrable, **limits)).run()
     assert told == []
 
 
-def test_a_wait_that_was_told_of_still_ends(clocked, occupied, told, create_operator, deferrable):
+def test_a_wait_that_has_notified_still_ends(clocked, occupied, told, create_operator, deferrable):
     limits = {"lock_timeout": timedelta(minutes=15), "on_queued_longer_than": (timedelta(minutes=10), told)}
     with pytest.raises(AddressBusyError):
         Task(create_operator(lock_store=None, deferrable=deferrable, **limits)).run()
@@ -96,7 +96,7 @@ def test_a_wait_that_was_told_of_still_ends(clocked, occupied, told, create_oper
 
 
 @dynamodb_only
-def test_in_the_queue_of_a_store_it_is_told_with_the_place(clocked, leased, queue, told):
+def test_a_notification_from_a_queue_has_the_place(clocked, leased, queue, told):
     leased("holder").run()
     waits = leased("waits", prewarm=False, on_queued_longer_than=(timedelta(minutes=10), told))
     waits.start()
@@ -135,7 +135,7 @@ def test_a_retry_notifies_again_only_before_airflow_3_3_or_after_a_clear(
     assert len(told) == calls
 
 
-def test_each_failover_is_told_once_with_what_did_not_start(
+def test_each_failover_notifies_once_with_what_did_not_start(
     clocked, told, create_operator, overrides, subnets, to_b, deferrable
 ):
     overrides["Instances"]["Ec2SubnetId"] = subnets[A]
@@ -147,7 +147,7 @@ def test_each_failover_is_told_once_with_what_did_not_start(
     assert told[0]["job_flow_id"].startswith("j-")
 
 
-def test_a_lost_address_is_told_once_after_the_steps_are_cancelled(
+def test_a_lost_address_notifies_once_after_the_steps_are_cancelled(
     clocked, told, ec2, create_operator, steps_operator, step, deferrable
 ):
     job_flow_id = Task(create_operator(lock_store=None, deferrable=True)).run()

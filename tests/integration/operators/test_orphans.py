@@ -186,7 +186,7 @@ MARGIN = timedelta(minutes=15)
     ],
     ids=["Airflow 2", "by an asset", "later logical date", "nothing known but the try"],
 )
-def test_no_try_began_before_the_oldest_that_airflow_says_of_a_run(run, started):
+def test_no_try_began_before_the_oldest_try_that_airflow_knows(run, started):
     ti = SimpleNamespace(start_date=DAY + timedelta(minutes=5))
     found = earliest_start({"dag_run": SimpleNamespace(**run), "ti": ti})
     assert found == (started - MARGIN).timestamp()

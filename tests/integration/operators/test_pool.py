@@ -231,7 +231,7 @@ def test_a_retry_takes_the_places_of_a_try_that_vanished_while_it_joined_the_que
         ("write_record", False, 3),  # before it hands over
     ],
 )
-def test_a_retry_goes_on_with_the_lease_of_a_try_that_vanished_after_its_turn(
+def test_a_retry_continues_with_the_lease_of_a_try_that_vanished_after_its_turn(
     clocked, leased, ended, queue, record_of, pool, monkeypatch, emr, method, after, nth
 ):
     holders = [leased(f"holder{n}", allocation_id=pool[:2]) for n in range(2)]

@@ -129,7 +129,9 @@ def test_an_adoption_without_a_store_survives_an_error_while_the_try_begins(
 
 
 @pytest.mark.parametrize("leaves", ["its address", "every address"])
-def test_a_retry_goes_on_at_an_address_that_left_the_pool(clocked, leased, queue, pool, ec2, emr, record_of, leaves):
+def test_a_retry_continues_with_an_address_that_left_the_pool(
+    clocked, leased, queue, pool, ec2, emr, record_of, leaves
+):
     ec2.create_tags(Resources=pool, Tags=[{"Key": "purpose", "Value": "azure-sql"}])
     first = leased("daily", allocation_id={"tag:purpose": "azure-sql"})
     first.start()
@@ -143,7 +145,7 @@ def test_a_retry_goes_on_at_an_address_that_left_the_pool(clocked, leased, queue
     assert [lease.resource_id for lease in leases if lease] == [retry.result]
 
 
-def test_a_retry_without_a_store_goes_on_at_an_address_that_left_the_pool(clocked, create_operator, pool, ec2, emr):
+def test_a_retry_without_a_store_continues_with_an_address_that_left_the_pool(clocked, create_operator, pool, ec2, emr):
     first = Task(create_operator(allocation_id=pool, deferrable=True))
     first.start()
     retry = Task(create_operator(allocation_id=pool[1:], deferrable=True), try_number=2)
@@ -254,7 +256,7 @@ def test_a_deferred_teardown_of_a_cluster_without_an_address(clocked, terminate_
     assert active_clusters(emr) == []
 
 
-def test_a_teardown_with_a_wrong_id_says_what_is_left(clocked, create_operator, terminate_operator, pool, opened):
+def test_a_teardown_with_a_wrong_id_reports_what_is_left(clocked, create_operator, terminate_operator, pool, opened):
     made = Task(create_operator(allocation_id=pool, lock_store=opened)).run()
     operator = terminate_operator("j-UNKNOWN1", allocation_id=pool, lock_store=opened)
     with pytest.raises(Exception, match=f"EMR does not know 'j-UNKNOWN1', but {made}"):
@@ -367,7 +369,7 @@ def test_what_names_no_address_is_refused(leased, given, assert_nothing_changed)
 
 
 @pytest.mark.parametrize("launched", [False, True])
-def test_a_deferral_of_a_version_before_goes_on_with_its_address_when_the_dag_names_a_pool_now(
+def test_a_deferral_of_the_previous_version_keeps_its_address_when_the_dag_now_names_a_pool(
     clocked, leased, queue, full, pool, emr, record_of, ended, launched
 ):
     single = pool[2] if launched else pool[0]

@@ -64,7 +64,7 @@ def test_several_primaries_in_a_fleet(refused, overrides):
     refused("3 primary nodes")
 
 
-def test_workers_beside_the_primary_unless_they_are_accepted(refused, overrides, create_operator):
+def test_workers_are_refused_unless_they_are_accepted(refused, overrides, create_operator):
     overrides["Instances"]["InstanceGroups"].append(
         {"InstanceRole": "CORE", "InstanceType": "m5.xlarge", "InstanceCount": 2}
     )
@@ -72,7 +72,7 @@ def test_workers_beside_the_primary_unless_they_are_accepted(refused, overrides,
 
 
 @pytest.mark.parametrize("choice", ["warn", "allow"])
-def test_workers_beside_the_primary_when_they_are_accepted(clocked, create_operator, overrides, choice, logged):
+def test_accepted_workers_are_a_warning(clocked, create_operator, overrides, choice, logged):
     overrides["Instances"]["InstanceGroups"].append(
         {"InstanceRole": "CORE", "InstanceType": "m5.xlarge", "InstanceCount": 2}
     )
@@ -92,7 +92,7 @@ def test_subnet_without_a_route_to_an_internet_gateway(refused, overrides, ec2):
     refused(private, "internet gateway")
 
 
-def test_everything_that_is_wrong_is_said_at_once(refused, overrides, clocked):
+def test_all_errors_are_reported_at_once(refused, overrides, clocked):
     del overrides["Instances"]["KeepJobFlowAliveWhenNoSteps"]
     overrides["Instances"]["Ec2SubnetId"] = "subnet-0123456789abcdef0"
     clocked.deny("AssociateAddress")

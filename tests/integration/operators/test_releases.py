@@ -72,7 +72,7 @@ def test_an_ami_version_is_like_an_old_release(clocked, create_operator, overrid
 
 
 @pytest.mark.parametrize("label", ["emr-5.29.0", "emr-7.5.0"])
-def test_none_turns_it_off_and_says_nothing(clocked, create_operator, overrides, emr, logged, label):
+def test_none_turns_it_off_without_a_warning(clocked, create_operator, overrides, emr, logged, label):
     overrides["ReleaseLabel"] = label
     job_flow_id = Task(create_operator(idle_timeout=None)).run()
     assert "AutoTerminationPolicy" not in emr.get_auto_termination_policy(ClusterId=job_flow_id)

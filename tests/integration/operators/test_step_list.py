@@ -209,7 +209,7 @@ def test_a_template_of_a_whole_list_is_a_list(native):
     assert checked_steps(task.steps) == [step("a", "5")]
 
 
-def test_overrides_are_native_where_the_dag_says_so_and_name_no_files():
+def test_overrides_are_native_where_the_dag_asks_for_it_and_name_no_files():
     action = {"ScriptBootstrapAction": {"Path": "s3://b/x.sh", "Args": ["s3://b/settings.json", "{{ ds_nodash }}"]}}
     overrides = {"Count": "{{ 1 + 1 }}", "BootstrapActions": [action]}
     native, text = (

@@ -73,7 +73,7 @@ def free(allocation_id: str) -> Address:
     return Address(allocation_id, "203.0.113.1", "vpc")
 
 
-def test_an_early_release_while_steps_are_submitted_has_them_cancelled_at_once_and_the_error_says_so(
+def test_an_early_release_while_steps_are_submitted_cancels_them_at_once_and_the_error_reports_it(
     clocked, leased_id, lock_store, steps_operator, step, released, while_submitting, deferrable, emr
 ):
     while_submitting(lambda: released(leased_id, lock_store=lock_store))

@@ -266,7 +266,7 @@ def test_no_id_fails_while_a_cluster_of_the_run_has_the_address(clocked, job_flo
         Task(terminate_operator(missing)).run()
 
 
-def test_no_id_costs_one_call_when_the_address_is_free(clocked, terminate_operator):
+def test_without_an_id_one_call_is_made_when_the_address_is_free(clocked, terminate_operator):
     clocked.events.clear()
     assert Task(terminate_operator(None)).run() is None
     assert [call["operation"] for call in clocked.events.calls()] == ["DescribeAddresses"]

@@ -72,7 +72,7 @@ def test_each_trouble_of_a_service_is_found_and_named(clocked, cluster, watch, s
     assert 100 < seconds <= 100 + 4 * ROUND_SECONDS
 
 
-def test_a_primary_node_that_is_lost_is_found_long_before_emr_says_so(clocked, cluster, watch, deferrable):
+def test_a_lost_primary_node_is_found_long_before_emr_reports_it(clocked, cluster, watch, deferrable):
     clocked.clock.call_later(100, lambda: clocked.lose_primary(cluster, emr_notices_after=1800), name="loss")
     found, seconds = watch(deferrable=deferrable)
     assert found["failures"]

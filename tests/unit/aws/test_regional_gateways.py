@@ -62,7 +62,7 @@ def elsewhere(request: pytest.FixtureRequest) -> dict[str, Any]:
         (lambda ec2: read_gateway(ec2, "nat-regional"), "nat-regional"),
     ],
 )
-def test_what_is_asked_for_is_found_beside_it(elsewhere: Any, read: Callable[[Any], Any], found: str) -> None:
+def test_requested_gateways_are_found_together_with_it(elsewhere: Any, read: Callable[[Any], Any], found: str) -> None:
     zonal = {**ZONAL, **OF_CLUSTER, "NatGatewayAddresses": [ZONAL_ADDRESS]}
     result = read(Ec2(elsewhere, zonal))
     gateways = result if isinstance(result, list) else [result]
@@ -70,7 +70,7 @@ def test_what_is_asked_for_is_found_beside_it(elsewhere: Any, read: Callable[[An
 
 
 @pytest.mark.parametrize("interface", [None, "eni-1"])
-def test_an_address_that_a_regional_gateway_has_is_said_to_be_there(interface: str | None) -> None:
+def test_an_address_of_a_regional_gateway_is_reported_there(interface: str | None) -> None:
     """It is on no interface of the VPC."""
     carried = {key: value for key, value in ZONAL_ADDRESS.items() if key != "NetworkInterfaceId"}
     address = Address("eipalloc-1", "203.0.113.1", "vpc", association_id="eipassoc-1", network_interface_id=interface)

@@ -121,7 +121,7 @@ def refusal(code: str, message: str = "no", status: int = 400) -> ClientError:
 
 
 @pytest.mark.parametrize(("code", "what"), REFUSALS.items())
-def test_a_refused_launch_is_told_by_its_code(code, what):
+def test_a_refused_launch_is_recognized_by_its_code(code, what):
     found = refused_start(refusal(code))
     assert (found is not None) == (what == "move on")
     assert found is None or (found.code, found.reason, found.moves_on) == (code, "no", True)
@@ -136,7 +136,7 @@ def test_what_is_no_answer_of_aws_is_no_refusal():
     assert refused_start(ReadTimeoutError(endpoint_url="x")) is None
 
 
-def test_an_unknown_code_beside_a_capacity_code_is_no_reason_to_move_on():
+def test_an_unknown_code_together_with_a_capacity_code_is_no_reason_to_try_the_next_candidate():
     # "Whatever is not in these tables is no reason to move on."
     details = ("INTERNAL_ERROR_EC2_INSUFFICIENT_CAPACITY_AZ", "SOME_QUOTA_OF_THE_ACCOUNT")
     assert judged(details=details, code="INTERNAL_ERROR")[1] is False

@@ -49,7 +49,7 @@ LINES = ["one", "two", "three"]
     ],
     ids=["whole", "members", "plain", "empty", "cut", "damaged"],
 )
-def test_what_can_be_read_is_and_what_cannot_is_said(body, lines, problem, rest):
+def test_readable_logs_are_read_and_unreadable_ones_are_reported(body, lines, problem, rest):
     text = GzipText(io.BytesIO(body))
     assert list(text.lines()) == lines
     assert (text.problem or "").partition(":")[0] == (problem or "")

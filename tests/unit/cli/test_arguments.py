@@ -26,7 +26,7 @@ def parsed(*arguments: str, command: str = "status"):
 
 
 @pytest.mark.parametrize("command", POOLS)
-def test_several_addresses_and_tags_are_told_in_one_way(command):
+def test_all_commands_take_several_addresses_and_tags_in_the_same_way(command):
     named = named_addresses(
         parsed("--allocation-id", B, "--tag", "purpose=sql", "--allocation-id", A, "--tag", "a=b=c", command=command)
     )

@@ -126,7 +126,7 @@ def test_json_is_the_same_everywhere(on_terminal):
     assert out.getvalue() == '{\n  "text": "' + "x" * 100 + '",\n  "markup": "[bold]"\n}\n'
 
 
-def test_what_takes_long_says_so_and_leaves_nothing(on_terminal, monkeypatch):
+def test_slow_work_shows_progress_and_leaves_nothing(on_terminal, monkeypatch):
     monkeypatch.setattr(terminal, "_SILENT_SECONDS", 0.0)
     out, err = on_terminal()
     real_out = sys.stdout

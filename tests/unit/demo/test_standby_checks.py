@@ -45,7 +45,7 @@ def moved(log: Log, *, state: str = "success") -> Any:
     return standby_checks.service_moved(log.events, lost_at=LOST_AT, allocation_id="eipalloc-4", state=state)
 
 
-def test_a_service_that_moved_passes_and_says_how_long_that_took():
+def test_a_service_that_moved_passes_with_its_duration():
     check = moved(good_run())
     assert check.passed
     assert "120 s after the loss, healthy after 180 s" in check.detail

@@ -79,7 +79,7 @@ def test_both_clusters_must_have_one_token(token: str | None, passed: bool):  # 
     assert zone_checks.same_lease(tried(good_run(token=token).events, ZONES)).passed is passed
 
 
-def test_a_second_cluster_beside_the_first_fails():
+def test_a_second_cluster_at_the_same_time_fails():
     good, bad = good_run(), good_run(ended=9)
     assert zone_checks.one_cluster_at_a_time(good.events, tried(good.events, ZONES)).passed
     check = zone_checks.one_cluster_at_a_time(bad.events, tried(bad.events, ZONES))

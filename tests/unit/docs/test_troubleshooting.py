@@ -348,7 +348,7 @@ def first_sentence(cls: type) -> str:
 
 
 @pytest.mark.parametrize(("title", "body"), entries(), ids=[title for title, _ in entries()])
-def test_every_entry_says_what_happened_and_what_to_do(title: str, body: str) -> None:
+def test_every_entry_has_cause_and_remedy(title: str, body: str) -> None:
     assert re.search(r"^```text", body, re.MULTILINE), title
     assert body.index("```text") < body.index("**What happened.**") < body.index("**What to do.**")
 

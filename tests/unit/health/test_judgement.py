@@ -151,7 +151,7 @@ def test_refused_credentials_have_their_own_verdict():
     assert [node.round("livy", kind="refused").status for _ in range(3)] == ["undecided", "undecided", "refused"]
 
 
-def test_a_failed_check_beside_a_refused_one_is_unhealthy():
+def test_a_failed_check_together_with_a_refused_one_is_unhealthy():
     node = Node()
     for _ in range(3):
         node.now += ROUND_SECONDS

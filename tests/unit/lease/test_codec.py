@@ -118,7 +118,7 @@ def test_a_time_of_whole_seconds_is_a_time(path):
     assert isinstance(decode(spoilt(path, 7), where=WHERE), Record)
 
 
-def test_a_newer_record_is_told_from_a_corrupt_one():
+def test_a_newer_record_is_distinguished_from_a_corrupt_one():
     with pytest.raises(NewerRecordError, match=f"schema {SCHEMA + 1}.*reads schemas up to {SCHEMA}.*upgrade"):
         decode({"schema": SCHEMA + 1, "anything": "else"}, where=WHERE)
 
@@ -159,7 +159,7 @@ def test_a_record_of_the_previous_version_is_read_and_written_back_as_it_was():
     ],
     ids=["another grace", "an entry that was passed over"],
 )
-def test_what_the_previous_version_cannot_say_is_of_a_schema_that_it_refuses_by_name(record):
+def test_what_the_previous_version_cannot_store_has_a_schema_that_it_refuses_by_name(record):
     assert encode(record)["schema"] == 2
     assert decode(encode(record), where=WHERE) == record
 
@@ -199,7 +199,7 @@ def searched_since(of) -> float:
     return asked.arguments[1]
 
 
-def test_clusters_that_may_be_older_than_the_lease_are_found_also_where_the_record_does_not_say_since_when():
+def test_clusters_older_than_the_lease_are_found_even_if_the_record_has_no_start():
     taken, undone = (decode(encode(record), where=WHERE) for record in after_an_early_start(FIRST_GRACE))
     assert searched_since(taken.lease) <= 1002
     assert searched_since(undone.possible_orphans[0]) <= 1002

@@ -23,7 +23,7 @@ def refused(status_code: int) -> Any:
     return SimpleNamespace(get_dagrun_state=get_dagrun_state)
 
 
-def test_state_is_what_the_supervisor_says():
+def test_the_state_is_that_of_the_supervisor():
     ti = SimpleNamespace(get_dagrun_state=lambda dag_id, run_id: f"{dag_id} {run_id}")
     assert dag_run_state("daily", "run-1", ti=ti) == "daily run-1"
 

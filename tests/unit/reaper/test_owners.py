@@ -49,7 +49,7 @@ def test_why_nothing_is_known_is_one_line():
 
 
 @pytest.mark.parametrize("environment", [None, "default"])
-def test_environments_without_a_name_cannot_be_told_apart(environment):
+def test_environments_without_a_name_cannot_be_distinguished(environment):
     owner = Owner("default", "daily", "run-1", "create", -1)
     assert owners("success", environment=environment).new_judge()(owner).state is OwnerState.UNKNOWN
 

@@ -162,7 +162,7 @@ def test_steps_are_numbered_unless_they_have_a_name(dag: Any) -> None:
     assert named == ["azure.steps", "azure.orders", "azure.steps_2"]
 
 
-def test_address_is_released_where_the_user_says(dag: Any) -> None:
+def test_the_address_is_released_at_the_given_task(dag: Any) -> None:
     with cluster_of() as cluster:
         cluster.steps([STEP]) >> cluster.release_address() >> EmptyOperator(task_id="goes_on")
 
@@ -172,7 +172,7 @@ def test_address_is_released_where_the_user_says(dag: Any) -> None:
     assert found["azure.terminate"] == {"azure.goes_on"}
 
 
-def test_address_is_released_after_all_steps_when_the_user_does_not_say(dag: Any) -> None:
+def test_the_address_is_released_after_all_steps_by_default(dag: Any) -> None:
     with cluster_of() as cluster:
         cluster.release_address()
         cluster.steps([STEP])

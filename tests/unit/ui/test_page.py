@@ -153,7 +153,7 @@ def test_json_has_the_same_content():
 
 
 @pytest.mark.parametrize(("status", "says"), [(401, "not logged in"), (403, "may not see this page")])
-def test_a_refused_viewer_is_told_why(status, says):
+def test_a_refused_viewer_sees_the_reason(status, says):
     html = render_refusal(status=status, login="../login?next=%2Felastic-ips%2F", home="../")
     assert says in html
     assert ("page.js" in html) == (status == 401), "Airflow 3.0 keeps its token where only a script finds it"

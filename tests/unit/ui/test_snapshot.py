@@ -240,7 +240,7 @@ def test_a_store_that_is_down_is_called_once_and_is_a_problem_of_every_address()
     [("{", "not JSON"), (json.dumps({"schema": 99}), "newer version"), (json.dumps({"schema": 1}), "issued")],
     ids=["corrupt", "newer", "incomplete"],
 )
-def test_an_unreadable_record_says_why_and_the_others_are_shown(text, says):
+def test_an_unreadable_record_shows_the_reason_and_the_others_are_shown(text, says):
     bad, good, missing = reader(Aws({ALLOCATION: text, SECOND: to_text(FREE)}))().readings
     assert bad.record is None
     assert says in bad.problem
@@ -270,7 +270,7 @@ def test_without_names_the_store_lists_the_addresses_rarely():
     assert aws.calls["Scan"] == 1
 
 
-def test_a_store_that_may_not_be_listed_says_what_to_do():
+def test_a_store_that_must_not_be_listed_shows_the_remedy():
     aws = Aws()
     aws.fails["Scan"] = denied("Scan")
     (problem,) = reader(aws, names=())().problems
@@ -278,7 +278,7 @@ def test_a_store_that_may_not_be_listed_says_what_to_do():
     assert "page_addresses" in problem
 
 
-def test_an_empty_store_says_so():
+def test_an_empty_store_is_reported():
     assert "no record yet" in reader(Aws({}), names=())().problems[0]
 
 

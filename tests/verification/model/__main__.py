@@ -77,7 +77,7 @@ def main() -> int:
 
 
 def _show_ways(ways: Iterable[tuple[Report, float]]) -> int:
-    _print("Every interleaving; owners that are alike are not distinguished")
+    _print("Every interleaving; interchangeable owners are not distinguished")
     _print(f"  {'scenario':60} {'states':>9} {'depth':>5} {'ends':>5} {'seconds':>7}")
     broken, states = 0, 0
     for scenario, (report, seconds) in zip(_EVERY_WAY, ways, strict=True):

@@ -55,7 +55,7 @@ def test_a_missing_guard_is_noticed(mutation):
 
 
 @pytest.mark.parametrize("small", [scenario(2), scenario(2, prewarm=1)], ids=lambda s: s.name)
-def test_nothing_is_lost_when_one_of_two_owners_that_are_alike_stands_for_both(small):
+def test_nothing_is_missed_when_interchangeable_owners_are_explored_once(small):
     few = Explorer(small).explore(most_states=50_000)
     with mock.patch.object(Symmetry, "canonical", lambda _, state: state):
         all_of_them = Explorer(small).explore(most_states=100_000)
