@@ -8,10 +8,9 @@ from airflow_eip_provider import clock
 from airflow_eip_provider.aws.errors import is_transient
 from airflow_eip_provider.cli.output import note, progress
 from airflow_eip_provider.lease_client.waiting import POLL_SECONDS
-from airflow_eip_provider.operators.phases import raise_if_cluster_gone
 from airflow_eip_provider.triggers.backoff import Backoff
 from airflow_eip_provider.triggers.observed import Observed
-from airflow_eip_provider.triggers.verdict import Verdict
+from airflow_eip_provider.triggers.verdict import Verdict, raise_if_cluster_gone
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -30,7 +30,7 @@ from airflow_eip_provider.notifications import checked_notifier
 from airflow_eip_provider.operators import preflight
 from airflow_eip_provider.operators.lease_settings import UNSET
 from airflow_eip_provider.operators.livy_parameters import as_stored, check_place, check_storable, check_watch, refused
-from airflow_eip_provider.operators.phases import PhasedOperator, Result, State, raise_if_cluster_gone
+from airflow_eip_provider.operators.phases import PhasedOperator, Result, State
 from airflow_eip_provider.rendered import is_nothing, rendered
 
 try:
@@ -211,6 +211,8 @@ class LivyBatchWithStaticIpOperator(PhasedOperator, LivyOperator):  # type: igno
 
     def advance(self, context: Context, state: BatchState, event: dict[str, Any] | None) -> WatchTrigger | Result:
         """Adopt the batch of an earlier try, or submit one when the cluster is ready; wait for it and return its ID."""
+        from airflow_eip_provider.triggers.verdict import raise_if_cluster_gone
+
         if state.batch_id is None:
             if event is not None:
                 raise_if_cluster_gone(event["data"])
@@ -427,6 +429,8 @@ class LivyBatchWithStaticIpOperator(PhasedOperator, LivyOperator):  # type: igno
         return trigger.with_retries(self.retry_args)
 
     def _raise_lost(self, state: BatchState, facts: dict[str, Any]) -> None:
+        from airflow_eip_provider.triggers.verdict import raise_if_cluster_gone
+
         if facts.get("gone") == "batch":
             raise BatchLostError(
                 state.name,

@@ -30,7 +30,6 @@ from airflow_eip_provider.airflow_compat import (
 from airflow_eip_provider.aws.errors import is_expired, is_transient
 from airflow_eip_provider.exceptions import (
     AddressLostError,
-    ClusterEndedError,
     CredentialsExpiredError,
     ElasticIpError,
     KilledError,
@@ -97,12 +96,6 @@ class Result:
     """The result of an operator."""
 
     value: Any
-
-
-def raise_if_cluster_gone(facts: dict[str, Any]) -> None:
-    """Raise ``ClusterEndedError`` if a verdict's data says that the cluster has ended."""
-    if facts.get("gone") == "cluster":
-        raise ClusterEndedError(facts["job_flow_id"], state=facts["state"], reason=facts["reason"])
 
 
 def wait_timed_out(waiting_for: str, event: dict[str, Any]) -> WaitTimeoutError:
@@ -479,6 +472,8 @@ class PhasedOperator(Addressed, Notifying):
         :param observed: earlier reads of this poll, which are not repeated.
         :raises ClusterEndedError: when the verdict says that the cluster has ended.
         """
+        from airflow_eip_provider.triggers.verdict import raise_if_cluster_gone
+
         verdict = judge(observed or self.observe())
         raise_if_cluster_gone(verdict.data)
         return verdict

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from airflow_eip_provider import clock
-from airflow_eip_provider.operators.phases import raise_if_cluster_gone
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -49,6 +48,7 @@ class Site:
     def poll(self, target: Target) -> Verdict:
         """Read the cluster's state once; raise ``ClusterEndedError`` if it has ended."""
         from airflow_eip_provider.triggers.emr import judge_target
+        from airflow_eip_provider.triggers.verdict import raise_if_cluster_gone
 
         is_new = clock.time() < self.appears_by
         verdict = judge_target(self.observed, self.job_flow_id, target=target, is_new=is_new)

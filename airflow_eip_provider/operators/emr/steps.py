@@ -31,7 +31,6 @@ from airflow_eip_provider.operators.phases import (
     PhasedOperator,
     Result,
     State,
-    raise_if_cluster_gone,
     wait_timed_out,
 )
 from airflow_eip_provider.operators.rendering import StructuredFields
@@ -42,8 +41,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from airflow_eip_provider.airflow_compat import Context
-    from airflow_eip_provider.aws.clusters import Step
-    from airflow_eip_provider.exceptions import ElasticIpError
+    from airflow_eip_provider.aws.clusters import Cluster, Step
+    from airflow_eip_provider.exceptions import ElasticIpError, StartTimeoutError
     from airflow_eip_provider.lease_client.interface import Undo
     from airflow_eip_provider.notifications import Notifier
     from airflow_eip_provider.operators.emr.fence import Fence
@@ -173,7 +172,7 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
     def begin(self, context: Context) -> StepsState:
         """Check the parameters and the fence; find the steps of an earlier try, or submit."""
         from airflow_eip_provider.operators.emr.submitted import StepMark
-        from airflow_eip_provider.operators.emr.unstarted import end_unstarted, judged_at
+        from airflow_eip_provider.operators.emr.unstarted import judged_at
 
         steps = self._checked_steps()
         job_flow_id = self._job_flow_id()
@@ -182,7 +181,7 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
         cluster = fence.cluster()
         start_deadline = None if cluster.has_started else judged_at(cluster)
         if start_deadline is not None and clock.time() >= start_deadline and fence.may_end(cluster):
-            raise end_unstarted(self, cluster)
+            raise self._end_unstarted(cluster)
         egress = fence.check(cluster)
         self.link_cluster(context, job_flow_id, log_uri=cluster.log_uri)
         self.link_address(context)
@@ -216,6 +215,7 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
     def advance(self, context: Context, state: StepsState, event: dict[str, Any] | None) -> WatchTrigger | Result:
         """Watch steps and address, then judge the steps."""
         from airflow_eip_provider.aws.clusters import read_steps
+        from airflow_eip_provider.triggers.verdict import raise_if_cluster_gone
 
         if event is None:
             return self._watch_steps(state)
@@ -244,17 +244,20 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
         failed = next((step for step in steps if step.state != "COMPLETED"), None)
         return self._failed(state, failed) if failed else Result(state.step_ids)
 
-    def _check_started(self, state: StepsState, facts: dict[str, Any]) -> None:
-        """Terminate a cluster that has not started in time; make no call if one of its steps has started."""
+    def _end_unstarted(self, cluster: Cluster) -> StartTimeoutError:
         from airflow_eip_provider.operators.emr.unstarted import end_unstarted
 
+        return end_unstarted(self.aws, self.lease_client, cluster, allocation_id=self.allocation_id, kill=self.kill)
+
+    def _check_started(self, state: StepsState, facts: dict[str, Any]) -> None:
+        """Terminate a cluster that has not started in time; make no call if one of its steps has started."""
         if state.start_deadline is None or clock.time() < state.start_deadline:
             return
         if all(step_state == "PENDING" for step_state in facts.get("states", {}).values()):
             fence = self._fence(state.job_flow_id)
             cluster = fence.cluster()
             if not cluster.has_started and fence.may_end(cluster):
-                raise end_unstarted(self, cluster)
+                raise self._end_unstarted(cluster)
         state.start_deadline = None
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:

@@ -13,7 +13,9 @@ from airflow_eip_provider.exceptions import StartTimeoutError
 
 if TYPE_CHECKING:
     from airflow_eip_provider.aws.clusters import Cluster
-    from airflow_eip_provider.operators.phases import PhasedOperator
+    from airflow_eip_provider.hooks.aws import AwsHooks
+    from airflow_eip_provider.kill_flag import KillFlag
+    from airflow_eip_provider.lease_client.interface import LeaseClient
 
 log = logging.getLogger(__name__)
 
@@ -23,26 +25,28 @@ def judged_at(cluster: Cluster) -> float | None:
     return None if cluster.start_deadline is None else cluster.start_deadline + READS_LAG_SECONDS
 
 
-def end_unstarted(operator: PhasedOperator, cluster: Cluster) -> StartTimeoutError:
+def end_unstarted(
+    aws: AwsHooks, lease_client: LeaseClient, cluster: Cluster, *, allocation_id: str, kill: KillFlag
+) -> StartTimeoutError:
     """
     Terminate the cluster, release its address and its lease as a teardown does, and return the error.
 
     EMR accepts no steps for a terminating cluster. If a step started at the last moment, the address stays until the
     teardown has seen that step end.
     """
-    operator.kill.check()
-    job_flow_id, allocation_id = cluster.job_flow_id, operator.allocation_id
-    operator.emr.end(job_flow_id)
-    running = [step for step in read_active_steps(operator.emr.conn, job_flow_id) if step.state != "PENDING"]
+    kill.check()
+    job_flow_id = cluster.job_flow_id
+    aws.emr.end(job_flow_id)
+    running = [step for step in read_active_steps(aws.emr.conn, job_flow_id) if step.state != "PENDING"]
     if running:
         log.warning(
             "Step %s of cluster %s has started; the teardown frees the address", running[0].step_id, job_flow_id
         )
-        operator.lease_client.start_release(job_flow_id)
+        lease_client.start_release(job_flow_id)
     else:
-        operator.lease_client.disassociate(job_flow_id)
-        remove_own_gateways(operator.eip.conn, cluster, allocation_id=allocation_id)
-        operator.lease_client.release(job_flow_id, why="the cluster did not start in time")
+        lease_client.disassociate(job_flow_id)
+        remove_own_gateways(aws.eip.conn, cluster, allocation_id=allocation_id)
+        lease_client.release(job_flow_id, why="the cluster did not start in time")
     since = cluster.created_at.timestamp() if cluster.created_at else clock.time()
     return StartTimeoutError(
         job_flow_id, state=cluster.state, reason=cluster.reason, seconds=max(clock.time() - since, 0.0)
