@@ -150,7 +150,7 @@ class _Writer:
         """
         Allow reading any cluster, because other clusters may have the same name or the address.
 
-        EC2's Describe actions, and these of EMR, do not support resources.
+        EC2's Describe actions and these actions of EMR do not support resource-level permissions.
         """
         ec2 = (
             "Addresses",
@@ -206,7 +206,7 @@ class _Writer:
         """
         Allow launching clusters with the tag of an address.
 
-        RunJobFlow does not support resources. Its tags need AddTags, and its idle timeout needs
+        RunJobFlow does not support resource-level permissions. Its tags need AddTags, and its idle timeout needs
         PutAutoTerminationPolicy (EMR Management Guide, "Permissions to use auto-termination"). The cluster has no tags
         at that time, hence ``IfExists``, which excludes the clusters of other addresses. It also lets a cluster of a
         pool get the tag of another address of the pool.
@@ -243,7 +243,7 @@ class _Writer:
         yield _allow("Adopt", ["elasticmapreduce:AddTags"], self._clusters, **ours, **only_these)
 
     def _targets(self) -> Iterator[Statement]:
-        """Allow changing the targets of these groups. The Describe actions do not support resources."""
+        """Allow changing the targets of these groups. Describe actions do not support resource-level permissions."""
         kinds = ("LoadBalancerAttributes", "LoadBalancers", "TargetGroupAttributes", "TargetGroups", "TargetHealth")
         look = [f"elasticloadbalancing:Describe{kind}" for kind in kinds]
         yield _allow("LookAtTargets", look, "*", StringEquals=self._in_region)

@@ -1,4 +1,4 @@
-"""Whether a task was killed. Imported when a DAG file is parsed, so that a kill at any time finds it."""
+"""Whether a task was killed. Imported when a DAG file is parsed, so that it is available when the task is killed."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """
-Calls Airflow's notifiers when a lease takes an unexpected course.
+Calls Airflow's notifiers when a lease does not proceed as expected.
 
 The task that observes an event calls the notifier once; triggers never do. The deferrals of the task, and since Airflow
 3.3 its retries, remember the call. It is marked as done before it is made, so that a task that is killed meanwhile does

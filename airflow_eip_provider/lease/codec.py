@@ -36,7 +36,7 @@ _STORED_AS = {
     "to_be_terminated": "doomed",
     "possible_orphans": "suspects",
 }
-# The fields that schema 1 does not have. Each has a default, which a missing field means.
+# The fields that schema 1 does not have. A missing field has its default value.
 _ADDED: dict[type, frozenset[str]] = {
     Record: frozenset({"grace"}),
     Lease: frozenset({"since", "moved_from"}),

@@ -99,7 +99,7 @@ def places_counted(records: Sequence[Record], owner: str) -> int | None:
     if any(entry.prewarmed_at is not None for entry in entries):
         return None  # one cluster for each owner, whichever address it will have
     places = [place for record in _behind_leases(records, owner) if (place := record.place(owner)) is not None]
-    # With several addresses, this many leases can end before one owner's turn is counted twice.
+    # With several addresses, its place can be later: any of them may become free first.
     return min((place for place in places if place < MOST_PLACES * len(records)), default=None)
 
 
@@ -128,7 +128,7 @@ def clusters_asked_for(records: Sequence[Record], owner: str) -> frozenset[str]:
 
 def prewarm_places(records: Sequence[Record], owner: str, times: Mapping[str, ClusterTimes], *, now: float) -> int:
     """
-    Return how many first places of the queue may start early now, counted so that this owner may start its cluster.
+    Return how many places at the front of the queue may start early now: enough to include this owner, or 0.
 
     :param records: of the addresses that the owner waits for.
     :param times: of :func:`clusters_asked_for`, as far as EMR knows them.
@@ -210,7 +210,8 @@ class _Forecast:
         holder = self.times.get(lease.resource_id or "")
         if not taken or (holder is None and lease.phase is not Phase.ACQUIRED):
             return None
-        # A lease that was just acquired may have no cluster yet; only owners that also wait for another address ask.
+        # A lease that was just acquired may have no cluster yet; this matters only to owners that also wait for another
+        # address.
         launched_at = lease.acquired_at if holder is None else holder.launched_at
         ready_at = launched_at + self.start_up if holder is None or holder.ready_at is None else holder.ready_at
         elapsed = self.now - max(lease.acquired_at, ready_at)
@@ -254,7 +255,7 @@ def _start_ups(clusters: Iterable[ClusterTimes | None]) -> list[float]:
 
 
 def _newest_leases(records: Sequence[Record], job: str) -> list[EndedLease]:
-    """Return the newest leases of a job that its own tasks released; other owners find out late that a lease ended."""
+    """Return the newest leases of a job that its own tasks released; other owners end leases late."""
     released = [
         lease
         for record in records

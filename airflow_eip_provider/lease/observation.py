@@ -1,18 +1,20 @@
 """
 What an attempt observes of a lease, and how it decides what to do.
 
-The state of its cluster and the location of the address decide whether others may end a lease (invariant I7). Time
-alone ends no lease; it only says from when on the absence of a cluster is conclusive. So no task renews a lease, and no
-owner loses the address because Airflow or the lock store is down.
+The state of its cluster and the location of the address decide whether others may end a lease (invariant I7). No lease
+ends by time alone: time only decides when the absence of a cluster is conclusive, and when a lease that is still
+ACQUIRED is overdue. So no task renews a lease, and no owner loses the address because Airflow or the lock store is
+down.
 
 - An ended cluster is not enough: its instance runs for some seconds longer, and keeps the address.
-- Nor is a cluster that EMR does not show: RunJobFlow may have been sent just before a crash, and ListClusters may lag.
-  Until ``Limits.surface`` has passed since the attempt's last write, its lease is in use, whatever AWS shows (rule 5).
-  A lease whose cluster was given up stays its owner's until the hand-over is overdue, as it launches another one.
-- Other owners may start the release of an overdue lease that is still ACQUIRED, because its owner may never resume. But
-  not while a step runs on its cluster. They never start the release of an ACTIVE lease.
-- A RELEASING lease is finished as soon as the address is free and no fenced step runs: no further step can start
-  (rule 3).
+- It is also not enough that EMR shows no cluster: RunJobFlow may have been sent just before a crash, and ListClusters
+  may lag. Until ``Limits.surface`` has passed since the attempt's last write, its lease is in use, whatever AWS shows
+  (rule 5). A lease whose cluster was given up is also in use until its hand-over is overdue, because its owner launches
+  another cluster.
+- Other owners may start the release of an overdue lease that is still ACQUIRED, because its owner may never resume.
+  They do not do so while a step runs on its cluster. They never start the release of an ACTIVE lease.
+- A RELEASING lease whose cluster is kept is finished as soon as the address is free and no fenced step runs: no further
+  step can start (rule 3).
 """
 
 from __future__ import annotations
@@ -51,7 +53,7 @@ class LeaseCondition(Enum):
     """The condition of an observed lease; ``airflow-eip status --json`` shows the values."""
 
     IN_USE = "alive"
-    ENDING = "ending"  # its cluster is terminating
+    ENDING = "ending"  # its cluster is terminating, or its release is in progress
     FINISHED = "dead"  # any owner may release it
     OVERDUE = "late"  # never active, and no step runs: the next owner may start its release
     TO_BE_TERMINATED = "doomed"  # its release has begun, and its cluster still has to be terminated
@@ -84,8 +86,8 @@ class LeaseRequest:
 
     :param cluster_name: the name of the clusters that it launches; empty when it launches none.
     :param handover_seconds: the longest time from acquiring the lease until it is active.
-    :param prewarm: the number of places at the front of the queue from which it starts its cluster early. 0 is never.
-        :data:`ESTIMATED` is never, too: the code that waits replaces it by an estimate.
+    :param prewarm: the number of places at the front of the queue from which it starts its cluster early. 0 means
+        never. :data:`ESTIMATED` also means never: the code that waits replaces it with an estimate.
     :param wants: the existing cluster or instance that needs the address; empty for a launch.
     """
 
@@ -118,7 +120,7 @@ def observe(world: ReadOnlyWorld, limits: Limits = LIMITS) -> Observation:
         # Any step counts: before the hand-over a step is the user's, and other owners must not end it.
         return replace(observation, busy=_is_busy(world, live, guarded=False))
     if lease.phase is Phase.RELEASING and not lease.to_be_terminated:
-        # Its release may have stopped halfway. The cluster may go on running, so address and steps decide.
+        # Its release may have stopped halfway. The cluster may continue to run, so the address and the steps decide.
         location = world.read_location()
         return replace(observation, location=location, busy=_is_busy(world, live, guarded=True))
     return observation
@@ -166,8 +168,9 @@ def condition_of(observation: Observation, limits: Limits = LIMITS) -> LeaseCond
     if _is_in_use(lease, now, limits):
         return LeaseCondition.IN_USE
     if all(resource.state == "ended" for resource in observation.resources):
-        # Also without any resource: the time in which a cluster could still appear has passed. An address on an
-        # instance that is shutting down is no reason to wait: EC2 frees it, and refuses the next owner until then.
+        # This includes a lease without any resource: the time in which a cluster could still appear has passed. An
+        # address on an instance that is shutting down is no reason to wait: EC2 frees it, and refuses the next owner
+        # until then.
         return LeaseCondition.ENDING if _is_on(observation) and _location(observation).live else LeaseCondition.FINISHED
     if lease.phase is Phase.ACQUIRED:
         # Not FINISHED: its cluster is live. First the release is started, then the cluster is terminated.

@@ -2,12 +2,13 @@
 How an attempt acquires any one address of several: a pool.
 
 Every address keeps its own record with its own queue. So one conditional write to one record still decides who has an
-address, whichever pools name it, and a task that asks for this address alone does the same as before. With one record
-for each pool, two pools that share an address would need a write to two records at once, which no store here has.
+address, whichever pools name it, and a task that asks for this address alone works as it does without pools. With one
+record for each pool, two pools that share an address would need a write to two records at once, which none of the
+stores supports.
 
 - **Order.** Each address goes to the first owner in its queue. An attempt that finds no free address joins the queues
   of all addresses, always in the same order, takes the first address whose turn comes, and leaves the other queues. So
-  no owner overtakes another in any queue, and none waits longer than for the slowest of its addresses alone.
+  no owner overtakes another in any queue, and none waits longer than it would in the slowest of these queues alone.
 - **No deadlock.** An attempt has the lease of at most one address, and waits for none while it has it.
 - **One lease for each owner.** Before an attempt acquires anything, it takes over what earlier attempts of its owner
   have in any record, so those can no longer acquire anything there. After it has acquired a lease, it reads the other
@@ -15,10 +16,10 @@ for each pool, two pools that share an address would need a write to two records
   one undoes its lease and leaves its queues. The newer one takes over the older one's lease and ends it.
 - **One cluster for each owner.** It is started early under at most one queue entry and belongs to that entry. If
   another address is free first, the lease there records that such a cluster may follow (``since``). Then the owner
-  leaves the queue of the entry by a write that keeps the cluster. Until that write the cluster ends with the entry,
-  afterwards with the lease. Then the lease names the cluster, and the cluster gets the lease tags of its address. A
-  retry sees in the two records how far this got. If no retry follows and the process died right after that write, the
-  cluster runs until its idle timeout.
+  leaves the queue of the entry by a write that keeps the cluster. Before that write the cluster belongs to the entry,
+  after it to the lease. Then the lease names the cluster, and the cluster gets the lease tags of its address. A retry
+  sees in the two records how far this got. If no retry follows and the process died right after that write, the cluster
+  runs until its idle timeout.
 """
 
 from __future__ import annotations
@@ -90,7 +91,8 @@ def enter_any(
         if not isinstance(entered, Queued):
             return _leave_others(worlds, own.leased, entered, attempt, limits)
     started_for, brought = own.started or ("", None)
-    # Take a free address before joining any queue: first that of its cluster, or the one that its resource has already.
+    # Take a free address before joining any queue: first the one for which its cluster was started, or the one that its
+    # resource already has.
     for allocation_id in sorted(worlds, key=lambda name: name != started_for and not _has(worlds[name], wants)):
         if decide(observe(worlds[allocation_id], limits), lease_request, limits=limits) is Action.ACQUIRE:
             entered = enter(worlds[allocation_id], replace(lease_request, prewarm=0), brought=brought, limits=limits)
@@ -148,7 +150,8 @@ def _take_over(worlds: Mapping[str, World], attempt: Attempt, limits: Limits) ->
             leases[allocation_id] = part
         elif isinstance(part, Entry) and part.prewarmed_at is not None:
             started = (allocation_id, part)
-    # There are two if two attempts acquired two addresses at once and one of them died: keep the more advanced one.
+    # There are two leases if two attempts acquired two addresses at once and one of them died: keep the more advanced
+    # one.
     return _Own(min(leases, key=lambda name: _progress(leases[name]), default=None), started)
 
 

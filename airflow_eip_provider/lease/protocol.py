@@ -1,12 +1,12 @@
 """
 What the attempts of a task do with a lease: enter, launch, replace, hand over, start the release, release, undo.
 
-The functions work on a :class:`~airflow_eip_provider.lease.world.World`. Each one starts from nothing, observes, and
-then makes one change at a time. A process may die between any two calls, and the same attempt or a newer one runs the
-function again: the record and AWS show how far the earlier run got. So no function keeps state in memory.
+The functions work on a :class:`~airflow_eip_provider.lease.world.World`. Each one first observes, and then makes one
+change at a time. A process may die between any two calls, and the same attempt or a newer one runs the function again:
+the record and AWS show how far the earlier run got. So no function keeps state in memory.
 
-The rules, each forced by a model of the protocol (``tests/verification/model`` removes one guard below at a time and
-finds what then goes wrong):
+The rules, each of which a model of the protocol shows to be necessary (``tests/verification/model`` removes one guard
+below at a time and finds what then goes wrong):
 
 - **Attempts are ordered** (rule 1). A retry is a newer attempt of the same owner. It re-enters by a conditional write.
   An older attempt that still runs finds that out at its next read, and changes nothing from then on.
@@ -19,13 +19,13 @@ finds what then goes wrong):
 - **Possible orphans** (rule 6). RunJobFlow has no idempotency token, so a request in flight at a crash may take effect
   later. Its cluster has owner and token as tags, and a *possible orphan* in the record says until when to search for
   it. Before an attempt acquires or releases a lease it sweeps: it terminates the clusters that this search finds.
-- **A retry adopts a cluster instead of launching another** (rule 8): the recorded one, else one that the tags lead to,
-  else the one that has the address.
+- **A retry adopts a cluster instead of launching another** (rule 8): the one of the lease that has the address, else
+  the recorded one, else one that it finds by its tags.
 - **The record gives up a cluster that did not start** before the cluster is terminated, and the next one is launched
   after it has ended (rule 12). So no attempt hands it over meanwhile, and a lease has one cluster at a time.
 
 After a write that conflicted or whose answer was lost, a function pauses and reads again. However many attempts write
-to one record, none fails because others were faster.
+to one record, an attempt fails because of conflicts only if they continue for minutes.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ if TYPE_CHECKING:
     from airflow_eip_provider.lease.record import Attempt, Entry, Lease, Limits, Record
     from airflow_eip_provider.lease.world import ReadOnlyWorld, Resource, Unclear, World
 
-# After this many changes of its own, `enter` pauses before each further observation.
+# After this many rounds, `enter` pauses before each further observation.
 _ROUNDS = 12
 
 
@@ -267,8 +267,8 @@ def launch(
     Return the cluster of the lease: the one that was prewarmed or launched by an earlier try, else a new one.
 
     :param snapshot: the record in which the attempt has the lease.
-    :param replaces: the caller replaces a cluster that did not start by one with other parameters; so a cluster that
-        has ended or is ending is not followed by one with the same parameters.
+    :param replaces: the caller replaces a cluster that did not start with one that has other parameters. So if the
+        cluster of the lease has ended or is ending, none with the same parameters is launched.
     """
     lease = snapshot.record.lease
     if lease is None or lease.attempt != attempt:
@@ -461,7 +461,7 @@ def release(world: World, resource_id: str, *, why: str, limits: Limits = LIMITS
     Disassociate the address from a resource on which no step needs it, end the lease, and sweep.
 
     The address is disassociated first. After a crash between the two, the next owner finds a finished lease and ends
-    it. In the other order the address could be associated while no record says with what.
+    it. In the other order the address could be associated while the record shows it as free.
 
     :return: whether the resource had a lease.
     """
@@ -557,12 +557,12 @@ def _undo_waiter(world: World, snapshot: Snapshot, entry: Entry, work: Work, lim
 
 
 def _undo_lease(world: World, token: int, resource_id: str | None, work: Work, limits: Limits) -> None:
-    """End a lease that is releasing as far as possible now; any other owner can finish that later."""
+    """End a releasing lease as far as possible now; any other owner can finish this later."""
     while True:
         snapshot = world.read_record()
         lease = snapshot.record.lease
         if lease is None or lease.token != token:
-            # Any owner may end a releasing lease, and may not have known the cluster that this try launched.
+            # Another owner may have ended the releasing lease without knowing the cluster that this try launched.
             _undo_unrecorded(world, work, lease)
             return
         # EMR may show the cluster later; then a sweep finds it by its lease tags.
@@ -637,7 +637,7 @@ def change(world: World, snapshot: Snapshot, event: Event, limits: Limits) -> Sn
 
 
 def apply(world: World, event: Event, limits: Limits) -> Snapshot | Refused:
-    """Apply an event to the current record until it is written or refused: again after a conflict or a lost answer."""
+    """Apply an event to the current record; repeat after a conflict or a lost answer until it is written or refused."""
     while True:
         snapshot = world.read_record()
         after = step(snapshot.record, event, snapshot.now, limits)
@@ -690,12 +690,17 @@ def _evict(world: World, observation: Observation, limits: Limits) -> None:
     lease = observation.snapshot.record.lease
     if lease is None:
         return
-    # There is nothing to terminate: the clusters of the lease have ended or can never appear.
+    # There is nothing to terminate: the clusters of the lease have ended, can never appear, or are kept by an early
+    # release.
     _sweep(world, observation.snapshot.record)
-    ended = ", ".join(resource.resource_id for resource in observation.resources)
-    never = "no cluster was launched" if lease.cluster_name else "it was never handed over"
-    why = f"{TAKEN_OVER}: {ended} has ended" if ended else f"{TAKEN_OVER}: {never}"
-    change(world, observation.snapshot, Release(lease.token, lease.resource_id, why), limits)
+    resources = ", ".join(resource.resource_id for resource in observation.resources)
+    if any(resource.is_live for resource in observation.resources):
+        why = f"the release from {resources} was not finished"
+    elif resources:
+        why = f"{resources} has ended"
+    else:
+        why = "no cluster was launched" if lease.cluster_name else "it was never handed over"
+    change(world, observation.snapshot, Release(lease.token, lease.resource_id, f"{TAKEN_OVER}: {why}"), limits)
 
 
 def _prewarm(world: World, observation: Observation, lease_request: LeaseRequest, limits: Limits) -> None:

@@ -41,7 +41,7 @@ class Attempt:
         return other.owner == self.owner and other != self and other.try_number >= self.try_number
 
     def may_follow(self, other: Attempt) -> bool:
-        """Whether this attempt may take over from ``other``; of two processes of one try, the later one may."""
+        """Whether this attempt may take over from ``other``; two processes of one try may take over from each other."""
         return other.owner == self.owner and self.try_number >= other.try_number
 
 
@@ -70,8 +70,8 @@ class Lease:
     :param may_have_orphans: an earlier try may have launched a cluster that no record names.
     :param to_be_terminated: its release started before it was ACTIVE, or it is being undone: any owner that
         observes its cluster terminates it. While it is ACQUIRED: its cluster did not start, and its owner replaces it.
-    :param since: when its cluster was announced in the queue; ``None`` if it was not, so that no cluster of the lease
-        is older than ``acquired_at``; 0 when that is not known.
+    :param since: when its cluster was announced in the queue; ``None`` if it was not: then no cluster of the lease is
+        older than ``acquired_at``; 0 when that is not known.
     :param moved_from: the cluster from which a failover moved the lease; ``None`` for most leases.
     """
 
@@ -156,7 +156,7 @@ class PossibleOrphan:
 
 # The grace of a record that names none, which is that of version 0.1.0.
 FIRST_GRACE = 60.0
-# The most graces to which the windows of all entries that were passed over add up: the longest window of one entry.
+# The windows of all entries that were passed over add up to at most this many graces, the longest window of one entry.
 MOST_PASSED_GRACES = 8.0
 
 

@@ -69,8 +69,8 @@ class LockStore(ABC):
     - A write takes effect only if the record still has the expected version. Of several writers that expect the same
       version, at most one succeeds. Writing the same record twice gives two versions.
     - A read that starts after a write was answered shows that write or a later one.
-    - A write whose answer was lost returns :class:`Unknown`. It never raises an error, and never returns a conflict
-      with itself. The next read shows whether it took effect.
+    - A write whose answer was lost returns :class:`Unknown`. It never raises an error, and never reports a conflict
+      that only its own earlier request caused. The next read shows whether it took effect.
     - Every answer has the store's own time.
     - Data that is not a record is an error, and is not changed.
     """

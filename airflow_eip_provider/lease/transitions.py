@@ -7,15 +7,16 @@ record that is read next; if the write took effect, nothing changes.
 
 An address is free (it has no lease), or its lease is ACQUIRED (its owner launches a cluster and associates the
 address), ACTIVE (steps may run) or RELEASING (no further step may start). Time is a parameter. It decides only whose
-turn it is at a free address.
+turn it is at a free address, and which possible orphans are kept.
 
-Fairness. A free address is kept for the first entry of the queue for its *window*, then also for the second for its
-window, and so on. When an entry behind it takes the address, an entry is *passed over*: it keeps its place, and its
-window doubles. After k passes the window is ``grace * 2**k`` seconds, so an owner whose task takes the address within
-that time of its turn is passed over at most k times. After ``Limits.turns`` passes the next one removes the entry. So
-the entry of a task that no longer exists costs the others at most ``grace * (2**(turns + 1) - 1)`` seconds in all,
-spread over as many leases. With a grace of 120 s and 3 turns the windows are 2, 4, 8 and 16 minutes. Airflow takes less
-to resume a deferred task, even while its workers scale up.
+Fairness. A free address is kept for the first entry of the queue for its *window*. Then the second entry may take it
+too, after the window of the second also the third, and so on. An entry is *passed over* when an entry behind it takes
+the address: it keeps its place, and its window doubles. After k passes the window is ``grace * 2**k`` seconds, so an
+owner whose task takes the address within that time after its turn begins is passed over at most k times. After
+``Limits.turns`` passes the next one removes the entry. So the entry of a task that no longer exists costs the others at
+most ``grace * (2**(turns + 1) - 1)`` seconds in all, spread over ``turns + 1`` leases. With a grace of 120 s and 3
+turns the windows are 2, 4, 8 and 16 minutes. The last window is longer than Airflow takes to resume a deferred task,
+even while its workers scale up.
 
 The windows of many such entries must not add up: together the windows of all entries that were passed over are at most
 ``MOST_PASSED_GRACES`` graces long. If they were longer, each is shortened by the same factor, and "that time"
@@ -51,7 +52,8 @@ class Acquire:
     Acquire the lease of a free address: at once when the queue is empty, else in its order.
 
     :param handover_seconds: how long the owner may take until the lease is active.
-    :param moved_from: the cluster whose service a failover moves, by which its other failovers find this lease.
+    :param moved_from: the cluster whose service a failover moves; other failovers of that cluster find this lease by
+        it.
     :param since: when the owner announced the early start of a cluster in the queue of another address of its pool;
         the lease continues with that cluster if :class:`Bring` follows.
     """
@@ -252,7 +254,7 @@ def step(record: Record, event: Event, now: float, limits: Limits = LIMITS) -> R
 
 
 def turn_at(record: Record, owner: str) -> float | None:
-    """Return the time from which on an owner may acquire a free address; ``None`` when it must queue first."""
+    """Return the time from which an owner may acquire a free address; ``None`` when it must queue first."""
     before = record.seconds_before(owner)
     if before is None:
         return None if record.queue else record.free_since
@@ -291,7 +293,8 @@ def _acquire_in_turn(record: Record, event: Acquire, place: int, now: float, lim
     lease = replace(
         _new_lease(entry, entry.token, now),  # no new token: a cluster that was started early carries this one as a tag
         resource_id=entry.resource_id,
-        # If a cluster was announced and not named, its process died in between, and the cluster may exist.
+        # If a launch was announced and no cluster was named, the process died in between or the answer was lost, so the
+        # cluster may exist.
         may_have_orphans=entry.may_have_orphans or (entry.prewarmed_at is not None and entry.resource_id is None),
         since=event.since if entry.prewarmed_at is None else entry.prewarmed_at,
         moved_from=event.moved_from,
@@ -332,7 +335,7 @@ def _reenter(record: Record, event: Reenter, now: float, limits: Limits) -> Reco
             return Refused("the lease is releasing")
         if not attempt.may_follow(lease.attempt):
             return _superseded(attempt, lease.attempt)
-        # The attempt before may have sent RunJobFlow and died: this one must search before it launches.
+        # The earlier attempt may have sent RunJobFlow and died: this one must search before it launches.
         may_have_orphans = lease.may_have_orphans or lease.attempt != attempt
         return replace(record, lease=replace(_renewed(lease, now), attempt=attempt, may_have_orphans=may_have_orphans))
     place = record.place(attempt.owner)
@@ -411,7 +414,7 @@ def _replace(record: Record, event: Replace, now: float, limits: Limits) -> Reco
         return Refused(f"the lease is {lease.phase.name.lower()}")
     if lease.is_given_up(event.resource_id):
         return record
-    # From now on the record does not name the cluster that follows.
+    # The record names this cluster until the hand-over, so the next one can only be found by its tags.
     given_up = replace(
         _renewed(lease, now), resource_id=event.resource_id, to_be_terminated=True, may_have_orphans=True
     )
@@ -452,7 +455,8 @@ def _start_release(record: Record, event: StartRelease, now: float, limits: Limi
 def _release(record: Record, event: Release, now: float, limits: Limits) -> Record | Refused:
     lease = record.lease
     if lease is None or lease.token != event.token:
-        # A token that was issued, and is neither the lease's nor an entry's, is that of an ended lease.
+        # A token that was issued, and that neither the lease nor an entry has, belongs to an ended lease or a removed
+        # entry.
         has_ended = event.token <= record.issued and all(entry.token != event.token for entry in record.queue)
         return record if has_ended else Refused(f"token {event.token} is not current")
     resource_id = event.resource_id or lease.resource_id

@@ -45,7 +45,8 @@ class AddressLocation:
     :param resource_ids: the instance with which it is associated, and the cluster of the instance.
     :param live: whether that instance is pending or running.
     :param lease_tags: the lease tags of the cluster.
-    :param left: the resource is being deleted or no owner uses it, so the next owner of the lease disassociates it.
+    :param left: the address is on a NAT gateway that is being deleted or whose cluster has ended; the next holder
+        removes it.
     """
 
     association_id: str | None = None

@@ -122,7 +122,7 @@ class StoreLeaseClient(LeaseClient):
         """
         Check the lock store by reading the record; the next operation uses that record.
 
-        A table from which DynamoDB reads exists, is active, and has the right key. Only if the read fails, the store is
+        If the read succeeds, the DynamoDB table exists, can be used, and has the right key. If it fails, the store is
         checked for the reason, and a missing table is created if the URI says so. A bucket is always checked, because
         S3 also reads from a bucket of another region.
         """
@@ -347,7 +347,7 @@ class StoreLeaseClient(LeaseClient):
         self, launcher: ClusterLauncher | None = None, *, try_number: int = 1, undoing: bool = False
     ) -> LeaseWorld:
         """
-        Return the world for one operation; its patience begins now.
+        Return the world for one operation; its pauses count from zero.
 
         :param try_number: the try for which the launcher launches.
         :param undoing: continue after a kill.

@@ -4,7 +4,7 @@ The interface to the lease of an Elastic IP, with and without a lock store.
 With a lock store, the lease protocol on that store implements it
 (:class:`~airflow_eip_provider.lease_client.client.StoreLeaseClient`). Without one, EC2's refusal to re-associate and
 the tags of clusters do (:class:`~airflow_eip_provider.lease_client.physical.PhysicalLeaseClient`). Operators, commands
-and the triggerer use the interface and never ask which implementation they have.
+and the triggerer use the interface. Only ``next_free``, of a pool without a lock store, is not part of it.
 """
 
 from __future__ import annotations
@@ -199,7 +199,7 @@ class Clients(Mapping[str, "Any"]):
 
 class LeaseQueue(ABC):
     """
-    The way to the lease of one address (:class:`LeaseClient`), or of any one address of a pool.
+    Acquires the lease of one address (:class:`LeaseClient`), or of any one address of a pool.
 
     :ivar uri: the URI of the lock store; ``None`` without one.
     """
@@ -268,7 +268,7 @@ class LeaseQueue(ABC):
 
 class LeaseClient(LeaseQueue):
     """
-    The lease of one Elastic IP, for one task or command. The methods that are not abstract are for no lock store.
+    The lease of one Elastic IP, for one task or command. The methods that are not abstract work without a lock store.
 
     :ivar events: receives reports.
     :ivar patience_seconds: the longest time for which one operation pauses in all, because others change the record.
@@ -378,7 +378,7 @@ class LeaseClient(LeaseQueue):
         """
         Return the cluster of the lease (launched by an earlier attempt, or new), or the one that has to be replaced.
 
-        :param replaces: the caller replaces a cluster that did not start by one with other parameters.
+        :param replaces: the caller replaces a cluster that did not start with one that has other parameters.
         :raises LeaseLostError: when this attempt no longer has the lease.
         :raises LaunchUnclearError: when RunJobFlow gave no clear answer and no such cluster appears.
         """
@@ -444,7 +444,7 @@ class LeaseClient(LeaseQueue):
         return NOT_KNOWN
 
     def start_release(self, resource_id: str) -> bool:
-        """Let no further step start on a resource; return whether it has a lease."""
+        """Prevent further steps from starting on a resource; return whether it has a lease."""
         return False
 
     def release(self, resource_id: str, *, why: str) -> bool:

@@ -1,5 +1,5 @@
 """
-The lease of an address without a lock store: EC2's refusal to re-associate is the lock, tags of clusters the memory.
+The lease of an address without a lock store: EC2's refusal to re-associate is the lock, cluster tags are the state.
 
 There is no queue, so no owner is first. An attempt waits until the address is free, launches, and associates; EC2
 refuses if another attempt was faster. RunJobFlow has no idempotency token, and ListClusters and tags lag behind it. So
@@ -96,7 +96,7 @@ class PhysicalLeaseClient(LeaseClient):
     def enter(
         self, lease_request: LeaseRequest, *, due_seconds: float = 0.0, launcher: ClusterLauncher | None = None
     ) -> Acquired | AddressInUse:
-        """Wait until the address is free before a launch; an existing resource may already have the address."""
+        """Check that the address is free for a launch; an existing resource continues, as it may already have it."""
         if lease_request.wants:
             return Acquired(NO_RECORD)
         ec2 = self.clients["ec2"]
@@ -261,7 +261,7 @@ class PhysicalLeaseClient(LeaseClient):
         if undo.association_id is not None:
             remove_association(self.clients["ec2"], undo.association_id)
         elif undo.may_lag:
-            # Otherwise a resource that goes on running would keep an address that EC2 does not show on it yet.
+            # Otherwise a resource that continues to run would keep an address that EC2 does not show on it yet.
             until_shown(lambda: self.disassociate(resource_id))
         else:
             self.disassociate(resource_id)

@@ -39,7 +39,7 @@ class LeaseReads:
     It has no state between two calls and boto3 clients are thread-safe, so any thread may use it.
 
     :param clients: the clients of EC2 and EMR, by service.
-    :ivar is_patient: pause when EMR throttles; not in a trigger's thread, for which other waits would have to wait.
+    :ivar is_patient: pause when EMR throttles; not in a trigger's thread, because this would delay other waits.
     """
 
     is_patient = False
@@ -58,7 +58,7 @@ class LeaseReads:
         return read_location(self.clients, self.allocation_id)
 
     def settled_location(self, expected: str) -> AddressLocation:
-        """Return where the address is, after waiting until EC2 shows it as expected or would have to: reads may lag."""
+        """Return where the address is, after waiting until EC2 shows it as expected, for as long as reads may lag."""
         locations: list[AddressLocation] = []
 
         def is_shown() -> bool:

@@ -63,7 +63,7 @@ class Foreground:
 
     def persist(self, attempt: Callable[[], T]) -> T:
         """
-        Call a function, again after each transient error until the deadline.
+        Call a function; repeat the call after each transient error until the deadline.
 
         :param attempt: must be safe to repeat after an error.
         """

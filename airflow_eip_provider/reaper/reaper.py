@@ -1,9 +1,10 @@
 """
 Surveys a region and ends the clusters that orphaned tasks left there.
 
-A cluster is ended as its own task would end it, by the lease client's ``undo``: the release of the lease is started
-first, by a write that fails if another process wrote meanwhile, so no newer try adopts a cluster that is about to be
-terminated. If a step is still ending, the next owner that observes the lease finishes it.
+A cluster with a lease or a queue entry is ended as its own task would end it, by the lease client's ``undo``. This
+starts the release of the lease first, by a write that fails if another process has written meanwhile. So no newer try
+adopts a cluster that is about to be terminated. If a step is still ending, the next owner that observes the lease
+completes the release.
 """
 
 from __future__ import annotations
@@ -304,7 +305,7 @@ def _description(part: Lease | Entry | None) -> str | None:
         return None
     if isinstance(part, Lease):
         return f"it has the address by the lease of '{part.attempt.name}' since {utc(part.acquired_at)}"
-    return f"it was started early for '{part.attempt.name}', which queues since {utc(part.arrived_at)}"
+    return f"it was started early for '{part.attempt.name}', which has been in the queue since {utc(part.arrived_at)}"
 
 
 def _names(record: Record) -> list[str]:

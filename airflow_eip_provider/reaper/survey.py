@@ -132,7 +132,7 @@ class Evidence:
     :param busy: steps that are pending or running.
     :param named: it was requested by its ID.
     :param kept: it has the tag of clusters that outlive their DAG run.
-    :param in_charge: since when it has a service that a failover has moved to it.
+    :param in_charge: when a failover moved a service to it; ``None`` if none did.
     """
 
     age: timedelta | None

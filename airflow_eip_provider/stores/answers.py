@@ -39,10 +39,10 @@ def may_have_been_written(error: Exception) -> Unknown | None:
     """
     Return :class:`Unknown` when a write with this error may have taken effect, else ``None``.
 
-    It may have when there was no response or a 5xx ("the operation might have succeeded or failed", DynamoDB Developer
-    Guide, "Error handling"), and whenever botocore has sent the request more than once: the first one may have caused
-    the refusal of the second. botocore's retries stay on, because the client is the caller's. A throttled write counts
-    as unknown, too; the next read shows what happened, or that the store is down.
+    It may have taken effect when there was no response or a 5xx ("the operation might have succeeded or failed",
+    DynamoDB Developer Guide, "Error handling"), and whenever botocore has sent the request more than once: the first
+    one may have caused the refusal of the second. botocore's retries stay enabled, because the caller configures the
+    client. A throttled write counts as unknown, too; the next read shows what happened, or that the store is down.
     """
     if is_transient(error):
         return Unknown(f"{type(error).__name__}: {error}")

@@ -109,6 +109,8 @@ def test_an_early_release_that_stopped_halfway_ends_without_a_human(
     queue.until(lambda: following.ended, following)
     assert following.error is None
     assert record().lease.resource_id == following.result
+    taken_over = f"taken over: the release from {holder.result} was not finished"
+    assert record().history[-1].why == ("terminated" if (method, after) == ("write_record", True) else taken_over)
 
 
 def test_a_teardown_that_vanished_after_the_termination_is_followed_by_the_next_owner(
