@@ -359,7 +359,7 @@ def _renew(world: World, token: int, attempt: Attempt, limits: Limits) -> Lease 
         snapshot = world.read_record()
         lease = snapshot.record.lease
         if lease is None or lease.token != token or lease.attempt != attempt or lease.phase is Phase.RELEASING:
-            return LeaseLost("another owner acquired it while this task was paused")
+            return LeaseLost("another owner or a newer try has it, or it is being released")
         if lease.written_at == snapshot.now:
             return lease  # the write took effect, and its answer was lost
         written = change(world, snapshot, Reenter(attempt), limits)

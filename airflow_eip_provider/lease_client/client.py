@@ -239,13 +239,14 @@ class StoreLeaseClient(LeaseClient):
         world = self.world(launcher, try_number=attempt.try_number)
         world.replaced = failed
         given_up = protocol.give_up(world, attempt, token=token or 0, failed=failed)
-        if not isinstance(given_up, protocol.LeaseLost):
-            self._remove_gateways(failed)
+        if isinstance(given_up, protocol.LeaseLost):
+            raise LeaseLostError(self.allocation_id, who=self._who, problem=given_up.why)
+        self._remove_gateways(failed)
         launched = protocol.replace_cluster(world, attempt, token=token or 0, failed=failed, other=other)
         if isinstance(launched, protocol.LeaseLost):
             raise LeaseLostError(self.allocation_id, who=self._who, problem=launched.why)
         if isinstance(launched, Unclear):
-            raise LaunchUnclearError(f"in place of {failed}", owner=attempt.name, problem="see above")
+            raise LaunchUnclearError(given_up.cluster_name, owner=attempt.name, problem="see above")
         return launched
 
     def give_up(self, attempt: Attempt, *, token: int | None, failed: str) -> None:

@@ -326,7 +326,7 @@ class LeaseClient(LeaseQueue):
         if location.association_id is None or resource_id not in location.resource_ids:
             return False
         freed = remove_association(self.clients["ec2"], location.association_id)
-        log.info("Elastic IP %s is no longer on %s", self.allocation_id, resource_id)
+        log.info("Removed the association of Elastic IP %s with %s", self.allocation_id, resource_id)
         return freed
 
     @abstractmethod
