@@ -694,7 +694,7 @@ def _evict(world: World, observation: Observation, limits: Limits) -> None:
     # release.
     _sweep(world, observation.snapshot.record)
     resources = ", ".join(resource.resource_id for resource in observation.resources)
-    if any(resource.is_live for resource in observation.resources):
+    if any(resource.state != "ended" for resource in observation.resources):
         why = f"the release from {resources} was not finished"
     elif resources:
         why = f"{resources} has ended"

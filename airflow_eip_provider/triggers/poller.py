@@ -182,7 +182,10 @@ class Poller:
                 self._clients = Clients(self._connection.client)
         clients, wants = self._clients, Wants()
         for poll in polls:
-            poll.wait.announce(wants)
+            try:
+                poll.wait.announce(wants)
+            except Exception as error:
+                poll.end(error)  # of this wait alone
         observed, queue = Observed(clients, wants=wants, listing=self._listing), iter(polls)
         threads = min(THREADS, len(polls))
         await asyncio.gather(*(self._in_thread(self._judge, queue, observed, clients) for _ in range(threads)))

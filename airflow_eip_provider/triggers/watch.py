@@ -127,7 +127,7 @@ class WatchTrigger(BaseTrigger):
         """
         try:
             await asyncio.shield(asyncio.wrap_future(_polling_imports()))
-        except ImportError:
+        except Exception:
             _polling_imports.cache_clear()  # the next wait tries again
             raise
         from airflow_eip_provider.triggers.poller import Poller  # noqa: PLC0415 - only a wait needs it

@@ -19,7 +19,7 @@ from harness.life import events_of, first_event
 from tests.integration.operators.conftest import overrides, subnet_id
 
 if TYPE_CHECKING:
-    from airflow_eip_provider.triggers.observed import Observed
+    from airflow_eip_provider.triggers.observed import Observed, Wants
     from airflow_eip_provider.triggers.verdict import Verdict
 
 __all__ = ["overrides", "subnet_id"]
@@ -175,8 +175,16 @@ class Failing(WatchTrigger):
         raise self.error
 
 
-def test_an_error_in_one_wait_ends_only_that_wait(clusters, shared):
-    events = events_of(*ends(clusters, shared), Failing(**shared), return_exceptions=True)
+class Unreadable(WatchTrigger):
+    """Cannot announce what it reads, for example because a newer version stored it."""
+
+    def announce(self, wants: Wants) -> None:
+        raise TypeError("a mistake")
+
+
+@pytest.mark.parametrize("kind", [Failing, Unreadable])
+def test_an_error_in_one_wait_ends_only_that_wait(clusters, shared, kind):
+    events = events_of(*ends(clusters, shared), kind(**shared), return_exceptions=True)
     assert str(events.pop()) == "a mistake"
     assert {event["status"] for event in events} == {"timeout"}
 

@@ -32,8 +32,8 @@ FOR_DAG_FILES = sorted(
 )
 ONLY_AT_RUN_TIME = ("hooks.aws", "lease", "lease_client", "operators.run_imports", "preflight", "stores", "triggers")
 # The functions of these modules import what the others import at their top.
-PARSED = ("operators/**/*.py", "hooks/address_pool.py", "hooks/eip.py", "hooks/emr.py")
-# An operator that is not phased, and checks that come before any change, for whoever has the extra "azure".
+PARSED = ("operators/**/*.py", "hooks/address_pool.py", "hooks/eip.py", "hooks/elbv2.py", "hooks/emr.py")
+# An operator that is not phased, and checks that come before any change, for installations with the extra "azure".
 NOT_FOR_ALL = {"hooks.azure"}
 
 IMPORTS = f"""

@@ -171,12 +171,13 @@ def test_a_wait_creates_each_client_once(payload):
     assert watched.connections == 1
 
 
-def test_an_import_that_failed_is_tried_again_by_the_next_wait(monkeypatch):
+@pytest.mark.parametrize("error", [ImportError("no module"), OSError("too many open files")])
+def test_an_import_that_failed_is_tried_again_by_the_next_wait(monkeypatch, error):
     watch._polling_imports.cache_clear()
     wait = Scripted(DONE, waiter_delay=0, deadline=clock.time() + 100)
     with monkeypatch.context() as broken:
-        broken.setattr(watch.importlib, "import_module", failing(ImportError("no memory")))
-        with pytest.raises(ImportError, match="no memory"):
+        broken.setattr(watch.importlib, "import_module", failing(error))
+        with pytest.raises(type(error), match=str(error)):
             asyncio.run(first_event(wait))
     assert asyncio.run(first_event(wait))["message"] == "there"
 
