@@ -29,6 +29,7 @@ def seen(home: Path, *arguments: str, **environment: str) -> tuple[int, str]:
         name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "COLUMNS", "NO_COLOR"))
     }
     settings = {"AIRFLOW_HOME": str(home), "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    settings["AIRFLOW__METRICS__TIMER_UNIT_CONSISTENCY"] = "True"  # otherwise Airflow 2 prints a warning
     process, terminal = pty.fork()
     if not process:
         command = [sys.executable, "-m", "airflow_eip_provider.cli", *arguments]

@@ -5,6 +5,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from airflow import __version__ as airflow_version
 
 from airflow_eip_provider.airflow_compat import AirflowFailException
 from airflow_eip_provider.health import http
@@ -228,7 +229,7 @@ def logged(caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str])
 
     def text() -> str:
         printed = capsys.readouterr()
-        return caplog.text + printed.out + printed.err
+        return caplog.text if airflow_version < "3" else caplog.text + printed.out + printed.err
 
     return text
 

@@ -25,8 +25,10 @@ from airflow_eip_provider.task_groups.emr import StaticIpCluster
 from tests.unit.task_groups.conftest import STEP
 try:
     from airflow.sdk import DAG
-except ImportError:
+    DATE = "logical_date"
+except ImportError:  # Airflow 2
     from airflow.models import DAG
+    DATE = "execution_date"
 
 class Blocked(BaseException): pass
 
@@ -55,7 +57,7 @@ if __name__ == "__main__":
     pause, time.sleep = time.sleep, blocked
     for day in (1, 2):
         try:
-            dag.test(logical_date=datetime(2026, 1, day, tzinfo=UTC))
+            dag.test(**{DATE: datetime(2026, 1, day, tzinfo=UTC)})
         except Blocked:
             print("BLOCKED", day, flush=True)
     os._exit(0)  # threads of an unfinished run would never end

@@ -17,7 +17,8 @@ import airflow.cli.cli_config
 before = set(sys.modules)
 import airflow_eip_provider.cli.definition as definition
 definition.get_eip_cli_commands()
-print(sorted({name for name in set(sys.modules) - before if name.split(".")[0] != "airflow_eip_provider"}))
+expected = {"airflow_eip_provider", *sys.stdlib_module_names}
+print(sorted({name for name in set(sys.modules) - before if name.split(".")[0] not in expected}))
 """
 
 
