@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import os
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 _MOST_STATES = 250_000
 _WALKS = 1500
-_PROCESSES = 2
+_PROCESSES = min(os.cpu_count() or 2, 4)  # each may need more than a gigabyte
 _EVERY_WAY = (*COMPLETE, *DEEP)
 
 
