@@ -100,7 +100,8 @@ def forked_python(preparation: str, *, env: Mapping[str, str]) -> Iterator[Forke
         )
         assert process.stdout is not None
         try:
-            assert process.stdout.readline() == "ready\n", "the preparation failed; its errors are above"
+            # Airflow 3.0 logs to stdout.
+            assert "ready\n" in iter(process.stdout.readline, ""), "the preparation failed; its errors are above"
             yield ForkedPython(Path(made))
         finally:
             process.communicate()  # the end of its input is the end of it

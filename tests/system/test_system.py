@@ -35,7 +35,9 @@ def aws(aws_of_all: Served) -> Served:
 
 
 @pytest.fixture
-def run_system_test(aws: Served, tmp_path: Path, airflow_home: Callable[..., AirflowHome]) -> Callable[[str, int], str]:
+def run_system_test(
+    aws: Served, tmp_path: Path, airflow_home: Callable[..., AirflowHome], request: pytest.FixtureRequest
+) -> Callable[[str, int], str]:
     """
     Run the test on the local EMR as its docstring says; return its output.
 
@@ -52,8 +54,10 @@ def run_system_test(aws: Served, tmp_path: Path, airflow_home: Callable[..., Air
     airflow = airflow_home(tmp_path, **aws.environment(), **settings)
 
     def run(page: str, status: int) -> str:
-        imported = ["-W", "ignore:Module already imported:pytest.PytestAssertRewriteWarning"]  # see tests.forked
-        command = ["-m", "pytest", "-p", "no:xdist", *imported, "-q", str(SYSTEM / "example_static_ip.py")]
+        # Warnings count as they do here; the module is imported already, see tests.forked.
+        filters = [*(request.config.getoption("pythonwarnings") or ()), "ignore:Module already imported"]
+        warnings = [f"-W{warning}" for warning in filters]
+        command = ["-m", "pytest", "-p", "no:xdist", *warnings, "-q", str(SYSTEM / "example_static_ip.py")]
         return airflow.run(*command, status=status, cwd=ROOT, ECHO_URL=f"{aws.url}{page}")
 
     return run

@@ -11,8 +11,8 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from airflow import __version__ as airflow_version
 
+from tests.airflow_version import AIRFLOW
 from tests.integration.cli.conftest import last_event
 from tests.integration.cli.test_reap import state_of
 from tests.integration.dags.conftest import DAGS
@@ -64,10 +64,7 @@ COMMANDS = [
     pytest.param(
         ["-m", "airflow", "eip"],
         id="airflow eip",
-        marks=pytest.mark.skipif(
-            tuple(int(part) for part in airflow_version.split(".")[:2]) < (3, 2),
-            reason="Airflow takes commands of providers from 3.2 on",
-        ),
+        marks=pytest.mark.skipif(AIRFLOW < (3, 2), reason="Airflow takes commands of providers from 3.2 on"),
     ),
 ]
 

@@ -6,7 +6,6 @@ import json
 import sqlite3
 import threading
 from contextlib import closing
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +13,7 @@ import sqlalchemy
 from sqlalchemy.exc import OperationalError
 
 from harness.airflow import settings, sqlite_url
+from tests.airflow_version import AIRFLOW
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,7 +59,7 @@ def test_every_connection_of_a_test_waits_a_minute_for_another_one(
     assert {answer["busy_timeout"] for answer in waits(airflow_home(tmp_path), tmp_path)} == {60_000}
 
 
-@pytest.mark.skipif(version("apache-airflow") < "3", reason="Airflow 2 refuses LocalExecutor on SQLite")
+@pytest.mark.skipif(AIRFLOW < (3,), reason="Airflow 2 refuses LocalExecutor on SQLite")
 def test_every_connection_of_the_demo_waits_a_minute_and_lets_others_read(
     tmp_path: Path, airflow_home: Callable[..., AirflowHome]
 ) -> None:

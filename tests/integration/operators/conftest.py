@@ -5,7 +5,6 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from airflow import __version__ as airflow_version
 
 from airflow_eip_provider.airflow_compat import AirflowFailException
 from airflow_eip_provider.health import http
@@ -18,6 +17,7 @@ from airflow_eip_provider.operators.emr import (
 from harness.leases import Queue
 from harness.life import Task
 from harness.network import default_subnets
+from tests.airflow_version import AIRFLOW
 from tests.integration.operators.aws_state import STORE, read_record
 from tests.integration.operators.failover_stage import STANDBY, Stage
 from tests.integration.operators.nat import Network
@@ -225,11 +225,11 @@ def a_step(*args: str, name: str = "read") -> dict[str, Any]:
 
 @pytest.fixture
 def logged(caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]) -> Callable[[], str]:
-    """Return what was logged: Airflow 3 prints through structlog, Airflow 2 logs through the standard library."""
+    """Return what was logged: Airflow prints through structlog, before 3.1 it logs through the standard library."""
 
     def text() -> str:
         printed = capsys.readouterr()
-        return caplog.text if airflow_version < "3" else caplog.text + printed.out + printed.err
+        return caplog.text if AIRFLOW < (3, 1) else caplog.text + printed.out + printed.err
 
     return text
 

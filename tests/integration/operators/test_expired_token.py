@@ -6,13 +6,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from airflow import __version__ as airflow_version
 
 from airflow_eip_provider.airflow_compat import AirflowFailException
 from airflow_eip_provider.exceptions import CredentialsExpiredError
 from airflow_eip_provider.hooks.eip import ElasticIpHook
 from airflow_eip_provider.sensors.eip import EipAssociationSensor
 from harness.life import Task
+from tests.airflow_version import AIRFLOW
 from tests.integration.operators.aws_state import dynamodb_only, is_associated, step_states
 
 
@@ -117,7 +117,7 @@ def test_a_sensor_whose_token_stays_expired_fails_with_that_reason(clocked, allo
 
 
 def check_no_clean_up(log: str) -> None:
-    assert "Traceback" not in log or airflow_version < "3", "Airflow 2 logs that there is no database here"
+    assert "Traceback" not in log or AIRFLOW < (3,), "Airflow 2 logs that there is no database here"
     assert "Cleaning up" not in log
 
 

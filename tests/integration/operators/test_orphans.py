@@ -387,7 +387,9 @@ def test_a_cluster_that_a_failure_leaves_alive_loses_an_address_that_ec2_does_no
         _killed()
 
     monkeypatch.setattr(ElasticIpHook, "associate", associated_and_killed)
-    Task(create_operator(terminate_job_flow_on_failure=False)).start()
+    create = create_operator()
+    create.terminate_job_flow_on_failure = False  # a parameter of newer versions of the Amazon provider
+    Task(create).start()
     clocked.faults.clear()
     assert len(active_clusters(emr)) == 1
     assert not is_associated(ec2)
