@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _MOST_STATES = 250_000
 _WALKS = 1500
-_PROCESSES = min(os.cpu_count() or 2, 4)  # each may need more than a gigabyte
+_PROCESSES = min(os.cpu_count() or 2, 4)  # each holds all states of its scenario in memory
 _EVERY_WAY = (*COMPLETE, *DEEP)
 
 
