@@ -56,8 +56,14 @@ class Waits:
             Entry(token, attempt(job), TODAY, "cluster", 3600.0) for token, job in enumerate(queue, start=101)
         )
         record = Record(issued=110, lease=active("first", "j-holder"), queue=entries)
-        others = [replace(record, lease=lease) for lease in holders]
-        self.records = [replace(record, history=tuple(lease for lease, _ in before)), *others]
+        ended = tuple(lease for lease, _ in before)
+        jobs = [job_of(lease.attempt.name) for lease in holders]
+        others = [
+            replace(record, lease=lease, history=tuple(past for past in ended if job_of(past.owner) == job))
+            for lease, job in zip(holders, jobs, strict=True)
+        ]
+        here = tuple(past for past in ended if job_of(past.owner) not in jobs)
+        self.records = [replace(record, history=here), *others]
         self.times = {str(lease.resource_id): times for lease, times in before}
         self.times |= {name: ClusterTimes(TODAY - START_UP, TODAY) for name in ("j-holder", "j-slow")}
 
