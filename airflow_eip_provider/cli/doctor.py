@@ -43,8 +43,8 @@ and checks that depend on a template are skipped.
 
 With several addresses, each is checked with the cluster. Tasks that can use any one of several addresses leave out an
 address that does not exist or is permanently in use; this is only a warning while another address can be used. The
-checks of the first address are printed in full, and for the others only those that differ. With --json the
-result has "addresses", a list in which each address has its "checks" and "left_out"."""
+checks of the first address are printed in full, and for the others only those that differ. With --json the result has
+"addresses", a list in which each address has its "checks" and "left_out"."""
 
 EXAMPLES = r"""
 # Check the cluster of a JSON file, as for the operator

@@ -240,11 +240,11 @@ class StoreLeaseClient(LeaseClient):
         world.replaced = failed
         given_up = protocol.give_up(world, attempt, token=token or 0, failed=failed)
         if isinstance(given_up, protocol.LeaseLost):
-            raise LeaseLostError(self.allocation_id, who=self._who, problem=given_up.why)
+            raise self._lost(given_up)
         self._remove_gateways(failed)
         launched = protocol.replace_cluster(world, attempt, token=token or 0, failed=failed, other=other)
         if isinstance(launched, protocol.LeaseLost):
-            raise LeaseLostError(self.allocation_id, who=self._who, problem=launched.why)
+            raise self._lost(launched)
         if isinstance(launched, Unclear):
             raise LaunchUnclearError(given_up.cluster_name, owner=attempt.name, problem="see above")
         return launched
@@ -253,7 +253,7 @@ class StoreLeaseClient(LeaseClient):
         """Record that a cluster did not start, so that its owner keeps the lease while it replaces it."""
         given_up = protocol.give_up(self.world(), attempt, token=token or 0, failed=failed)
         if isinstance(given_up, protocol.LeaseLost):
-            raise LeaseLostError(self.allocation_id, who=self._who, problem=given_up.why)
+            raise self._lost(given_up)
 
     def relocate(self, attempt: Attempt, *, token: int | None, resource_id: str) -> str:
         """Find another cluster of the lease that has the address: of an earlier attempt that is still running."""
@@ -273,7 +273,7 @@ class StoreLeaseClient(LeaseClient):
         """Make the lease active."""
         handed = protocol.hand_over(self.world(), attempt, token=token or 0, resource_id=resource_id)
         if isinstance(handed, protocol.LeaseLost):
-            raise LeaseLostError(self.allocation_id, who=self._who, problem=handed.why)
+            raise self._lost(handed)
 
     def check_current(self, attempt: Attempt, *, token: int | None) -> None:
         """Check that the record names this attempt, and that no release has started."""
@@ -300,6 +300,9 @@ class StoreLeaseClient(LeaseClient):
         protocol.undo(self.world(undoing=True), work)
         if undo.launched and undo.resource_id is not None:
             self._remove_gateways(undo.resource_id)
+
+    def _lost(self, lost: protocol.LeaseLost) -> LeaseLostError:
+        return LeaseLostError(self.allocation_id, who=self._who, problem=lost.why)
 
     def _remove_gateways(self, job_flow_id: str) -> None:
         """Remove the NAT gateway of a cluster that is ending; a gateway that failed may not show the address."""

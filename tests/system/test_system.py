@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tests.local_emr_process import Served
 
 pytestmark = pytest.mark.airflow
+_IMPORTED = "ignore:Module already imported:pytest.PytestAssertRewriteWarning"  # see tests.forked
 
 SYSTEM = Path(__file__).parent
 ROOT = SYSTEM.parents[1]
@@ -54,8 +55,8 @@ def run_system_test(
     airflow = airflow_home(tmp_path, **aws.environment(), **settings)
 
     def run(page: str, status: int) -> str:
-        # Warnings count as they do here; the module is imported already, see tests.forked.
-        filters = [*(request.config.getoption("pythonwarnings") or ()), "ignore:Module already imported"]
+        # Warnings count as they do here.
+        filters = [*(request.config.getoption("pythonwarnings") or ()), _IMPORTED]
         warnings = [f"-W{warning}" for warning in filters]
         command = ["-m", "pytest", "-p", "no:xdist", *warnings, "-q", str(SYSTEM / "example_static_ip.py")]
         return airflow.run(*command, status=status, cwd=ROOT, ECHO_URL=f"{aws.url}{page}")

@@ -37,8 +37,7 @@ With --execute it then stops the primary on purpose, observes the failover by th
 measures how long the detection, the start of a cold standby, the move of the address and the targets took. With
 --fail-over it does the failover itself; use it if there is no such DAG. It refuses while another owner has the address
 or its lease, and without the id of the primary as a confirmation. At the end, also after an error, Ctrl-C or SIGTERM,
-it lists the
-running clusters and how to terminate them."""
+it lists the running clusters and how to terminate them."""
 
 EXAMPLES = r"""
 # a running standby behind a load balancer

@@ -18,7 +18,6 @@ from email.utils import formatdate
 
 import httpx
 import pytest
-from airflow import __version__
 from botocore.awsrequest import AWSResponse
 from botocore.exceptions import EndpointConnectionError
 from botocore.httpsession import URLLib3Session
@@ -27,6 +26,7 @@ from airflow_eip_provider import clock
 from airflow_eip_provider.stores.records import to_text
 from airflow_eip_provider.ui import source
 from harness.simulated_clock import SimulatedClock
+from tests.airflow_version import AIRFLOW
 from tests.unit.ui.stories import ALLOCATION, FREE, NOW, SECOND, THIRD
 
 VIEWERS = 50
@@ -87,7 +87,7 @@ class Page:
         self.seconds = 0.0
         self.shared = source.shared_snapshot.__wrapped__()
         self.shared._patience = patience
-        make = self._airflow2 if __version__.startswith("2.") else self._airflow3
+        make = self._airflow2 if AIRFLOW < (3,) else self._airflow3
         self.look = make(monkeypatch)
 
     def sleep(self, seconds):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
+from unittest.mock import Mock
 
 import pytest
 from botocore.exceptions import ClientError
@@ -176,14 +177,7 @@ def test_an_import_that_failed_is_tried_again_by_the_next_wait(monkeypatch, erro
     watch._polling_imports.cache_clear()
     wait = Scripted(DONE, waiter_delay=0, deadline=clock.time() + 100)
     with monkeypatch.context() as broken:
-        broken.setattr(watch.importlib, "import_module", failing(error))
+        broken.setattr(watch.importlib, "import_module", Mock(side_effect=error))
         with pytest.raises(type(error), match=str(error)):
             asyncio.run(first_event(wait))
     assert asyncio.run(first_event(wait))["message"] == "there"
-
-
-def failing(error: Exception) -> Any:
-    def fail(*_: Any) -> None:
-        raise error
-
-    return fail

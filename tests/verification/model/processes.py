@@ -213,15 +213,16 @@ class Tasks:
         if isinstance(result, pool.AcquiredOne):
             process, result = replace(process, address=result.allocation_id), result.acquired
         stage = _AFTER_FUNCTION[process.stage, type(result)]
+        told = process.node.told if process.node is not None else ()
         if stage in {"add", "watch"} and process.node is not None:
-            check_guarded(process.node.told[-1] if process.node.told else None, str(process.resource_id))
+            check_guarded(told[-1] if told else None, str(process.resource_id))
         if isinstance(result, protocol.Acquired):
             lease = result.snapshot.record.lease
             assert lease is not None
-            check_stored(process.node.told if process.node else (), result.snapshot)
+            check_stored(told, result.snapshot)
             process = replace(process, snapshot=result.snapshot, token=lease.token)
         elif isinstance(result, Snapshot):
-            check_stored(process.node.told if process.node else (), result)
+            check_stored(told, result)
             process = replace(process, snapshot=result)
         elif process.stage in {"launch", "replace"} and isinstance(result, str):
             process = replace(process, resource_id=result, other=None)
