@@ -150,7 +150,7 @@ def _overrides(imported: Imported, tell: Tell) -> dict[str, Any]:
 def _dag(imported: Imported, sent: RunJobFlow, allocation_id: str, options: argparse.Namespace, tell: Tell) -> str:
     from airflow_eip_provider.awscli_import.dag import DagOptions, dag_id_of, dag_source, password_variable
     from airflow_eip_provider.awscli_import.job_flow import for_a_dag
-    from airflow_eip_provider.preflight.job_flow import node_counts
+    from airflow_eip_provider.preflight.node_pools import node_counts
 
     imported = for_a_dag(imported)
     primaries, others = node_counts(imported.overrides["Instances"])

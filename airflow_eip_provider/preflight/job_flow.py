@@ -9,11 +9,11 @@ from botocore.validate import ParamValidator
 
 from airflow_eip_provider.aws.tags import MOST_CLUSTER_TAGS
 from airflow_eip_provider.preflight.finding import Check, Finding, error, warning
+from airflow_eip_provider.preflight.node_pools import node_counts
 from airflow_eip_provider.releases import auto_termination, release_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from typing import Any
+    from collections.abc import Iterator
 
     from airflow_eip_provider.preflight.setup import Setup
 
@@ -160,21 +160,6 @@ def tags(setup: Setup) -> Iterator[Finding]:
             why=f"EMR refuses clusters with more than {_MOST_TAGS} tags",
             remedy=f"give at most {_MOST_TAGS - MOST_CLUSTER_TAGS}",
         )
-
-
-def node_counts(instances: Mapping[str, Any]) -> tuple[int, int]:
-    """Return the number of primary nodes and of other nodes in RunJobFlow's Instances."""
-    if fleets := instances.get("InstanceFleets"):
-        sizes = [
-            (f["InstanceFleetType"], f.get("TargetOnDemandCapacity", 0) + f.get("TargetSpotCapacity", 0))
-            for f in fleets
-        ]
-    elif groups := instances.get("InstanceGroups"):
-        sizes = [(g["InstanceRole"], g["InstanceCount"]) for g in groups]
-    else:
-        sizes = [("MASTER", 1), ("CORE", max(instances.get("InstanceCount", 1) - 1, 0))]
-    primaries = sum(size for role, size in sizes if role == "MASTER")
-    return primaries, sum(size for role, size in sizes if role != "MASTER")
 
 
 @partial(Check, "primary", "there is one primary node", needs=(shape,), reads=_SIZES, missing=_no_job_flow)

@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from airflow_eip_provider.preflight.finding import Check, Finding, error, warning
-from airflow_eip_provider.preflight.job_flow import node_counts
+from airflow_eip_provider.preflight.node_pools import node_counts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,14 +23,24 @@ class NodePool:
     """
     Nodes of one role.
 
+    EMR chooses among the types of a fleet, and a fleet's targets are units of capacity, so its numbers of nodes are
+    those of a fleet that consists of its first type only.
+
     :param role: "MASTER", "CORE" or "TASK".
     :param types: the instance types that EMR may use: one in a group, several in a fleet.
-    :param is_spot: one of the nodes may be a Spot Instance.
+    :param on_demand: the number of On-Demand Instances.
+    :param spot: the number of Spot Instances.
     """
 
     role: str
     types: tuple[str, ...]
-    is_spot: bool
+    on_demand: int = 0
+    spot: int = 0
+
+    @property
+    def count(self) -> int:
+        """The number of nodes."""
+        return self.on_demand + self.spot
 
 
 def node_pools(instances: Mapping[str, Any]) -> list[NodePool]:
@@ -38,21 +49,51 @@ def node_pools(instances: Mapping[str, Any]) -> list[NodePool]:
         return [_fleet(fleet) for fleet in fleets]
     if groups := _mappings(instances.get("InstanceGroups")):
         return [_group(group) for group in groups]
-    sizes = {"MASTER": instances.get("MasterInstanceType"), "CORE": instances.get("SlaveInstanceType")}
-    return [NodePool(role, (name,), is_spot=False) for role, name in sizes.items() if isinstance(name, str)]
+    others = max(_number(instances.get("InstanceCount"), 1) - 1, 0)
+    pools = [
+        NodePool("MASTER", _types(instances.get("MasterInstanceType")), on_demand=1),
+        NodePool("CORE", _types(instances.get("SlaveInstanceType")), on_demand=others),
+    ]
+    return [pool for pool in pools if pool.types or pool.count]
+
+
+def node_counts(instances: Mapping[str, Any]) -> tuple[int, int]:
+    """Return the number of primary nodes and of other nodes."""
+    pools = node_pools(instances)
+    return (
+        sum(pool.count for pool in pools if pool.role == "MASTER"),
+        sum(pool.count for pool in pools if pool.role != "MASTER"),
+    )
 
 
 def _fleet(fleet: Mapping[str, Any]) -> NodePool:
-    named = [config.get("InstanceType") for config in _mappings(fleet.get("InstanceTypeConfigs"))]
-    types = tuple(name for name in named if isinstance(name, str) and name)
-    return NodePool(str(fleet.get("InstanceFleetType")), types, is_spot=bool(fleet.get("TargetSpotCapacity")))
+    configs = _mappings(fleet.get("InstanceTypeConfigs"))
+    weight = max(_number(configs[0].get("WeightedCapacity"), 1), 1) if configs else 1
+    on_demand, spot = (
+        math.ceil(_number(fleet.get(target), 0) / weight) for target in ("TargetOnDemandCapacity", "TargetSpotCapacity")
+    )
+    return NodePool(
+        str(fleet.get("InstanceFleetType")),
+        _types(*(config.get("InstanceType") for config in configs)),
+        on_demand,
+        spot,
+    )
 
 
 def _group(group: Mapping[str, Any]) -> NodePool:
     """Parse a group; a bid price alone also means Spot Instances (EMR API Reference, InstanceGroupConfig)."""
-    name = group.get("InstanceType")
     is_spot = group.get("Market") == "SPOT" or bool(group.get("BidPrice"))
-    return NodePool(str(group.get("InstanceRole")), (name,) if isinstance(name, str) and name else (), is_spot=is_spot)
+    count = _number(group.get("InstanceCount"), 1)
+    on_demand, spot = (0, count) if is_spot else (count, 0)
+    return NodePool(str(group.get("InstanceRole")), _types(group.get("InstanceType")), on_demand, spot)
+
+
+def _types(*names: object) -> tuple[str, ...]:
+    return tuple(name for name in names if isinstance(name, str) and name)
+
+
+def _number(value: object, default: int) -> int:
+    return value if isinstance(value, int) else default
 
 
 def _mappings(value: object) -> list[Mapping[str, Any]]:

@@ -90,7 +90,7 @@ def _spread(setups: Sequence[Setup]) -> Iterator[Finding]:
 
 def has_spot_primary(setup: Setup) -> bool:
     """Whether the primary node may be a Spot Instance."""
-    return any(pool.role == "MASTER" and pool.is_spot for pool in node_pools(setup.instances))
+    return any(pool.role == "MASTER" and pool.spot > 0 for pool in node_pools(setup.instances))
 
 
 # It compares all candidates; `examine_plans` runs it.

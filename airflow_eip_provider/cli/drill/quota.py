@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -17,6 +18,7 @@ from airflow_eip_provider.aws.quotas import (
 )
 from airflow_eip_provider.cli.drill.finding import NotApplicable
 from airflow_eip_provider.preflight.finding import error, warning
+from airflow_eip_provider.preflight.node_pools import node_pools
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -78,28 +80,14 @@ def _primary_vcpus(resources: Resources, vcpus: Mapping[str, int]) -> int:
 
 def _instances_of(job_flow: Mapping[str, Any]) -> tuple[dict[str, int], list[str]]:
     """Return the number of standard On-Demand Instances of a launch by type, and a description of each other kind."""
-    instances = job_flow.get("Instances", {})
-    standard: dict[str, int] = {}
+    standard: Counter[str] = Counter()
     others: list[str] = []
-    for name, count, is_spot in [*_group_instances(instances), *_fleet_instances(instances)]:
-        if is_spot or not is_standard(name):
-            others.append(f"{count} x {name}" + (" (Spot)" if is_spot else ""))
-        else:
-            standard[name] = standard.get(name, 0) + count
+    for pool in node_pools(job_flow.get("Instances", {})):
+        name = pool.types[0] if pool.types else "an unknown type"
+        if pool.spot:
+            others.append(f"{pool.spot} x {name} (Spot)")
+        if pool.on_demand and is_standard(name):
+            standard[name] += pool.on_demand
+        elif pool.on_demand:
+            others.append(f"{pool.on_demand} x {name}")
     return standard, others
-
-
-def _group_instances(instances: Mapping[str, Any]) -> Iterator[tuple[str, int, bool]]:
-    for group in instances.get("InstanceGroups", ()):
-        is_spot = group.get("Market") == "SPOT" or bool(group.get("BidPrice"))
-        yield str(group.get("InstanceType")), int(group.get("InstanceCount", 1)), is_spot
-
-
-def _fleet_instances(instances: Mapping[str, Any]) -> Iterator[tuple[str, int, bool]]:
-    """Count each fleet as if all of it were its first type: EMR chooses the type, and targets are units of capacity."""
-    for fleet in instances.get("InstanceFleets", ()):
-        config: Mapping[str, Any] = next(iter(fleet.get("InstanceTypeConfigs", ())), {})
-        weight = int(config.get("WeightedCapacity", 1)) or 1
-        for kind, is_spot in (("TargetOnDemandCapacity", False), ("TargetSpotCapacity", True)):
-            if capacity := int(fleet.get(kind, 0)):
-                yield str(config.get("InstanceType")), -(-capacity // weight), is_spot

@@ -8,35 +8,17 @@ from airflow_eip_provider.aws.clusters import READY_STATES
 from airflow_eip_provider.aws.tags import ALLOCATION_TAG
 from airflow_eip_provider.cli.drill.finding import NotApplicable, find_silent_services
 from airflow_eip_provider.operators.bindings import PrimaryNode
+from airflow_eip_provider.operators.bindings.unaddressed import WithoutAddress
 from airflow_eip_provider.operators.owner import own_environment
-from airflow_eip_provider.preflight import (
-    Plan,
-    Setup,
-    examine_plans,
-    job_flow,
-    network,
-    plans_of,
-    read_candidates,
-    security_groups,
-    zones,
-)
+from airflow_eip_provider.preflight import Setup, examine_plans, plans_of, read_candidates
 from airflow_eip_provider.preflight.finding import error, warning
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from airflow_eip_provider.cli.drill.resources import Resources
-    from airflow_eip_provider.preflight import Finding, Outcome
+    from airflow_eip_provider.preflight import Finding, Outcome, Plan
 
-# The checks of a launch without an address.
-_LAUNCH_CHECKS = (
-    job_flow.shape,
-    job_flow.lifetime,
-    network.subnets_exist,
-    zones.zones_available,
-    zones.instance_types,
-    security_groups.security_groups,
-)
 _NO_ADDRESS = "eipalloc-00000000"  # a Setup needs one; these checks do not use it
 
 
@@ -116,7 +98,8 @@ def launch_plans(resources: Resources) -> Sequence[Plan]:
         lock_store=plan.lock_store,
         store_client=hooks.client_for,
         environment=own_environment(),
+        ends_idle=False,  # as EmrFailoverOperator by default: a standby runs until somebody ends it
     )
+    binding = PrimaryNode() if plan.allocation_id else WithoutAddress()
     candidates = read_candidates(dict(plan.job_flow_overrides or {}), list(plan.fallbacks), shape=shape)
-    plans = plans_of(setup, candidates, rounds=1, binding_of=lambda _: PrimaryNode())
-    return plans if plan.allocation_id else [Plan(each.setup, _LAUNCH_CHECKS) for each in plans]
+    return plans_of(setup, candidates, rounds=1, binding_of=lambda _: binding)

@@ -73,7 +73,7 @@ def _targets(
         yield node, Target(group.target_id_of(node) or node.instance_id, port or group.port)
 
 
-def _find_cold_problems(resources: Resources, group: TargetGroup, _port: int | None) -> Iterator[Finding]:
+def _find_cold_problems(resources: Resources, group: TargetGroup, port: int | None) -> Iterator[Finding]:
     """Check what is known of a node before it is launched: its zone, and the security groups of the parameters."""
     for plan in launch_plans(resources):
         setup = plan.setup
@@ -96,7 +96,7 @@ def _find_cold_problems(resources: Resources, group: TargetGroup, _port: int | N
                     zone=subnet.zone,
                     group_ids=security_groups,
                 )
-                target = Target(_NEW_NODE, group.port)
+                target = Target(_NEW_NODE, port or group.port)
                 for problem in find_target_problems(resources.elbv2, resources.ec2, group, node, target):
                     yield _finding(group, problem)
             else:

@@ -12,6 +12,7 @@ from airflow_eip_provider.cli.scenario import minutes
 from airflow_eip_provider.egress_probe import ECHO_URL, egress_probe_step
 from airflow_eip_provider.exceptions import UsageError
 from airflow_eip_provider.operators.preflight import check_allocation_id, check_waits
+from airflow_eip_provider.preflight.node_pools import node_counts
 
 if TYPE_CHECKING:
     import argparse
@@ -52,8 +53,7 @@ class Plan:
     @property
     def instances(self) -> int:
         """How many instances the cluster has."""
-        groups = self.job_flow.get("Instances", {}).get("InstanceGroups", ())
-        return sum(int(group.get("InstanceCount", 1)) for group in groups) or 1
+        return sum(node_counts(self.job_flow.get("Instances", {})))
 
     @property
     def probe_targets(self) -> list[str]:

@@ -396,11 +396,7 @@ def _subnet_of(job_flow: Mapping[str, Any]) -> str | None:
 
 def _primary_type_of(job_flow: Mapping[str, Any]) -> str | None:
     """Return the requested instance type of the primary node; for a fleet, all types that EMR may choose."""
-    instances = job_flow.get("Instances") or {}
-    for group in instances.get("InstanceGroups") or ():
-        if group.get("InstanceRole") == "MASTER":
-            return group.get("InstanceType")  # type: ignore[no-any-return]
-    for fleet in instances.get("InstanceFleets") or ():
-        if fleet.get("InstanceFleetType") == "MASTER":
-            return ",".join(config["InstanceType"] for config in fleet.get("InstanceTypeConfigs") or ()) or None
-    return instances.get("MasterInstanceType")
+    from airflow_eip_provider.preflight.node_pools import node_pools
+
+    pools = node_pools(job_flow.get("Instances") or {})
+    return next((",".join(pool.types) for pool in pools if pool.role == "MASTER"), None) or None

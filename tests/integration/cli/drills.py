@@ -98,11 +98,14 @@ class Pair:
         path.write_text(json.dumps(content))
         return str(path)
 
-    def drill(self, capsys: pytest.CaptureFixture[str], *arguments: str, as_json: bool = True) -> Said:
+    def drill(
+        self, capsys: pytest.CaptureFixture[str], *arguments: str, as_json: bool = True, with_address: bool = True
+    ) -> Said:
         """Run the command for the primary, its address and its target groups."""
         capsys.readouterr()
         groups = [word for name in GROUPS for word in ("--target-group", name)]
-        common = ["--job-flow-id", self.primary, "--allocation-id", self.stage.allocation_id, *groups]
+        address = ["--allocation-id", self.stage.allocation_id] if with_address else []
+        common = ["--job-flow-id", self.primary, *address, *groups]
         store = ["--lock-store", self.lock_store or "none"]
         status: Any
         try:

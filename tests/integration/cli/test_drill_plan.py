@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from airflow_eip_provider.aws.tags import ALLOCATION_TAG
 from airflow_eip_provider.cli.__main__ import main
+from airflow_eip_provider.cli.drill import targets
+from airflow_eip_provider.cli.drill.plan import Plan
+from airflow_eip_provider.cli.drill.resources import Resources
+from airflow_eip_provider.hooks.aws import AwsHooks
 from local_emr.azure_sql.firewall import Rule
 from local_emr.quotas import STANDARD_VCPUS
 from tests.azure_fixtures import SERVER_ID, azure
@@ -37,9 +42,9 @@ CHANGES = {
 def plan(pair: Pair, capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
     """Run the command; it must not change anything."""
 
-    def run(*arguments: str, as_json: bool = True) -> Said:
+    def run(*arguments: str, **options: bool) -> Said:
         before = pair.stage.aws.events.read()[-1]["seq"]
-        said = pair.drill(capsys, *arguments, as_json=as_json)
+        said = pair.drill(capsys, *arguments, **options)
         for event in pair.stage.aws.events.read(after=before, kind="call"):
             asked = str(event["request"].get("DryRun")).lower() == "true"
             assert asked or event["operation"] not in CHANGES, event
@@ -98,6 +103,40 @@ def test_every_problem_of_a_cold_standby_is_reported_at_once(plan, pair, tmp_pat
     assert any("names no security groups" in text for text in wrong["target-groups"])
     assert any("launched in eu-west-1c" in text for text in wrong["target-groups"])
     assert wrong["quota"] == ["it is 32; 4 run, and the standby needs 96"]
+
+
+def test_the_quota_counts_the_nodes_of_the_two_old_parameters(plan, pair, tmp_path):
+    overrides = pair.overrides(ZONES[1])
+    groups = overrides["Instances"].pop("InstanceGroups")
+    (primary,) = {group["InstanceType"] for group in groups}
+    old = {"MasterInstanceType": primary, "SlaveInstanceType": "m5.24xlarge", "InstanceCount": 3}
+    pair.stage.aws.quotas.values[STANDARD_VCPUS] = 32.0
+    overrides["Instances"].update(old)
+    said = plan("--job-flow-overrides", pair.file(tmp_path, overrides))
+    assert found(said)["quota"] == ["it is 32; 4 run, and the standby needs 196"]
+
+
+def test_a_standby_without_an_address_has_the_checks_that_the_failover_makes_before_its_launch(plan, pair, tmp_path):
+    many = [{"Key": f"team-{number}", "Value": "x"} for number in range(45)]
+    overrides = pair.overrides(ZONES[1], Tags=many)
+    overrides["Instances"]["InstanceGroups"][0]["InstanceCount"] = 3
+    said = plan("--job-flow-overrides", pair.file(tmp_path, overrides), with_address=False)
+    assert said.status == 3
+    assert found(said)["tags"] == ["Tags has 45 tags, and this provider adds up to 10"]
+    assert found(said)["primary"] == ["they ask for 3 primary nodes"]
+
+
+def test_the_port_of_a_target_group_is_checked_for_a_cold_standby(pair):
+    hooks = AwsHooks(aws_conn_id=None, region_name="eu-west-1")
+    given = {"job_flow_id": pair.primary, "job_flow_overrides": pair.overrides(ZONES[1])}
+
+    def problems(port: int | None) -> list[str]:
+        plan = Plan(**given, target_groups=[{"target_group": "emr-livy", "port": port}])
+        resources = Resources(SimpleNamespace(hooks=hooks, region="eu-west-1"), plan)
+        return [finding.what for finding in targets._find_cold_problems(resources, resources.groups["emr-livy"], port)]
+
+    assert problems(None) == problems(8998) == []
+    assert any("9999" in problem for problem in problems(9999))
 
 
 def test_a_quota_that_has_room_only_when_the_primary_has_ended_is_a_warning(plan, pair, cold):
