@@ -408,8 +408,9 @@ class SupersededError(TransientError):
         super().__init__(
             f"working with Elastic IP '{allocation_id}'",
             problem=problem,
-            remedy="nothing: the newer try continues; if there is none, another Airflow environment has the same [eip] "
-            "environment, so give each its own",
+            remedy="nothing: the newer try continues; if there is none, the DAG run was deleted and created again with "
+            "the same run ID (use another run ID), or another Airflow environment has the same [eip] environment (give "
+            "each its own)",
         )
         self.allocation_id = allocation_id
 
