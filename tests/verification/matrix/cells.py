@@ -18,7 +18,7 @@ _UV = (sys.executable, "-m", "uv")
 # The tests' packages besides those of the provider, in the versions that MWAA's constraints allow.
 _TOOLS = (
     *("asyncpg", "hypothesis", "httpx", "policy-sentry", "psycopg2-binary", "pymssql", "python-tds"),
-    *("pytest", "pytest-randomly", "pytest-xdist"),
+    *("pytest", "pytest-randomly", "pytest-xdist", "uv"),
 )
 
 
@@ -58,7 +58,7 @@ class Cell:
             _build_mwaa(self.mwaa, venv, python)
         else:
             run(*_UV, "venv", "--quiet", "--clear", "--python", python, venv)
-            uv_install(venv, "--requirement", PINS)
+            uv_install(venv, "--requirement", PINS, "uv")  # `make setup` installs uv before the pins, too
             uv_install(venv, "--no-deps", "--editable", ROOT, "--editable", ROOT / "local_emr")
 
 
