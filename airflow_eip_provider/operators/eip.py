@@ -12,7 +12,7 @@ from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 from airflow_eip_provider import clock, metrics
 from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE
 from airflow_eip_provider.aws.lag import READS_LAG_SECONDS, may_be_hidden
-from airflow_eip_provider.exceptions import InvalidInputError, TransientError
+from airflow_eip_provider.exceptions import TransientError
 from airflow_eip_provider.hooks.address_pool import AddressPool
 from airflow_eip_provider.hooks.eip import ElasticIpHook
 from airflow_eip_provider.links.eip import ElasticIpLink
@@ -20,7 +20,12 @@ from airflow_eip_provider.operators import preflight
 from airflow_eip_provider.operators.lease_settings import UNSET, attempt_of
 from airflow_eip_provider.operators.leasing import LeasingOperator, LeasingState, observed_due_seconds
 from airflow_eip_provider.operators.phases import PhasedOperator, Result, State, wait_timed_out
-from airflow_eip_provider.operators.targets import check_instance_id, check_job_flow_id, check_nothing_left
+from airflow_eip_provider.operators.targets import (
+    check_nothing_left,
+    check_one_target,
+    judge_running,
+    running_trigger,
+)
 from airflow_eip_provider.rendered import is_nothing
 
 if TYPE_CHECKING:
@@ -28,8 +33,6 @@ if TYPE_CHECKING:
 
     from airflow_eip_provider.airflow_compat import Context
     from airflow_eip_provider.lease_client.interface import Undo
-    from airflow_eip_provider.triggers.observed import Observed
-    from airflow_eip_provider.triggers.verdict import Verdict
     from airflow_eip_provider.triggers.watch import WatchTrigger
 
 
@@ -65,20 +68,6 @@ class _TargetOperator(PhasedOperator, AwsBaseOperator[ElasticIpHook]):
     def followed_resource(self) -> Any:
         """The cluster or the instance."""
         return self.instance_id if is_nothing(self.job_flow_id) else self.job_flow_id
-
-    def check_target(self) -> None:
-        """Check that exactly one of a cluster and an instance is named, and that its ID is well-formed."""
-        targets = (self.job_flow_id, self.instance_id)
-        if sum(not is_nothing(target) for target in targets) != 1 or any(t and is_nothing(t) for t in targets):
-            raise InvalidInputError(
-                "checking the target",
-                problem=f"job_flow_id is {self.job_flow_id!r} and instance_id is {self.instance_id!r}",
-                remedy="give exactly one of them, and see that the task that it comes from has returned it",
-            )
-        if self.job_flow_id:
-            check_job_flow_id(self.job_flow_id)
-        else:
-            check_instance_id(self.instance_id)
 
     @property
     def _resource(self) -> str:
@@ -134,7 +123,7 @@ class EipAssociateOperator(LeasingOperator, _TargetOperator):
 
     def begin(self, context: Context) -> AssociateState:
         """Check the parameters before anything is changed."""
-        self.check_target()
+        check_one_target(job_flow_id=self.job_flow_id, instance_id=self.instance_id)
         self.read_addresses(context)
         preflight.check_waits(self.waiter_delay, self.waiter_max_attempts)
         preflight.check_duration("lock_timeout", self.lock_timeout)
@@ -163,14 +152,15 @@ class EipAssociateOperator(LeasingOperator, _TargetOperator):
 
         if event is not None and event["status"] == "timeout":
             raise self._timed_out(state, event)
-        target = self.poll(self._judge_target)
+        target = self.poll(lambda observed: judge_running(observed, self.job_flow_id, self.instance_id))
         if target.status == "failed":
             raise TransientError(
                 f"associating Elastic IP '{self.allocation_id}'", problem=target.message, remedy="name a running target"
             )
         if target.status == "pending":
             state.waiting_for = "target"
-            return self._watch_target(state)
+            watch = self.watch(state, deadline=state.start_deadline)
+            return running_trigger(self.job_flow_id, self.instance_id, **watch)
         attempt = attempt_of(context, state.nonce)
         if state.token is None:
             request = LeaseRequest(attempt, handover_seconds=LIMITS.surface, wants=self._resource)
@@ -228,24 +218,6 @@ class EipAssociateOperator(LeasingOperator, _TargetOperator):
             release if self.job_flow_id else "disassociate it there",
         )
 
-    def _judge_target(self, observed: Observed) -> Verdict:
-        from airflow_eip_provider.triggers.eip import judge_instance
-        from airflow_eip_provider.triggers.emr import judge_target
-
-        if self.job_flow_id:
-            return judge_target(observed, self.job_flow_id, target="primary_running")
-        instance_id = str(self.instance_id)
-        return judge_instance(instance_id, observed.instance(instance_id))
-
-    def _watch_target(self, state: AssociateState) -> WatchTrigger:
-        from airflow_eip_provider.triggers.eip import InstanceRunningTrigger
-        from airflow_eip_provider.triggers.emr import EmrClusterTrigger
-
-        shared = self.watch(state, deadline=state.start_deadline)
-        if self.job_flow_id:
-            return EmrClusterTrigger(job_flow_id=self.job_flow_id, target="primary_running", **shared)
-        return InstanceRunningTrigger(instance_id=str(self.instance_id), **shared)
-
     def _timed_out(self, state: AssociateState, event: dict[str, Any]) -> Exception:
         if state.waiting_for in {"lease", "address"}:
             return self.address_timed_out(state, event)
@@ -301,7 +273,7 @@ class EipReleaseOperator(_TargetOperator):
 
     def begin(self, context: Context) -> ReleaseState:
         """Check the parameters before anything is changed."""
-        self.check_target()
+        check_one_target(job_flow_id=self.job_flow_id, instance_id=self.instance_id)
         if self.has_address:
             preflight.check_allocation_id(self.allocation_id)
             self.link_address(context)

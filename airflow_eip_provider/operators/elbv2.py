@@ -19,7 +19,7 @@ from airflow_eip_provider.hooks.elbv2 import ElasticLoadBalancingHook
 from airflow_eip_provider.literals import parse_literal
 from airflow_eip_provider.operators import preflight
 from airflow_eip_provider.operators.phases import PhasedOperator, Result, State, wait_timed_out
-from airflow_eip_provider.operators.targets import check_instance_id, check_job_flow_id
+from airflow_eip_provider.operators.targets import check_one_target, judge_running, running_trigger
 from airflow_eip_provider.rendered import check_choice, is_nothing
 
 if TYPE_CHECKING:
@@ -150,19 +150,8 @@ class NlbTargetsOperator(PhasedOperator, AwsBaseOperator[ElasticLoadBalancingHoo
         return Result([{**member, "state": reached} for member in state.members])
 
     def _check_node(self) -> None:
-        given = [name for name in ("job_flow_id", "instance_id", "private_ip") if not is_nothing(getattr(self, name))]
-        if len(given) != 1:
-            raise InvalidInputError(
-                "checking the node",
-                problem=f"of job_flow_id, instance_id and private_ip {len(given)} are given"
-                + (f" ({', '.join(given)})" if given else ", or they rendered to nothing"),
-                remedy="give exactly one of them, and check that the task that it comes from has returned it",
-            )
-        if given == ["job_flow_id"]:
-            check_job_flow_id(self.job_flow_id)
-        elif given == ["instance_id"]:
-            check_instance_id(self.instance_id)
-        else:
+        check_one_target(job_flow_id=self.job_flow_id, instance_id=self.instance_id, private_ip=self.private_ip)
+        if self.private_ip:
             try:
                 ipaddress.IPv4Address(str(self.private_ip))
             except ValueError as error:
@@ -177,24 +166,15 @@ class NlbTargetsOperator(PhasedOperator, AwsBaseOperator[ElasticLoadBalancingHoo
     def _running_node(self, state: TargetsState) -> Instance | WatchTrigger:
         """Return the node, or what to wait for while it is not running."""
         from airflow_eip_provider.aws.addresses import read_instance
-        from airflow_eip_provider.triggers.eip import InstanceRunningTrigger, judge_instance
-        from airflow_eip_provider.triggers.emr import EmrClusterTrigger, judge_target
 
-        if not is_nothing(self.private_ip):
-            return self._node_at(str(self.private_ip))
-        job_flow_id, instance_id = self.job_flow_id, str(self.instance_id)
-        if job_flow_id:
-            verdict = self.poll(lambda observed: judge_target(observed, job_flow_id, target="primary_running"))
-        else:
-            verdict = self.poll(lambda observed: judge_instance(instance_id, observed.instance(instance_id)))
+        if self.private_ip:
+            return self._node_at(self.private_ip)
+        verdict = self.poll(lambda observed: judge_running(observed, self.job_flow_id, self.instance_id))
         if verdict.status == "failed":
             raise TransientError("registering a target", problem=verdict.message, remedy="name a running node")
         if verdict.status == "pending":
             self.log.info("%s", verdict.message)
-            shared = self.watch(state, deadline=state.deadline)
-            if job_flow_id:
-                return EmrClusterTrigger(job_flow_id=job_flow_id, target="primary_running", **shared)
-            return InstanceRunningTrigger(instance_id=instance_id, **shared)
+            return running_trigger(self.job_flow_id, self.instance_id, **self.watch(state, deadline=state.deadline))
         node = read_instance(self.eip.conn, verdict.data["instance_id"])
         if node is None:
             problem = f"EC2 does not show instance '{verdict.data['instance_id']}'"
@@ -238,8 +218,8 @@ class NlbTargetsOperator(PhasedOperator, AwsBaseOperator[ElasticLoadBalancingHoo
         """Return the private addresses of the instances by their IDs; a single address has an empty ID."""
         from airflow_eip_provider.aws.addresses import read_instance
 
-        if not is_nothing(self.private_ip):
-            return {"": str(self.private_ip)}
+        if self.private_ip:
+            return {"": self.private_ip}
         if self.instance_id:
             node = read_instance(self.eip.conn, self.instance_id)
             return {self.instance_id: node.private_ip if node else None}

@@ -1,17 +1,21 @@
-"""Checks of the cluster or instance ID that a task gets, and of resources that an empty ID would leave behind."""
+"""The cluster or instance that a task gets: its ID, the wait until it runs, and what a missing ID would leave."""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow_eip_provider.aws.tags import ALLOCATION_TAG, OWNER_TAG
 from airflow_eip_provider.exceptions import InvalidInputError
 from airflow_eip_provider.operators.lease_settings import lock_store_uri
+from airflow_eip_provider.rendered import is_nothing
 
 if TYPE_CHECKING:
     from airflow_eip_provider.airflow_compat import Context
     from airflow_eip_provider.operators.phases import PhasedOperator
+    from airflow_eip_provider.triggers.observed import Observed
+    from airflow_eip_provider.triggers.verdict import Verdict
+    from airflow_eip_provider.triggers.watch import WatchTrigger
 
 _JOB_FLOW_ID = re.compile(r"j-[0-9A-Za-z]+")
 _INSTANCE_ID = re.compile(r"i-[0-9A-Za-z]+")
@@ -44,6 +48,48 @@ def check_instance_id(instance_id: object) -> None:
             problem="this is not the ID of an EC2 instance",
             remedy="give what EC2 shows as 'Instance ID' (i-…)",
         )
+
+
+def check_one_target(**targets: object) -> None:
+    """
+    Check that exactly one of some rendered parameters names a cluster or an instance, and the form of its ID.
+
+    A parameter that is given and renders to nothing is an error: the task that it comes from returned no ID.
+
+    :param targets: by the parameter's name: ``job_flow_id``, ``instance_id`` or another one, whose form is not checked.
+    :raises InvalidInputError: for anything else.
+    """
+    given = {name: value for name, value in targets.items() if value is not None and value != ""}
+    if len(given) != 1 or any(map(is_nothing, given.values())):
+        values = [f"{name} is {value!r}" for name, value in targets.items()]
+        raise InvalidInputError(
+            "checking the target",
+            problem=f"{', '.join(values[:-1])} and {values[-1]}",
+            remedy="give exactly one of them, and see that the task that it comes from has returned it",
+        )
+    checks = {"job_flow_id": check_job_flow_id, "instance_id": check_instance_id}
+    for name in given.keys() & checks.keys():
+        checks[name](given[name])
+
+
+def judge_running(observed: Observed, job_flow_id: str | None, instance_id: str | None) -> Verdict:
+    """Judge whether the primary node of a cluster, or an instance, is running."""
+    from airflow_eip_provider.triggers.eip import judge_instance
+    from airflow_eip_provider.triggers.emr import judge_target
+
+    if job_flow_id:
+        return judge_target(observed, job_flow_id, target="primary_running")
+    return judge_instance(str(instance_id), observed.instance(str(instance_id)))
+
+
+def running_trigger(job_flow_id: str | None, instance_id: str | None, **watch: Any) -> WatchTrigger:
+    """Return the trigger that waits until the primary node of a cluster, or an instance, is running."""
+    from airflow_eip_provider.triggers.eip import InstanceRunningTrigger
+    from airflow_eip_provider.triggers.emr import EmrClusterTrigger
+
+    if job_flow_id:
+        return EmrClusterTrigger(job_flow_id=job_flow_id, target="primary_running", **watch)
+    return InstanceRunningTrigger(instance_id=str(instance_id), **watch)
 
 
 def check_nothing_left(operator: PhasedOperator, context: Context, *, job_flow_id: str | None) -> None:

@@ -104,17 +104,14 @@ class EipAssociationSensor(Notifying, WatchingSensor):
         ElasticIpLink.persist(
             context=context,
             operator=self,
-            region_name=self.hook.conn_region_name,
-            aws_partition=self.hook.conn_partition,
+            region_name=self.aws.eip.conn_region_name,
+            aws_partition=self.aws.eip.conn_partition,
             allocation_id=self.allocation_id,
         )
         return super().execute(context)
 
     def _followed_address(self) -> str:
         """Return the address of a pool that the cluster or the instance has."""
-        from airflow_eip_provider.hooks.aws import AwsHooks
-
-        aws = AwsHooks.of(self)
         doing = "looking for the Elastic IP to wait for"
         resource_ids = [rendered(getattr(self, name), name=name, doing=doing) for name in sorted(self._given)]
         if not resource_ids:
@@ -124,7 +121,7 @@ class EipAssociationSensor(Notifying, WatchingSensor):
                 remedy="give job_flow_id or instance_id with it, or one allocation ID",
             )
         # If the address is not on the cluster, its tags name it; a sensor has no lock store.
-        return str(followed_address(self.allocation_id, resource_id=resource_ids[-1], aws=aws, lock_store=None))
+        return str(followed_address(self.allocation_id, resource_id=resource_ids[-1], aws=self.aws, lock_store=None))
 
     def pre_execute(self, context: Any) -> None:
         """Keep the context for the notification of a failure."""
@@ -149,7 +146,7 @@ class EipAssociationSensor(Notifying, WatchingSensor):
         second_look = SecondLook(clock.time())
         while True:
             verdict = judge_association(
-                Observed(self.client_for),
+                Observed(self.aws.client_for),
                 self.allocation_id,
                 job_flow_id=self.job_flow_id,
                 instance_id=self.instance_id,
@@ -181,7 +178,7 @@ class EipAssociationSensor(Notifying, WatchingSensor):
         if data["gone"] == "cluster":
             return ClusterEndedError(data["job_flow_id"], state=data["state"], reason=data["reason"])
         if data["gone"] == "address":
-            return AddressNotFoundError(self.allocation_id, region=self.hook.conn_region_name)
+            return AddressNotFoundError(self.allocation_id, region=self.aws.eip.conn_region_name)
         return AddressLostError(
             self.allocation_id,
             job_flow_id=str(self.job_flow_id),

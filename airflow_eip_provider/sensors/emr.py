@@ -125,13 +125,13 @@ class EmrPrimaryHealthSensor(WatchingSensor):
         from airflow_eip_provider.triggers.observed import Observed
 
         watch = self._watch = self._watch or self._new_watch()
-        verdict = watch.poll(Observed(self.client_for))
+        verdict = watch.poll(Observed(self.aws.client_for))
         rounds = 2 * Threshold.parse(self.unhealthy_after, parameter="unhealthy_after").rounds
         is_rescheduled = self.reschedule and not self.deferrable
         while verdict.status == "pending" and is_rescheduled and watch.is_suspicious and (rounds := rounds - 1):
             self.log.info("%s", verdict.message)
             clock.sleep(float(self.waiter_delay))
-            verdict = watch.poll(Observed(self.client_for))
+            verdict = watch.poll(Observed(self.aws.client_for))
         return verdict
 
     def _new_watch(self) -> PrimaryWatch:

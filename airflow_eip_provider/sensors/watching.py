@@ -19,13 +19,13 @@ from airflow_eip_provider.airflow_compat import (
 from airflow_eip_provider.aws.errors import is_expired, is_transient
 from airflow_eip_provider.exceptions import CredentialsExpiredError, PermanentError
 from airflow_eip_provider.hooks.eip import ElasticIpHook
-from airflow_eip_provider.hooks.emr import EmrClusterHook
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from airflow_eip_provider.airflow_compat import Context
     from airflow_eip_provider.exceptions import ElasticIpError
+    from airflow_eip_provider.hooks.aws import AwsHooks
     from airflow_eip_provider.triggers.verdict import Verdict
     from airflow_eip_provider.triggers.watch import WatchTrigger
 
@@ -79,9 +79,14 @@ class WatchingSensor(AwsBaseSensor[ElasticIpHook]):
             raise AirflowSkipException(str(error)) from error
         raise AirflowFailException(str(error)) from error
 
-    def client_for(self, service: str, _region_name: str | None) -> Any:
-        """Return the boto3 client of "ec2" or "emr"."""
-        return self.hook.conn if service == "ec2" else EmrClusterHook(emr_conn_id=None, **self._hook_parameters).conn
+    @property
+    def aws(self) -> AwsHooks:
+        """The AWS hooks of the sensor's connection; created once per process."""
+        if "_aws" not in self.__dict__:
+            from airflow_eip_provider.hooks.aws import AwsHooks
+
+            self.__dict__["_aws"] = AwsHooks.of(self)
+        return self.__dict__["_aws"]  # type: ignore[no-any-return]
 
     def watch(self, *, waiter_delay: float, deadline: float) -> dict[str, Any]:
         """Return the parameters that all triggers share."""
@@ -145,7 +150,7 @@ class WatchingSensor(AwsBaseSensor[ElasticIpHook]):
             if not is_expired(error):
                 raise
             self.log.warning("The credentials have expired, reading them again: %s", error)
-        self.__dict__.pop("hook", None)  # cached by the stock mixin
+        self.aws.renew()
         try:
             return self.poll()
         except Exception as error:

@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from airflow.providers.amazon.aws.hooks.base_aws import AwsGenericHook
 
 from airflow_eip_provider.airflow_compat import AirflowFailException, AirflowSensorTimeout, AirflowSkipException
 from airflow_eip_provider.health import http
@@ -94,6 +95,20 @@ def test_a_service_that_fails_is_found_with_the_same_result_in_both_modes(clocke
     assert task.ti.xcoms["health"] == found
     assert json.loads(json.dumps(found)) == found
     assert bool(task.deferrals) is deferrable
+
+
+def test_a_wait_in_a_worker_creates_one_client_for_each_service(clocked, cluster, livy, monkeypatch):
+    created: list[str] = []
+    create = AwsGenericHook.get_client_type
+
+    def counted(hook: AwsGenericHook[Any], *args: Any, **kwargs: Any) -> Any:
+        created.append(str(hook.client_type))
+        return create(hook, *args, **kwargs)
+
+    monkeypatch.setattr(AwsGenericHook, "get_client_type", counted)
+    livy.statuses = [*[200] * 6, 500]
+    Task(sensor(cluster, livy, deferrable=False)).run()
+    assert sorted(created) == ["ec2", "emr"]
 
 
 def test_one_miss_is_not_enough(clocked, cluster, livy, deferrable):
