@@ -1,3 +1,3 @@
 """A fixed public IP address for Amazon EMR clusters, from Apache Airflow."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
