@@ -41,8 +41,12 @@ class BalancedOperator(PhasedOperator):
 
     def groups(self) -> list[tuple[TargetGroup, int | None]]:
         """Return the target groups, each with the port that was given for it."""
-        names = [] if is_nothing(self.target_groups) or not self.target_groups else checked_groups(self.target_groups)
-        return [(self.aws.load_balancers.get_target_group(name), port) for name, port in names]
+        return [(self.aws.load_balancers.get_target_group(name), port) for name, port in self.named_groups]
+
+    @property
+    def named_groups(self) -> list[tuple[str, int | None]]:
+        """The names or ARNs of the target groups, each with the port that was given for it; checked."""
+        return [] if is_nothing(self.target_groups) or not self.target_groups else checked_groups(self.target_groups)
 
     def is_met(self, members: Sequence[dict[str, Any]], expect: Expect) -> bool:
         """Return whether all targets are healthy, or all are deregistered."""

@@ -29,6 +29,7 @@ from airflow_eip_provider.health.checks import (
 )
 from airflow_eip_provider.health.http import HttpChecker
 from airflow_eip_provider.health.judgement import HealthHistory, Judgement, Result, Threshold
+from airflow_eip_provider.rendered import is_nothing
 from airflow_eip_provider.triggers.connection import read_login
 from airflow_eip_provider.triggers.verdict import Verdict
 from airflow_eip_provider.triggers.watch import WatchTrigger
@@ -99,7 +100,7 @@ def check_host(host: object) -> None:
     name = str(host)
     for placeholder in _PLACEHOLDERS:
         name = name.replace(f"{{{placeholder}}}", "x")
-    if not isinstance(host, str) or not name or any(character in name for character in "{}/ @?#\n\t"):
+    if not isinstance(host, str) or is_nothing(host) or any(character in name for character in "{}/ @?#\n\t"):
         placeholders = ", ".join(f"{{{placeholder}}}" for placeholder in _PLACEHOLDERS)
         raise InvalidInputError(
             f"checking host {host!r}",

@@ -117,11 +117,12 @@ class EmrTerminateWithStaticIpOperator(PhasedOperator, EmrTerminateJobFlowOperat
         super().follow_address()
 
     def begin(self, context: Context) -> TerminateState:
-        """Check the parameters and terminate the cluster, before anything is read."""
+        """Terminate the cluster before anything is read, and check the parameters."""
         if self._has_cluster:
+            # First: whatever else is wrong, the cluster must not continue to run.
+            is_known = self._end_cluster() if self._is_known is None else self._is_known
             if self.has_address:
                 preflight.check_allocation_id(self.allocation_id)
-            is_known = self._end_cluster() if self._is_known is None else self._is_known
             if not is_known:
                 check_nothing_left(self, context, job_flow_id=self.job_flow_id)
             self.link_cluster(context, self.job_flow_id, log_uri=None)

@@ -19,7 +19,7 @@ from airflow_eip_provider.exceptions import (
     TransientError,
     WaitTimeoutError,
 )
-from airflow_eip_provider.health.checks import as_mappings
+from airflow_eip_provider.health.checks import as_mappings, checked_checks
 from airflow_eip_provider.hooks.eip import ElasticIpHook
 from airflow_eip_provider.notifications import checked_notifier
 from airflow_eip_provider.operators import preflight
@@ -528,6 +528,11 @@ class EmrFailoverOperator(
         )
 
     def _check_parameters(self) -> None:
+        """Check every parameter each time, also while the cluster is healthy, so that none fails in an emergency."""
+        from airflow_eip_provider.health.judgement import Threshold
+        from airflow_eip_provider.operators.failover.standby import checked_tags
+        from airflow_eip_provider.triggers.health import check_host
+
         check_job_flow_id(self.job_flow_id)
         if self.standby_job_flow_id == self.job_flow_id:
             raise InvalidInputError(
@@ -549,6 +554,14 @@ class EmrFailoverOperator(
         preflight.check_idle_timeout(self.idle_timeout)
         self.check_start_timeout()
         check_choice("old_cluster", self.old_cluster, _OLD_CLUSTER)
+        check_choice("on_multi_node", self.on_multi_node, ("fail", "warn", "allow"))
+        checked_checks(self.checks)
+        Threshold.parse(self.unhealthy_after, parameter="unhealthy_after")
+        check_host(self.host)
+        checked_tags(self.standby_tags)
+        if not is_nothing(self.standby_job_flow_id):
+            check_job_flow_id(self.standby_job_flow_id)
+        _ = self.named_groups, self.candidates  # parse target_groups, job_flow_overrides and fallbacks
 
     def _check_not_timed_out(self, state: FailoverState, event: dict[str, Any] | None) -> None:
         """Raise the error of a wait that has timed out, except for waits that are handled where they began."""

@@ -74,7 +74,11 @@ def test_the_address_of_another_cluster_is_left_alone(clocked, job_flow_id, crea
     assert other != job_flow_id
 
 
-def test_a_malformed_address_is_refused_before_the_cluster_is_touched(clocked, job_flow_id, terminate_operator, emr):
-    with pytest.raises(AirflowFailException, match="eipassoc-1"):
-        Task(terminate_operator(job_flow_id, allocation_id="eipassoc-1")).run()
-    assert clocked.events.calls("TerminateJobFlows") == []
+@pytest.mark.parametrize("malformed", ["eipassoc-1", "", "None", None])
+def test_a_malformed_address_fails_the_task_after_the_cluster_is_terminated(
+    clocked, job_flow_id, terminate_operator, malformed
+):
+    with pytest.raises(AirflowFailException, match="allocation_id|eipassoc-1"):
+        Task(terminate_operator(job_flow_id, allocation_id=malformed)).run()
+    (call,) = clocked.events.calls("TerminateJobFlows")
+    assert call["request"]["JobFlowIds"] == [job_flow_id]

@@ -232,11 +232,25 @@ def test_a_failover_that_is_cleared_after_its_end_is_not_counted_again(staged, m
     [
         (lambda _: {"steps_timeout": timedelta(minutes=11)}, "steps_timeout"),
         (lambda stage: {"standby_job_flow_id": stage.old}, "the same cluster"),
+        (lambda _: {"standby_job_flow_id": "standby"}, "not the ID of an EMR cluster"),
+        (lambda _: {"standby_tags": ["role"]}, "standby_tags"),
+        (lambda _: {"job_flow_overrides": "no JSON"}, "job_flow_overrides"),
+        (lambda stage: {"job_flow_overrides": stage.overrides, "fallbacks": [7]}, "fallbacks"),
+        (lambda _: {"target_groups": [{"group": "livy"}]}, "checking target group"),
+        (lambda _: {"on_multi_node": "never"}, "on_multi_node"),
+        (lambda _: {"checks": "abc"}, "checks"),
+        (lambda _: {"checks": [{"name": "x"}]}, "'x'"),
+        (lambda _: {"unhealthy_after": "4/3"}, "unhealthy_after"),
+        (lambda _: {"host": "None"}, "checking host 'None'"),
+        (lambda _: {"host": None}, "checking host None"),
+        (lambda _: {"host": "{privte_ip}"}, "checking host"),
     ],
 )
-def test_wrong_parameters_are_refused_before_anything_is_changed(clocked, staged, given, said):
+@pytest.mark.parametrize("force", [False, True], ids=["healthy", "forced"])
+def test_wrong_parameters_are_refused_before_anything_is_changed(clocked, staged, given, said, force):
+    """Also while the cluster is healthy and the failover does nothing, so that no parameter fails in an emergency."""
     stage = staged()
     seen = clocked.events.last
     with pytest.raises(AirflowFailException, match=said):
-        stage.failover(**given(stage)).run()
+        stage.failover(**{"force": force, **given(stage)}).run()
     assert stage.changes(after=seen) == []
