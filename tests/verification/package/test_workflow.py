@@ -30,7 +30,8 @@ def commands(*, of: str | None = None) -> list[str]:
 def run_by_ci() -> dict[str, str]:
     """Return the commands of `.ci/run` by their names."""
     lines = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
-    return {line.split()[1]: line.split(maxsplit=2)[2] for line in lines if line.startswith("part ")}
+    started = [line.split(maxsplit=2) for line in lines if line.startswith(("part ", "begin "))]
+    return {name: command for _, name, command in started if command != "finish"}
 
 
 @pytest.mark.parametrize("action", sorted({step["uses"] for step in STEPS if "uses" in step}))
