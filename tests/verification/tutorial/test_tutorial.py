@@ -128,10 +128,10 @@ class Reader:
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait(30)
 
-    def answers(self, port: int) -> bool:
+    def answers(self, port: int, *, host: str = "127.0.0.1") -> bool:
         with socket.socket() as trial:
             trial.settimeout(1)
-            return trial.connect_ex(("127.0.0.1", port)) == 0
+            return trial.connect_ex((host, port)) == 0
 
     def get(self, path: str) -> Any:
         try:
@@ -144,9 +144,13 @@ class Reader:
 def reader(tmp_path: Path) -> Iterator[Reader]:
     wheels, directory = tmp_path / "wheels", tmp_path / "empty"
     directory.mkdir()
-    for source in (ROOT, ROOT / "local_emr"):
-        build = [sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", str(wheels), str(source)]
-        subprocess.run(build, check=True, capture_output=True)
+    builds = re.findall(r"^python -m build (.*)$", section("Install"), re.MULTILINE)
+    assert len(builds) == 2
+    for arguments in builds:
+        words = [str(wheels) if word == "dist" else word for word in arguments.split()]
+        subprocess.run(
+            [sys.executable, "-m", "build", "--no-isolation", *words], cwd=ROOT, check=True, capture_output=True
+        )
     made = Reader(directory, wheels)
     yield made
     made.end()
@@ -165,6 +169,7 @@ def test_the_commands_of_the_page_lead_to_a_successful_run(reader):
     assert reader.run(commands("Allocate an Elastic IP")).startswith("eipalloc-")
     reader.leave_running(commands("Start Airflow"), "standalone.log")
     reader.wait("the DAG", lambda: reader.get("/dags/first"), seconds=_READY_SECONDS, log="standalone.log")
+    assert not reader.answers(reader.airflow_port, host="127.0.0.2"), "without a login, on this address only"
     trigger, look = re.findall(r"```console\n(.*?)```", section("Run the DAG"), re.DOTALL)
     reader.run(trigger)
 
