@@ -1,6 +1,6 @@
 """Two daily jobs that read an Azure SQL Database from one Elastic IP, which its firewall admits.
 
-Before the first run, upload the job and describe your resources in one Airflow Variable::
+Before you unpause the DAGs, upload the job and describe your resources in one Airflow Variable::
 
     aws s3 cp --recursive dags/jobs s3://BUCKET/jobs/
     airflow variables set azure_sql '{
@@ -9,7 +9,8 @@ Before the first run, upload the job and describe your resources in one Airflow 
         "service_role": "EMR_DefaultRole", "server": "example.database.windows.net", "database": "sales",
         "user": "reader", "secret_id": "azure-sql/reader"}'
 
-``port`` (1433) and ``encrypt`` ("yes") are optional keys. With a list of addresses as ``allocation_id``, or
+``region`` is the secret's; the clusters are launched in the region of the connection ``aws_default``. ``port`` (1433)
+and ``encrypt`` ("yes") are optional keys. With a list of addresses as ``allocation_id``, or
 ``{"tag:purpose": "azure-sql"}``, each job takes any free one.
 
 In case the subnet's zone has no capacity: uncomment FALLBACKS and ``fallbacks`` below, and add
@@ -68,7 +69,7 @@ CLUSTER = {
 
 
 def read_step(*, table: str, partition_column: str) -> dict[str, Any]:
-    """Return the step that copies a table to S3, each run to a place of its own."""
+    """Return the step that copies a table to S3, each run to its own folder."""
     arguments = {
         "--server": "{{ setting('server') }}",
         "--port": "{{ setting('port', 1433) }}",
@@ -80,7 +81,8 @@ def read_step(*, table: str, partition_column: str) -> dict[str, Any]:
         "--table": table,
         "--partition-column": partition_column,
         # Hadoop does not accept a colon in a path.
-        "--output": f"s3://{{{{ setting('bucket') }}}}/{table}/run={{{{ run_id | replace(':', '-') }}}}/",
+        "--output": f"s3://{{{{ setting('bucket') }}}}/{table}/dag={{{{ dag.dag_id }}}}"
+        "/run={{ run_id | replace(':', '-') }}/",
     }
     job = "s3://{{ setting('bucket') }}/jobs/read_azure_sql.py"
     return {
@@ -100,7 +102,7 @@ def read_step(*, table: str, partition_column: str) -> dict[str, Any]:
 
 
 def read_daily(dag_id: str, *, table: str, partition_column: str) -> DAG:
-    """Return the DAG that reads a table every day, on a cluster of its own that carries the address meanwhile."""
+    """Return the DAG that reads a table every day, on its own cluster, which has the address while it reads."""
     with (
         DAG(
             dag_id,
@@ -109,6 +111,7 @@ def read_daily(dag_id: str, *, table: str, partition_column: str) -> DAG:
             start_date=datetime(2026, 1, 1, tzinfo=UTC),
             catchup=False,
             max_active_runs=1,
+            # To be told of failures, add "on_failure_callback".
             default_args={"retries": 2, "retry_delay": timedelta(minutes=1)},
             user_defined_macros={"setting": setting},
             tags=["eip", "azure-sql"],
@@ -121,7 +124,11 @@ def read_daily(dag_id: str, *, table: str, partition_column: str) -> DAG:
             deferrable=True,
         ) as cluster,
     ):
-        cluster.steps([read_step(table=table, partition_column=partition_column)], task_id="read")
+        cluster.steps(
+            [read_step(table=table, partition_column=partition_column)],
+            task_id="read",
+            execution_timeout=timedelta(minutes=90),  # for each try; a hung step would keep the address for a day
+        )
     return dag
 
 

@@ -66,7 +66,7 @@ ARGUMENTS = {
     "--table": "sales.orders",
     "--partition-column": "order_id",
     # Hadoop does not accept a colon in a path.
-    "--output": "s3://{{ setting('bucket') }}/sales.orders/run={{ run_id | replace(':', '-') }}/",
+    "--output": "s3://{{ setting('bucket') }}/sales.orders/dag={{ dag.dag_id }}/run={{ run_id | replace(':', '-') }}/",
 }
 
 with (
@@ -77,6 +77,7 @@ with (
         start_date=datetime(2026, 1, 1, tzinfo=UTC),
         catchup=False,
         max_active_runs=1,
+        # To be told of failures, add "on_failure_callback".
         default_args={"retries": 2, "retry_delay": timedelta(minutes=1)},
         user_defined_macros={"setting": setting},
         tags=["eip", "azure-sql", "livy"],
@@ -94,4 +95,5 @@ with (
         job_flow_id=cluster.job_flow_id,
         livy_conn_id="livy_default",
         deferrable=True,
+        execution_timeout=timedelta(minutes=90),  # for each try; a hung batch would keep the address for a day
     )

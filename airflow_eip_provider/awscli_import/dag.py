@@ -28,6 +28,12 @@ _DAG_ID = re.compile(rf"[\w.-]{{1,{_LONGEST_DAG_ID}}}")
 _PRESETS = {"@once", "@continuous", "@quarterly"}
 _MOST_FIELDS = 6
 
+_LIMIT = "execution_timeout=timedelta(minutes=90)"
+_LIMIT_COMMENT = """\
+        # For each try. Set it above what the steps ever take; without it, a hung step would
+        # keep the address for a day.
+"""
+
 _FILE = '''\
 """{title}
 
@@ -135,11 +141,12 @@ def dag_source(imported: Imported, options: DagOptions) -> str:
             "        # Only the primary node has the address; core and task nodes connect from other addresses.",
             '        on_multi_node="warn",',
         ]
-    steps, block = "", "# cluster.steps([...])\n    pass"
+    steps, block = "", f"# cluster.steps([...], {_LIMIT})\n    pass"
     if imported.steps:
         steps = f"\nSTEPS = {_literal(_as_templates(imported.steps), used=len('STEPS = '))}\n"
         role = imported.execution_role_arn
-        block = f"cluster.steps(STEPS, execution_role_arn={_literal(role)})" if role else "cluster.steps(STEPS)"
+        given = f"        execution_role_arn={_literal(role)},\n" if role else ""
+        block = f"cluster.steps(\n        STEPS,\n{given}{_LIMIT_COMMENT}        {_LIMIT},\n    )"
     name = _escaped(str(imported.overrides["Name"]))
     return _FILE.format(
         title=f"Cluster {name} with Elastic IP {options.allocation_id}.",

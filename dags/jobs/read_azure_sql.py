@@ -155,7 +155,7 @@ def _spark_type(name: str, kind: int, precision: int, scale: int) -> spark_types
         return spark_types.DecimalType(precision, scale)
     if kind not in SPARK_TYPES:
         raise JobError(
-            f"column {name!r} has the TDS type {kind}, which has no like in Spark; read a view that casts it"
+            f"column {name!r} has the TDS type {kind}, which has no Spark equivalent; read a view that casts it"
         )
     return SPARK_TYPES[kind]
 

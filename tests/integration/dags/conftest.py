@@ -37,6 +37,13 @@ TASKS = {
 }
 
 
+def assert_a_hung_task_does_not_outlast_the_queue(dag: Any) -> None:
+    """Every try of the reading task together is shorter than others wait for the address."""
+    read, create = dag.get_task("azure.read"), dag.get_task("azure.create")
+    assert read.execution_timeout is not None, "a hung task keeps address and cluster for a day"
+    assert read.execution_timeout * (read.retries + 1) < create.lock_timeout
+
+
 def load(path: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None

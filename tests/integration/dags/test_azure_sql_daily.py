@@ -8,7 +8,14 @@ import pytest
 
 from airflow_eip_provider.hooks.address_pool import read_pool
 from airflow_eip_provider.hooks.aws import AwsHooks
-from tests.integration.dags.conftest import DAGS, SETTINGS, TASKS, load, rendered
+from tests.integration.dags.conftest import (
+    DAGS,
+    SETTINGS,
+    TASKS,
+    assert_a_hung_task_does_not_outlast_the_queue,
+    load,
+    rendered,
+)
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -47,6 +54,10 @@ def test_the_second_subnet_that_is_commented_out_works(tmp_path: Any, monkeypatc
 
 def test_step_runs_between_the_cluster_and_its_end(dag: Any) -> None:
     assert {task.task_id: task.upstream_task_ids for task in dag.tasks} == TASKS
+
+
+def test_a_hung_step_does_not_outlast_the_wait_of_other_jobs(dag: Any) -> None:
+    assert_a_hung_task_does_not_outlast_the_queue(dag)
 
 
 def test_both_dags_use_the_same_address(dag_file: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,14 +101,16 @@ def test_step_is_a_command_line_that_the_job_takes(
     monkeypatch.setenv("AIRFLOW_VAR_AZURE_SQL", json.dumps({**SETTINGS, "port": 14330}))
 
     task = dag.get_task("azure.read").prepare_for_execution()
-    steps = task.render_template(task.steps, {"run_id": "scheduled__2026-01-02T00:00:00+00:00"}, dag.get_template_env())
+    steps = task.render_template(
+        task.steps, {"dag": dag, "run_id": "scheduled__2026-01-02T00:00:00+00:00"}, dag.get_template_env()
+    )
 
     arguments = steps[0]["HadoopJarStep"]["Args"]
     assert "s3://lake/jobs/read_azure_sql.py" in arguments
     assert "password" not in " ".join(arguments)
     options = job.parse(arguments[arguments.index("s3://lake/jobs/read_azure_sql.py") + 1 :])
     assert (options.server, options.port, options.encrypt) == ("example.database.windows.net", 14330, "yes")
-    assert options.output == f"s3://lake/{options.table}/run=scheduled__2026-01-02T00-00-00+00-00/"
+    assert options.output == f"s3://lake/{options.table}/dag={dag.dag_id}/run=scheduled__2026-01-02T00-00-00+00-00/"
 
 
 @pytest.mark.parametrize(

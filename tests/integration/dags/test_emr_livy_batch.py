@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("airflow.providers.apache.livy", reason="the extra livy is not installed")
 
 from harness.life import Task
-from tests.integration.dags.conftest import SETTINGS, TASKS, rendered
+from tests.integration.dags.conftest import SETTINGS, TASKS, assert_a_hung_task_does_not_outlast_the_queue, rendered
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -28,6 +28,10 @@ def test_the_batch_runs_between_the_cluster_and_its_end(module: ModuleType) -> N
     assert all(task.deferrable for task in module.dag.tasks if not task.inherits_from_empty_operator)
 
 
+def test_a_hung_batch_does_not_outlast_the_wait_of_other_jobs(module: ModuleType) -> None:
+    assert_a_hung_task_does_not_outlast_the_queue(module.dag)
+
+
 @pytest.mark.usefixtures("settings")
 def test_the_variable_is_in_the_batch(module: ModuleType) -> None:
     task = rendered(module.dag, "azure.read", job_flow_id="j-1A2B3C4D5E6F7")
@@ -35,7 +39,10 @@ def test_the_variable_is_in_the_batch(module: ModuleType) -> None:
     assert task.spark_params["file"] == "s3://lake/jobs/read_azure_sql.py"
     arguments = dict(zip(task.spark_params["args"][::2], task.spark_params["args"][1::2], strict=True))
     assert arguments["--server"] == "example.database.windows.net"
-    assert arguments["--output"] == "s3://lake/sales.orders/run=scheduled__2026-01-02T00-00-00+00-00/"
+    # Not where azure_sql_daily writes, whose runs have the same IDs.
+    assert (
+        arguments["--output"] == "s3://lake/sales.orders/dag=emr_livy_batch/run=scheduled__2026-01-02T00-00-00+00-00/"
+    )
 
 
 def test_it_runs_on_the_local_emr(module: ModuleType, settings: dict[str, Any], clocked: Any, ec2: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from datetime import date
 
 import pytest
@@ -53,3 +54,16 @@ def test_a_release_without_auto_termination_gets_no_idle_timeout(release: dict[s
     compile(source, "daily.py", "exec")
     assert ("        idle_timeout=None,\n" in source) is left_out
     assert (f"# {'release' if 'ReleaseLabel' in release else 'AMI version'}" in source) is left_out
+
+
+@pytest.mark.parametrize("role", [None, "arn:aws:iam::123456789012:role/runtime"])
+def test_a_hung_step_does_not_keep_the_address_for_a_day(role: str | None) -> None:
+    overrides = {"Name": "daily", "ReleaseLabel": "emr-7.5.0", "Instances": {}}
+    imported = Imported(overrides, steps=[{"Name": "work"}], execution_role_arn=role)
+    source = dag_source(imported, DagOptions("daily", "eipalloc-1", "eu-west-1", schedule=None, start=date(2026, 1, 1)))
+    (call,) = (
+        node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call) and "STEPS" in ast.unparse(node.args)
+    )
+    given = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
+    assert given["execution_timeout"] == "timedelta(minutes=90)"
+    assert given.get("execution_role_arn") == (repr(role) if role else None)
