@@ -9,12 +9,14 @@ again, which launches the next standby.
 Before that, describe your resources in one Airflow Variable::
 
     airflow variables set emr_standby '{
-        "allocation_id": "eipalloc-0123456789abcdef0", "target_groups": ["yarn", "hdfs", "livy"],
+        "allocation_id": "eipalloc-0123456789abcdef0", "target_groups": ["emr-yarn", "emr-hdfs", "emr-livy"],
         "subnet_ids": ["subnet-0123456789abcdef0", "subnet-0123456789abcdef1"],
+        "primary_security_group": "sg-0123456789abcdef0",
         "bucket": "BUCKET", "job_flow_role": "EMR_EC2_DefaultRole", "service_role": "EMR_DefaultRole"}'
 
-The subnets are public, in different zones. Workers and triggerers must reach the ports 8088, 9870 and 8998 of the
-primary nodes.
+The subnets are public, in different zones. The load balancer, workers and triggerers must reach the ports 8088, 9870
+and 8998 of the primary nodes: the template ``load-balancer`` of ``deploy/`` creates the target groups, and the security
+group as its output ``PrimarySecurityGroupId``.
 """
 
 from __future__ import annotations
@@ -39,6 +41,9 @@ except ImportError:  # Airflow 2
 VARIABLE = "emr_standby"
 NAME = "emr_standby"
 TAGS = {"emr-standby": NAME}  # on both clusters: the one without the address is the standby
+# Also on both: another environment may have a pair with another address. Without this tag, the policy of
+# airflow-eip iam-policy allows no change of a cluster.
+ADDRESS_TAG = "airflow-eip:allocation-id"
 
 
 def setting(name: str) -> Any:
@@ -51,7 +56,9 @@ def setting(name: str) -> Any:
     return value
 
 
-def cluster(*, subnet_id: str, bucket: str, job_flow_role: str, service_role: str) -> dict[str, Any]:
+def cluster(
+    *, subnet_id: str, bucket: str, job_flow_role: str, service_role: str, primary_security_group: str
+) -> dict[str, Any]:
     """Return what RunJobFlow is sent for either cluster."""
     return {
         "Name": NAME,
@@ -65,6 +72,7 @@ def cluster(*, subnet_id: str, bucket: str, job_flow_role: str, service_role: st
                 {"Name": "Primary", "InstanceRole": "MASTER", "InstanceType": "m5.xlarge", "InstanceCount": 1}
             ],
             "Ec2SubnetId": subnet_id,
+            "AdditionalMasterSecurityGroups": [primary_security_group],
             "KeepJobFlowAliveWhenNoSteps": True,
         },
         # The reaper does not touch a cluster with the second tag, although the DAG run that launched it has ended.
@@ -79,6 +87,7 @@ def templates(*, subnet_id: str) -> dict[str, Any]:
         bucket="{{ setting('bucket') }}",
         job_flow_role="{{ setting('job_flow_role') }}",
         service_role="{{ setting('service_role') }}",
+        primary_security_group="{{ setting('primary_security_group') }}",
     )
 
 
@@ -86,6 +95,7 @@ SETTINGS: dict[str, Any] = {
     "start_date": datetime(2026, 1, 1, tzinfo=UTC),
     "catchup": False,
     "max_active_runs": 1,
+    # To be told of failures, add "on_failure_callback".
     "default_args": {"retries": 3, "retry_delay": timedelta(minutes=2)},
     "user_defined_macros": {"setting": setting},
     "tags": ["eip", "livy"],
@@ -113,7 +123,7 @@ with DAG(
     )
     register >> reachable
 
-# Paused at first, because without the Variable every run would fail.
+# Paused at first, also where new DAGs are not: without the Variable, run after run would fail.
 with DAG(
     NAME,
     description="Watches the cluster that has the address",
@@ -128,18 +138,25 @@ with DAG(
         emr = EmrHook(aws_conn_id="aws_default").conn
         found = emr.describe_cluster(ClusterId=primary)["Cluster"]
         own = found["Ec2InstanceAttributes"]["Ec2SubnetId"]
-        subnet_id = next(each for each in setting("subnet_ids") if each != own)
+        subnet_id = next((each for each in setting("subnet_ids") if each != own), None)
+        if subnet_id is None:
+            raise ValueError(f"Airflow Variable {VARIABLE!r}: subnet_ids needs a subnet in another zone than {own!r}")
         # The cluster that the primary has replaced may still be listed for a while.
         replaced = [tag["Value"] for tag in found["Tags"] if tag["Key"] == "airflow-eip:successor-of"]
         active = ["STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING"]
         pages = emr.get_paginator("list_clusters").paginate(ClusterStates=active)
         named = [each["Id"] for page in pages for each in page["Clusters"] if each["Name"] == NAME]
-        others = [job_flow_id for job_flow_id in named if job_flow_id not in {primary, *replaced}]
+        address = {"Key": ADDRESS_TAG, "Value": setting("allocation_id")}
+        others = [
+            job_flow_id
+            for job_flow_id in named
+            if job_flow_id not in {primary, *replaced}
+            and address in emr.describe_cluster(ClusterId=job_flow_id)["Cluster"]["Tags"]
+        ]
         if not others:
-            places = {name: setting(name) for name in ("bucket", "job_flow_role", "service_role")}
-            wanted = cluster(subnet_id=subnet_id, **places)
-            # The policy of airflow-eip iam-policy allows changes only of clusters with this tag.
-            wanted["Tags"].append({"Key": "airflow-eip:allocation-id", "Value": setting("allocation_id")})
+            names = ("bucket", "job_flow_role", "service_role", "primary_security_group")
+            wanted = cluster(subnet_id=subnet_id, **{name: setting(name) for name in names})
+            wanted["Tags"].append(address)
             others = [emr.run_job_flow(**wanted)["JobFlowId"]]
         return {"job_flow_id": others[0], "subnet_id": subnet_id}
 
@@ -161,7 +178,7 @@ with DAG(
         job_flow_id=primary_id,
         allocation_id="{{ setting('allocation_id') }}",
         health=watch.output,
-        standby_tags=TAGS,
+        standby_tags={**TAGS, ADDRESS_TAG: "{{ setting('allocation_id') }}"},
         # Launched if there is no standby.
         job_flow_overrides=templates(subnet_id="{{ ti.xcom_pull(task_ids='standby')['subnet_id'] }}"),
         target_groups="{{ setting('target_groups') }}",

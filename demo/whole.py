@@ -138,6 +138,7 @@ class Demo:
                 "allocation_id": of_standby.allocation_id,
                 "subnet_ids": subnet_ids,
                 "target_groups": list(balancer.groups.values()),
+                "primary_security_group": balancer.security_group,
             },
             LIVY_VARIABLE.upper(): {**of_livy.variable, "bucket": LIVY_BUCKET},
         }

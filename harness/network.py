@@ -25,10 +25,12 @@ class LoadBalancer:
 
     :param host: its DNS name.
     :param groups: ARN of the target group of each service.
+    :param security_group: of nodes that it can reach.
     """
 
     host: str
     groups: dict[str, str]
+    security_group: str
 
 
 def create_load_balancer(
@@ -40,7 +42,7 @@ def create_load_balancer(
     :param client: returns a boto3 client.
     """
     elb, vpc_id = client("elbv2"), subnets[0]["VpcId"]
-    _open_ports(client("ec2"), [SERVICES[service] for service in services], vpc_id=vpc_id)
+    security_group = _open_ports(client("ec2"), [SERVICES[service] for service in services], vpc_id=vpc_id)
     kind = {"Subnets": [subnet["SubnetId"] for subnet in subnets], "Type": "network", "Scheme": "internal"}
     (balancer,) = elb.create_load_balancer(Name=name, **kind)["LoadBalancers"]
     arn = balancer["LoadBalancerArn"]
@@ -56,11 +58,11 @@ def create_load_balancer(
         groups[service] = str(group["TargetGroupArn"])
         forward = [{"Type": "forward", "TargetGroupArn": groups[service]}]
         elb.create_listener(LoadBalancerArn=arn, DefaultActions=forward, **port)
-    return LoadBalancer(host=str(balancer["DNSName"]), groups=groups)
+    return LoadBalancer(host=str(balancer["DNSName"]), groups=groups, security_group=security_group)
 
 
-def _open_ports(ec2: Any, ports: Sequence[int], *, vpc_id: str) -> None:
-    """Let the VPC reach ports of the clusters' nodes, which have its default security group."""
+def _open_ports(ec2: Any, ports: Sequence[int], *, vpc_id: str) -> str:
+    """Let the VPC reach ports of nodes with its default security group; return the group."""
     default = [{"Name": "vpc-id", "Values": [vpc_id]}, {"Name": "group-name", "Values": ["default"]}]
     (group,) = ec2.describe_security_groups(Filters=default)["SecurityGroups"]
     (vpc,) = ec2.describe_vpcs(VpcIds=[vpc_id])["Vpcs"]
@@ -69,3 +71,4 @@ def _open_ports(ec2: Any, ports: Sequence[int], *, vpc_id: str) -> None:
     rules = [{**rule, "FromPort": port, "ToPort": port} for port in ports if port not in is_open]
     if rules:
         ec2.authorize_security_group_ingress(GroupId=group["GroupId"], IpPermissions=rules)
+    return str(group["GroupId"])

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 SETTINGS = {
     "allocation_id": "eipalloc-0123456789abcdef0",
-    "target_groups": ["yarn", "hdfs", "livy"],
+    "target_groups": ["emr-yarn", "emr-hdfs", "emr-livy"],
+    "primary_security_group": "sg-0123456789abcdef0",
     "bucket": "lake",
     "job_flow_role": "EMR_EC2_DefaultRole",
     "service_role": "EMR_DefaultRole",
@@ -58,15 +59,20 @@ def test_the_variable_is_in_every_task(module: ModuleType) -> None:
     assert (move.job_flow_id, move.allocation_id) == ("j-1A2B3C4D5E6F7", SETTINGS["allocation_id"])
     assert move.job_flow_overrides["Instances"]["Ec2SubnetId"] == "subnet-b"
     assert move.target_groups == str(SETTINGS["target_groups"])
+    assert move.standby_tags == {**module.TAGS, "airflow-eip:allocation-id": SETTINGS["allocation_id"]}
+    for overrides in (create.job_flow_overrides, move.job_flow_overrides):
+        assert overrides["Instances"]["AdditionalMasterSecurityGroups"] == [SETTINGS["primary_security_group"]]
     assert rendered(module.dag, "watch", context={"ti": Ti()}).job_flow_id == "j-1A2B3C4D5E6F7"
 
 
 def test_both_clusters_are_found_as_standby_kept_by_the_reaper_and_not_ended_when_idle(module: ModuleType) -> None:
-    made = module.cluster(subnet_id="subnet-a", bucket="lake", job_flow_role="x", service_role="y")
+    made = module.cluster(
+        subnet_id="subnet-a", bucket="lake", job_flow_role="x", service_role="y", primary_security_group="sg-1"
+    )
     tags = {tag["Key"]: tag["Value"] for tag in made["Tags"]}
     assert tags.items() >= module.TAGS.items()
     assert "airflow-eip:keep" in tags
-    assert module.dag.get_task("fail_over").standby_tags == module.TAGS
+    assert module.dag.get_task("fail_over").standby_tags.items() >= module.TAGS.items()
     assert "AutoTerminationPolicy" not in made
     assert module.start.get_task("create").idle_timeout is None
     assert module.dag.get_task("fail_over").idle_timeout is None
@@ -77,12 +83,20 @@ def launch(module: ModuleType, settings: dict[str, Any], clocked: Any, ec2: Any,
     """Return the function of the standby task, and a primary in the first subnet."""
     subnets = sorted(ec2.describe_subnets()["Subnets"], key=lambda subnet: subnet["AvailabilityZone"])[:2]
     settings["subnet_ids"] = [subnet["SubnetId"] for subnet in subnets]
+    group = {"GroupName": "services", "Description": "x", "VpcId": subnets[0]["VpcId"]}
+    settings["primary_security_group"] = ec2.create_security_group(**group)["GroupId"]
     monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", "aws://")
     return module.dag.get_task("standby").python_callable
 
 
 def start(module: ModuleType, emr: Any, clocked: Any, *, subnet_id: str, tags: dict[str, str] | None = None) -> str:
-    wanted = module.cluster(subnet_id=subnet_id, bucket="lake", job_flow_role="x", service_role="y")
+    wanted = module.cluster(
+        subnet_id=subnet_id,
+        bucket="lake",
+        job_flow_role="x",
+        service_role="y",
+        primary_security_group=module.setting("primary_security_group"),
+    )
     wanted["Tags"] += [{"Key": key, "Value": value} for key, value in (tags or {}).items()]
     made = str(emr.run_job_flow(**wanted)["JobFlowId"])
     clocked.clock.advance(300)
@@ -109,3 +123,18 @@ def test_the_cluster_that_the_primary_has_replaced_is_no_standby(module, setting
     made = launch(primary)
     assert made["job_flow_id"] not in {old, primary}
     assert made["subnet_id"] == first
+
+
+def test_the_standby_of_another_address_is_not_chosen(module, settings, launch, clocked, emr):
+    first, second = settings["subnet_ids"]
+    other = start(module, emr, clocked, subnet_id=second, tags={"airflow-eip:allocation-id": "eipalloc-of-others"})
+    primary = start(module, emr, clocked, subnet_id=first)
+    assert launch(primary)["job_flow_id"] not in {primary, other}
+
+
+def test_a_missing_second_subnet_is_named(module, settings, launch, clocked, emr):
+    settings["subnet_ids"] = settings["subnet_ids"][:1]
+    (only,) = settings["subnet_ids"]
+    primary = start(module, emr, clocked, subnet_id=only)
+    with pytest.raises(ValueError, match=f"subnet_ids needs a subnet in another zone than '{only}'"):
+        launch(primary)

@@ -87,6 +87,7 @@ def _a_pair(stage: Stage) -> ActivePassive:
         "allocation_id": address["AllocationId"],
         "subnet_ids": [subnet["SubnetId"] for subnet in public[:2]],
         "target_groups": list(balancer.groups.values()),
+        "primary_security_group": balancer.security_group,
         "bucket": BUCKET,
         "job_flow_role": "EMR_EC2_DefaultRole",
         "service_role": "EMR_DefaultRole",
