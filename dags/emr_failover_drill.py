@@ -4,9 +4,16 @@ The task ``plan`` changes nothing, and fails if something would keep the standby
 primary on purpose; it is skipped unless the run was triggered with ``confirm``, the ID of the primary. It is never
 retried. The DAG is paused at first.
 
-Before you unpause it, set the Airflow Variable ``emr_failover_drill``, as JSON:
-``{"job_flow_id": "j-…", "standby_job_flow_id": "j-…", "allocation_id": "eipalloc-…", "target_groups": ["emr-livy"],
-"rto_minutes": 15}``. Without ``standby_job_flow_id``, give ``job_flow_overrides`` for the cluster to launch. With
+Before you unpause it, describe the pair in one Airflow Variable::
+
+    airflow variables set emr_failover_drill '{
+        "allocation_id": "eipalloc-0123456789abcdef0",
+        "standby_tags": {"emr-standby": "emr_standby", "airflow-eip:allocation-id": "eipalloc-0123456789abcdef0"},
+        "target_groups": ["emr-yarn", "emr-hdfs", "emr-livy"], "rto_minutes": 15}'
+
+The primary is the cluster that has the address, and the standby the one with the tags that a failover would choose, so
+the Variable stays as it is after a failover. In place of ``standby_tags``, give ``job_flow_overrides`` for the cluster
+to launch. ``job_flow_id`` and ``standby_job_flow_id`` name the clusters instead; after each failover, both change. With
 ``"fail_over": true`` the drill does the failover itself; otherwise the DAG that watches the primary must be running.
 """
 
@@ -23,10 +30,32 @@ except ImportError:  # Airflow 2
     from airflow.decorators import task
     from airflow.models import DAG, Variable
 
+VARIABLE = "emr_failover_drill"
+
 
 def settings() -> dict[str, Any]:
-    """Return what the drill is about; read when a task runs, not when the file is parsed."""
-    known: dict[str, Any] = Variable.get("emr_failover_drill", deserialize_json=True)
+    """Return what the drill is about, with the clusters of now; read when a task runs, not when the file is parsed."""
+    from airflow_eip_provider.hooks.eip import ElasticIpHook  # noqa: PLC0415 - parsing does not need them
+    from airflow_eip_provider.hooks.emr import EmrClusterHook  # noqa: PLC0415
+    from airflow_eip_provider.operators.failover.standby import find_standby  # noqa: PLC0415
+
+    known: dict[str, Any] = dict(Variable.get(VARIABLE, None, deserialize_json=True) or {})
+    if not known.keys() & {"allocation_id", "job_flow_id"}:
+        problem = "has neither 'allocation_id' nor 'job_flow_id'" if known else "is missing"
+        raise ValueError(f"Airflow Variable {VARIABLE!r} {problem}; the start of {__file__} shows what it holds")
+    where = {"aws_conn_id": known.get("aws_conn_id", "aws_default"), "region_name": known.get("region_name")}
+    if "job_flow_id" not in known:
+        eip = ElasticIpHook(**where)
+        address = eip.get_address(known["allocation_id"])
+        known["job_flow_id"] = address and not address.is_free and eip.get_holder(address).job_flow_id
+        if not known["job_flow_id"]:
+            place = eip.describe_place(known["allocation_id"])
+            raise ValueError(f"no cluster has Elastic IP {known['allocation_id']!r}: it is {place}")
+    if tags := known.pop("standby_tags", None):
+        emr, primary = EmrClusterHook(**where), known["job_flow_id"]
+        known["standby_job_flow_id"] = find_standby(emr, old=primary, job_flow_id=None, tags=tags)
+        if not known["standby_job_flow_id"]:
+            raise ValueError(f"no standby of {primary!r} with the tags {tags} is RUNNING or WAITING: launch one")
     return known
 
 

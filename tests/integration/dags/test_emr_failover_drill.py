@@ -87,3 +87,47 @@ def test_another_id_stops_nothing(run, pair, settings) -> None:
     with pytest.raises(InvalidInputError, match="the confirmation is for 'j-OTHER'; nothing was changed"):
         run("execute", params={"confirm": "j-OTHER"}, ti=None)
     assert pair.stops() == []
+
+
+@pytest.fixture
+def by_tags(settings, pair) -> dict[str, Any]:
+    """The Variable without the IDs of the clusters, which change at each failover."""
+    standby = settings.pop("standby_job_flow_id")
+    pair.stage.client("emr").add_tags(ResourceId=standby, Tags=[{"Key": "role", "Value": "standby"}])
+    del settings["job_flow_id"]
+    settings["standby_tags"] = {"role": "standby"}
+    return {"primary": pair.primary, "standby": standby}
+
+
+def test_primary_and_standby_are_found_by_the_address_and_by_tags(run, pair, by_tags) -> None:
+    found = run("plan")["plan"]
+    assert (found["job_flow_id"], found["standby_job_flow_id"]) == (by_tags["primary"], by_tags["standby"])
+    assert run("execute", params={"confirm": pair.primary}, ti=None)["successor"] == by_tags["standby"]
+
+
+def test_a_pair_without_a_standby_fails_with_its_tags(run, settings, by_tags) -> None:
+    settings["standby_tags"] = {"role": "nothing"}
+    with pytest.raises(
+        ValueError, match=r"no standby of 'j-\w+' with the tags \{'role': 'nothing'\} is RUNNING or WAITING"
+    ):
+        run("plan")
+
+
+def test_an_address_on_no_cluster_is_named(run, pair, settings, by_tags) -> None:
+    settings["allocation_id"] = pair.stage.client("ec2").allocate_address(Domain="vpc")["AllocationId"]
+    with pytest.raises(
+        ValueError, match=f"no cluster has Elastic IP '{settings['allocation_id']}': it is not associated"
+    ):
+        run("plan")
+
+
+@pytest.mark.parametrize(
+    ("variable", "problem"),
+    [(None, "is missing"), ({"rto_minutes": 5}, "has neither 'allocation_id' nor 'job_flow_id'")],
+)
+def test_a_missing_setting_is_named_with_the_place_that_explains_it(
+    module, run, monkeypatch, variable, problem
+) -> None:
+    monkeypatch.setattr(module.Variable, "get", staticmethod(lambda *_, **__: variable))
+    with pytest.raises(ValueError, match=f"Airflow Variable 'emr_failover_drill' {problem}; the start of .* shows"):
+        run("plan")
