@@ -65,7 +65,7 @@ def get_provider_info() -> dict[str, Any]:
                         "description": "The number of seconds for which a free address is kept for the first task in "
                         "the queue. It doubles each time that the task misses its turn. It must be longer than "
                         "Airflow usually takes to resume a deferred task: workers of MWAA take minutes to scale up, "
-                        "hence the default of 120. ?grace= of the lock store's URI overrides it. It is stored with the "
+                        "so the default is 120. ?grace= of the lock store's URI overrides it. It is stored with the "
                         "lease, and then applies to every environment that shares the address.",
                         "type": "float",
                         "version_added": "0.2.0",

@@ -1,7 +1,6 @@
 """
 Reference pages that are written from the code, and checks of what a page says.
 
-- ``{eip-options}``: the options of section ``[eip]``, from ``get_provider_info``.
 - ``{eip-policy}``: the IAM policy that ``airflow-eip iam-policy`` prints for an example, statement by statement.
 - ``{eip-record}``: a stored record with everything in it, as ``lease.codec.encode`` writes it.
 - A public class, function or method of a reference page without a docstring is a warning.
@@ -24,7 +23,6 @@ from sphinx.util.docutils import SphinxDirective
 from airflow_eip_provider import iam_policy
 from airflow_eip_provider.cli.__main__ import make_parser
 from airflow_eip_provider.lease import codec, record
-from airflow_eip_provider.provider_info import get_provider_info
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -37,20 +35,6 @@ _PAGES = {
     "../local_emr/README.md": "local-emr.md",
     "../deploy/README.md": "deploy.md",
 }
-
-
-class Options(SphinxDirective):
-    """The options of section ``[eip]``."""
-
-    def run(self) -> list[nodes.Node]:
-        """Return what replaces the directive."""
-        lines: list[str] = []
-        for name, option in get_provider_info()["config"]["eip"]["options"].items():
-            lines += [f"## `{name}`", "", option["description"], ""]
-            lines += ["| | |", "| --- | --- |", f"| type | {option['type']} |"]
-            lines += [f"| environment variable | `AIRFLOW__EIP__{name.upper()}` |"]
-            lines += [f"| example | `{option['example']}` |", f"| since | {option['version_added']} |", ""]
-        return _parsed(self, lines)
 
 
 class Policy(SphinxDirective):
@@ -176,7 +160,6 @@ def _lead_to_pages(app: Sphinx, name: str, source: list[str]) -> None:
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register all of it."""
-    app.add_directive("eip-options", Options)
     app.add_directive("eip-policy", Policy)
     app.add_directive("eip-record", StoredRecord)
     app.connect("autodoc-process-docstring", _check_docstring)

@@ -11,7 +11,23 @@ import pytest
 from airflow_eip_provider.provider_info import get_provider_info
 from tests.unit.docs.pages import PAGES, ROOT
 
+OPTIONS = ROOT / "docs" / "reference" / "configuration.md"
 REFERENCE = "\n".join(page.read_text(encoding="utf-8") for page in (ROOT / "docs" / "reference").glob("*.md"))
+
+
+def options_table() -> str:
+    """Return the options of section ``[eip]`` as the page has them."""
+    options = get_provider_info()["config"]["eip"]["options"]
+    rows = [
+        f"| `{name}` | {option['description']} | {option['type']} | `{option['example']}` | {option['version_added']} |"
+        for name, option in options.items()
+    ]
+    return "\n".join(["| option | meaning | type | example | since |", "| --- | --- | --- | --- | --- |", *rows])
+
+
+def test_the_page_of_options_has_those_of_the_provider():
+    page = OPTIONS.read_text(encoding="utf-8")
+    assert re.findall(r"^\| option \|.*?(?=\n\n)", page, re.DOTALL | re.MULTILINE) == [options_table()]
 
 
 def public_classes() -> list[str]:
