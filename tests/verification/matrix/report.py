@@ -58,7 +58,7 @@ def _tests_text(tests: Outcome | None) -> str:
         return _NOT_RUN
     failed = f", {tests.failed} FAILED" if tests.failed else ""
     skipped = f", {sum(tests.skipped.values())} skipped" if tests.skipped else ""
-    again = f" ({tests.again} of them when run again)" if tests.again else ""
+    again = f" ({tests.again} only on a second run)" if tests.again else ""
     return f"{tests.passed:,} pass{again}{failed}{skipped}"
 
 

@@ -49,7 +49,7 @@ def test_failed_tests_count_as_passed_only_if_all_of_them_pass_again(more, passe
     after = outcome(failed=2).after(more)
 
     assert (after.passed, after.failed, after.again) == (passed, failed, 2 if not failed else 0)
-    assert ("(2 of them when run again)" in "".join(row(tests=after).texts())) == (not failed)
+    assert ("(2 only on a second run)" in "".join(row(tests=after).texts())) == (not failed)
 
 
 def test_every_reason_for_a_skip_is_shown():
