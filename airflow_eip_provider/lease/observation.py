@@ -11,6 +11,7 @@ down.
   may lag. Until ``Limits.surface`` has passed since the attempt's last write, its lease is in use, whatever AWS shows
   (rule 5). A lease whose cluster was given up is also in use until its hand-over is overdue, because its owner launches
   another cluster.
+- DescribeCluster may lag, too: a cluster that the record names and EMR does not know counts as live for the same time.
 - Other owners may start the release of an overdue lease that is still ACQUIRED, because its owner may never resume.
   They do not do so while a step runs on its cluster. They never start the release of an ACTIVE lease.
 - A RELEASING lease whose cluster is kept is finished as soon as the address is free and no fenced step runs: no further
@@ -165,7 +166,8 @@ def condition_of(observation: Observation, limits: Limits = LIMITS) -> LeaseCond
     lease, now = observation.snapshot.record.lease, observation.snapshot.now
     if lease is None:
         raise ValueError("there is no lease")
-    if _is_in_use(lease, now, limits):
+    is_new = any(may_be_new(resource, lease, now, limits) for resource in observation.resources)
+    if is_new or _is_in_use(lease, now, limits):
         return LeaseCondition.IN_USE
     if all(resource.state == "ended" for resource in observation.resources):
         # This includes a lease without any resource: the time in which a cluster could still appear has passed. An
@@ -198,6 +200,11 @@ def _may_surface(lease: Lease, now: float, limits: Limits) -> bool:
     # While the lease is ACQUIRED, a retry may have launched another cluster than the one that the record names.
     unknown = lease.phase is Phase.ACQUIRED or lease.resource_id is None
     return unknown and now < lease.written_at + limits.surface
+
+
+def may_be_new(resource: Resource, lease: Lease, now: float, limits: Limits) -> bool:
+    """Whether EMR or EC2 does not know a resource of this lease, and perhaps only does not know it yet."""
+    return not resource.is_known and now < lease.written_at + limits.surface
 
 
 def _location(observation: Observation) -> AddressLocation:

@@ -41,6 +41,7 @@ from airflow_eip_provider.lease.observation import (
     clusters_of,
     decide,
     is_for_others,
+    may_be_new,
     observe,
 )
 from airflow_eip_provider.lease.record import LIMITS, TAKEN_OVER, UNDONE, Phase
@@ -274,7 +275,7 @@ def launch(
     if lease is None or lease.attempt != attempt:
         return LeaseLost("it is not this task's")
     # The first try searches, too: its queue entry may have been prewarmed.
-    adopted = _adopt(world, lease)
+    adopted = _adopt(world, lease, snapshot.now, limits)
     if adopted is not None:
         return adopted
     if (failed := _not_started(world, lease, replaces=replaces)) is not None:
@@ -367,16 +368,16 @@ def _renew(world: World, token: int, attempt: Attempt, limits: Limits) -> Lease 
             return written.record.lease
 
 
-def _adopt(world: ReadOnlyWorld, lease: Lease) -> str | None:
+def _adopt(world: ReadOnlyWorld, lease: Lease, now: float, limits: Limits) -> str | None:
     """
-    Find the cluster that the lease already has.
+    Find the cluster that the lease already has; EMR may not know it yet.
 
     The others are terminated after the hand-over: until then a newer try may decide to keep one of them.
     """
     live: list[str] = []
     if lease.resource_id is not None and not lease.is_given_up(lease.resource_id):
         recorded = world.read_resource(lease.resource_id)
-        live += [recorded.resource_id] * recorded.is_live
+        live += [recorded.resource_id] * (recorded.is_live or may_be_new(recorded, lease, now, limits))
     if not lease.may_have_orphans or lease.phase is Phase.ACTIVE:
         # No earlier try can have launched another, or the tasks that follow already use this one.
         return next(iter(live), None)
@@ -402,12 +403,10 @@ def relocate(world: ReadOnlyWorld, lease_tags: LeaseTags, *, resource_id: str) -
     location = world.read_location()
     if location.lease_tags != lease_tags or resource_id in location.resource_ids:
         return resource_id
-    # These tags are the instance's. The cluster must have them, too, and must be live.
-    for associated_id in location.resource_ids:
-        resource = world.read_resource(associated_id)
-        if resource.is_live and resource.lease_tags == lease_tags:
-            return associated_id
-    return resource_id
+    # These tags are the instance's. The cluster must have them, too, and must be live, unless EMR does not know it yet.
+    associated = world.read_resource(location.resource_ids[-1])
+    is_own = associated.is_live and associated.lease_tags == lease_tags if associated.is_known else location.live
+    return associated.resource_id if is_own else resource_id
 
 
 def hand_over(

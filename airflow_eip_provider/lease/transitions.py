@@ -170,7 +170,8 @@ class Release:
 
     :param resource_id: the cluster or instance that had the address, for the history.
     :param why: the reason, for the history.
-    :param may_have_orphans: a cluster that no record names may have been launched.
+    :param may_have_orphans: a cluster that nobody terminates may have been launched: one that no record names, or one
+        that EMR did not know when it was to be terminated.
     """
 
     token: int
@@ -439,7 +440,8 @@ def _move(record: Record, event: Move, now: float, limits: Limits) -> Record | R
     if record.place(event.attempt.owner) is not None:
         return Refused("this owner is in the queue")
     moved = replace(_new_lease(event, record.issued + 1, now), moved_from=event.resource_id)
-    after = _with_history(record, lease, now, limits, why=f"{MOVED} by {event.attempt.name}")
+    why = f"{MOVED} by {event.attempt.name}"
+    after = _with_history(record, lease, now, limits, why=why, keep=lease.resource_id)
     return replace(after, issued=moved.token, lease=moved)
 
 
@@ -461,12 +463,19 @@ def _release(record: Record, event: Release, now: float, limits: Limits) -> Reco
         return record if has_ended else Refused(f"token {event.token} is not current")
     resource_id = event.resource_id or lease.resource_id
     named = replace(lease, resource_id=resource_id, may_have_orphans=event.may_have_orphans or lease.may_have_orphans)
-    after = _with_history(replace(record, possible_orphans=_open(record, now)), named, now, limits, why=event.why)
+    # An undo that could not terminate its cluster leaves even the cluster that the lease names to the sweeps.
+    keep = None if event.may_have_orphans else resource_id
+    swept = replace(record, possible_orphans=_open(record, now))
+    after = _with_history(swept, named, now, limits, why=event.why, keep=keep)
     return replace(after, lease=None, free_since=now)
 
 
-def _with_history(record: Record, lease: Lease, now: float, limits: Limits, *, why: str) -> Record:
-    """Return the record with an ended lease in its history and, if it may have one, its possible orphan."""
+def _with_history(record: Record, lease: Lease, now: float, limits: Limits, *, why: str, keep: str | None) -> Record:
+    """
+    Return the record with an ended lease in its history and, if it may have one, its possible orphan.
+
+    :param keep: the cluster of the lease that is not an orphan.
+    """
     ended = EndedLease(
         token=lease.token,
         owner=lease.attempt.name,
@@ -481,7 +490,7 @@ def _with_history(record: Record, lease: Lease, now: float, limits: Limits, *, w
     if lease.may_have_orphans and now < until:
         since = lease.acquired_at if lease.since is None else lease.since
         orphan = PossibleOrphan(
-            lease.token, lease.attempt.owner, lease.cluster_name, keep=lease.resource_id, until=until, since=since
+            lease.token, lease.attempt.owner, lease.cluster_name, keep=keep, until=until, since=since
         )
         possible_orphans = (*possible_orphans, orphan)
     return replace(record, possible_orphans=possible_orphans, history=(*record.history, ended)[-limits.history :])

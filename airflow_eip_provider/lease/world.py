@@ -42,7 +42,7 @@ class AddressLocation:
     Where the address is.
 
     :param association_id: ``None`` when it is not associated.
-    :param resource_ids: the instance with which it is associated, and the cluster of the instance.
+    :param resource_ids: the instance with which it is associated, and as the last one the cluster of the instance.
     :param live: whether that instance is pending or running.
     :param lease_tags: the lease tags of the cluster.
     :param left: the address is on a NAT gateway that is being deleted or whose cluster has ended; the next holder
@@ -66,7 +66,8 @@ class Resource:
     """
     The cluster or instance with which the address is or will be associated.
 
-    :param state: "live", "ending" (on its way to a terminal state) or "ended" (in a terminal state, or unknown).
+    :param state: "live", "ending" (on its way to a terminal state) or "ended" (in a terminal state, or unknown: see
+        ``is_known``).
     :param is_known: whether EMR or EC2 knows it; a new one may be unknown for a moment.
     :param lease_tags: ``None`` when it was not launched under a lease of this address.
     """

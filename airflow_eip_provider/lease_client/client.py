@@ -13,6 +13,7 @@ from botocore.exceptions import ClientError
 from airflow_eip_provider import clock
 from airflow_eip_provider.aws.clusters import read_cluster
 from airflow_eip_provider.aws.endings import end
+from airflow_eip_provider.aws.lag import until_shown
 from airflow_eip_provider.aws.nat_gateway_changes import is_behind_own_gateway, remove_association, remove_gateways
 from airflow_eip_provider.aws.tags import ALLOCATION_TAG, TOKEN_TAG, as_items
 from airflow_eip_provider.exceptions import (
@@ -479,12 +480,19 @@ class LeaseWorld(LeaseReads):
         """Replace the lease tags of a cluster; EMR copies them to its instances."""
         self._check_alive()
         tags = {ALLOCATION_TAG: self.allocation_id, TOKEN_TAG: str(token)}
-        try:
-            self.clients["emr"].add_tags(ResourceId=resource_id, Tags=as_items(tags))
-        except ClientError:
-            # EMR may refuse it for a cluster that has ended meanwhile; then the lease needs another one anyway.
-            if self.read_resource(resource_id).is_live:
-                raise
+
+        def has_answered() -> bool:
+            try:
+                self.clients["emr"].add_tags(ResourceId=resource_id, Tags=as_items(tags))
+            except ClientError:
+                # EMR may refuse it for a cluster that has ended meanwhile; then the lease needs another one anyway.
+                resource = self.read_resource(resource_id)
+                if resource.is_live:
+                    raise
+                return resource.is_known
+            return True
+
+        until_shown(has_answered)  # EMR may not know a new cluster yet
 
     def terminate(self, resource_id: str) -> bool:
         """Terminate a cluster in any state, but no instance; return ``False`` when EMR does not know the cluster."""

@@ -315,8 +315,8 @@ class PhysicalLeaseClient(LeaseClient):
                 self.events.orphan_terminated(cluster.job_flow_id)
 
     def _read_own(self, job_flow_id: str | None, tags: dict[str, str]) -> Cluster | None:
-        """Read a cluster; return ``None`` unless it is this owner's and live."""
-        cluster = read_cluster(self.clients["emr"], job_flow_id) if job_flow_id else None
+        """Read a cluster, which EMR may not know yet; return ``None`` unless it is this owner's and live."""
+        cluster = until_shown(lambda: read_cluster(self.clients["emr"], job_flow_id)) if job_flow_id else None
         if cluster is None or cluster.is_ending or not tags.items() <= cluster.tags.items():
             return None
         return cluster

@@ -73,10 +73,12 @@ class QueueTrigger(WatchTrigger):
             return self.prewarm
         records, owner = [snapshot.record for snapshot in snapshots], self._lease_request.attempt.owner
         times: dict[str, ClusterTimes | None] = dict(self._times)
+        current = {record.lease.resource_id for record in records if record.lease is not None}
         for job_flow_id in clusters_asked_for(records, owner) - times.keys():
             cluster = observed.cluster(job_flow_id)
             times[job_flow_id] = _times_of(cluster)
-            if cluster is None or cluster.ready_at is not None or cluster.has_ended:
+            may_be_new = cluster is None and job_flow_id in current
+            if not may_be_new and (cluster is None or cluster.ready_at is not None or cluster.has_ended):
                 self._times[job_flow_id] = times[job_flow_id]  # final
         known_times = {job_flow_id: known for job_flow_id, known in times.items() if known is not None}
         return prewarm_places(records, owner, known_times, now=max(snapshot.now for snapshot in snapshots))

@@ -11,6 +11,7 @@ from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 from airflow_eip_provider import clock, metrics
 from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE, earliest_start
 from airflow_eip_provider.aws.errors import is_transient
+from airflow_eip_provider.aws.lag import until_shown
 from airflow_eip_provider.hooks.address_pool import names_pool
 from airflow_eip_provider.hooks.emr import EmrClusterHook
 from airflow_eip_provider.operators import preflight
@@ -120,10 +121,11 @@ class EmrTerminateWithStaticIpOperator(PhasedOperator, EmrTerminateJobFlowOperat
         """Terminate the cluster before anything is read, and check the parameters."""
         if self._has_cluster:
             # First: whatever else is wrong, the cluster must not continue to run.
-            is_known = self._end_cluster() if self._is_known is None else self._is_known
+            if self._is_known is None:
+                self._is_known = self._end_cluster()
             if self.has_address:
                 preflight.check_allocation_id(self.allocation_id)
-            if not is_known:
+            if not self._is_known:
                 check_nothing_left(self, context, job_flow_id=self.job_flow_id)
             self.link_cluster(context, self.job_flow_id, log_uri=None)
         else:
@@ -188,6 +190,9 @@ class EmrTerminateWithStaticIpOperator(PhasedOperator, EmrTerminateJobFlowOperat
         if state.has_gateway is not None:
             return
         cluster = self.emr.get_cluster(self.job_flow_id)
+        if cluster is None and self._is_known:
+            # EMR has accepted TerminateJobFlows, so the cluster exists, and DescribeCluster lags.
+            cluster = until_shown(lambda: self.emr.get_cluster(self.job_flow_id))
         if cluster is None:
             check_nothing_left(self, context, job_flow_id=self.job_flow_id)
             state.ended, state.has_gateway = True, False

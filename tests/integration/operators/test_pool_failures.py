@@ -305,6 +305,27 @@ def test_nothing_is_left_when_emr_refuses_the_tags_of_another_address(
     assert record_of(other).lease is None
 
 
+def test_a_cluster_that_emr_does_not_know_yet_gets_the_tags_of_another_address(
+    clocked, leased, queue, ended, full, pool, emr, record_of
+):
+    task = leased("daily", allocation_id=pool[:2], prewarm=True)
+    task.start()
+    queue.until(lambda: len(active_clusters(emr)) == 3, task)
+    at = next(name for name in pool[:2] if record_of(name).queue[0].prewarmed_at is not None)
+    other = next(name for name in pool[:2] if name != at)
+    ended(full[other], other)
+    for operation in ("AddTags", "DescribeCluster"):
+        refused = {"code": "InvalidRequestException", "message": "Cluster id is not valid.", "status": 400}
+        clocked.faults.add(operation=operation, kind="error", times=None, **refused)
+    clocked.clock.call_later(40, clocked.faults.clear, name="EMR knows it")
+    queue.until(lambda: task.ended, task)
+    assert task.error is None
+    assert len(clocked.events.calls("AddTags")) > 1
+    tags = {tag["Key"]: tag["Value"] for tag in emr.describe_cluster(ClusterId=task.result)["Cluster"]["Tags"]}
+    assert tags["airflow-eip:allocation-id"] == other
+    assert tags["airflow-eip:token"] == str(record_of(other).lease.token)
+
+
 @pytest.mark.parametrize("takes_tags", [True, False])
 def test_an_early_cluster_that_has_ended_is_replaced(
     clocked, leased, queue, ended, full, pool, emr, record_of, monkeypatch, takes_tags

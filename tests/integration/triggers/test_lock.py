@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +14,8 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 
 from airflow_eip_provider import clock
 from airflow_eip_provider.exceptions import CredentialsExpiredError, LockStoreUnavailableError
-from airflow_eip_provider.lease.observation import Observation
-from airflow_eip_provider.lease.record import Attempt, Entry, Lease, Phase, Record
+from airflow_eip_provider.lease.observation import ESTIMATED, Observation
+from airflow_eip_provider.lease.record import LIMITS, Attempt, EndedLease, Entry, Lease, Phase, Record
 from airflow_eip_provider.lease.store import Snapshot
 from airflow_eip_provider.lease.world import AddressLocation, Resource
 from airflow_eip_provider.stores.uri import open_store
@@ -99,6 +99,28 @@ def test_while_the_lease_is_active_all_wait_and_see_their_place_and_the_holder()
         "place 4 of 5 in the queue; held by 'test/dag-999/run/create/-1' on j-1 since 2027-01-15 07:59:00Z"
         in verdict.message
     )
+
+
+@pytest.mark.parametrize(
+    ("age", "state", "action"),
+    [(LIMITS.surface - 1, None, "wait"), (LIMITS.surface, None, "evict"), (0, "ended", "evict")],
+)
+def test_a_cluster_that_emr_does_not_know_has_ended_only_when_it_can_no_longer_be_new(age, state, action):
+    holder = lease(written_at=NOW - age)
+    observed = observation(holder=holder, waiting=1, state="ended")
+    observed = replace(observed, resources=(Resource("j-1", "ended", is_known=state is not None),))
+    assert trigger(0).judge_observation(observed).data.get("action") == action
+
+
+def test_the_estimate_asks_again_for_the_cluster_of_a_lease_that_emr_did_not_know():
+    snapshot = observation(holder=lease(), waiting=1).snapshot
+    past = EndedLease(0, attempt(0).name, "j-0", NOW - 900, NOW - 600, "released")
+    snapshot = replace(snapshot, record=replace(snapshot.record, history=(past,)))
+    asked: list[str] = []
+    waiting = trigger(0, prewarm=ESTIMATED)
+    for _ in range(2):
+        waiting.places(SimpleNamespace(cluster=asked.append), [snapshot])
+    assert sorted(asked) == ["j-0", "j-1", "j-1"]
 
 
 def test_a_finished_lease_is_ended_by_the_first_waiter_and_one_grace_later_by_each_next():

@@ -353,6 +353,14 @@ def test_a_doubtful_launch_is_suspected_until_it_can_surface_no_more():
     assert after(take(B), start=before, now=math.nextafter(surfaced, 0)).possible_orphans == before.possible_orphans
 
 
+def test_a_cluster_that_emr_did_not_know_when_it_was_to_be_terminated_is_left_to_the_sweeps():
+    assert ACQUIRED.lease
+    named = replace(ACQUIRED, lease=replace(ACQUIRED.lease, resource_id="j-1"))
+    assert after(Release(1, None, "undone", may_have_orphans=True), start=named).possible_orphans[0].keep is None
+    orphaned = replace(named, lease=replace(named.lease, may_have_orphans=True))
+    assert after(Release(1, None, "released"), start=orphaned).possible_orphans[0].keep == "j-1"
+
+
 def test_of_one_queue_no_more_start_early_than_may():
     first = after(Prewarm(B, depth=2), Prewarm(C, depth=2), queue(attempt("d")), start=TWO_QUEUED)
     left = after(Leave(B), start=first)

@@ -78,13 +78,18 @@ def written(world: World, actor: Actor, record: Record) -> tuple[World, Any]:
         changed = changed_attempts(world.record, record)
         clusters = tuple(
             replace(c, adoptable=True)
-            if c.token in changed and c.address == world.address and c.visible and c.state == "live"
+            if c.token in changed and c.address == world.address and c.state == "live" and _is_found(world, c)
             else c
             for c in clusters
         )
         clusters = tuple(replace(c, given_up=True) if is_given_up(record, c) else c for c in clusters)
     world = replace(world, record=replace(record, history=()), version=world.version + 1, clusters=clusters)
     return world, world.snapshot
+
+
+def _is_found(world: World, cluster: Cluster) -> bool:
+    """Whether a try that searches for a cluster finds it."""
+    return cluster.visible or world.at == cluster.resource_id
 
 
 def _launch(world: World, actor: Actor, token: int, announced_at: float) -> tuple[World, Any]:
@@ -100,6 +105,7 @@ def _launch(world: World, actor: Actor, token: int, announced_at: float) -> tupl
         actor.owner,
         visible=False,
         visible_by=by,
+        known=not world.unknown_at_first,
         born=world.now,
         by=actor.try_number,
         address=world.address,
@@ -136,6 +142,8 @@ def _associate(world: World, actor: Actor, resource_id: str) -> tuple[World, Any
     cluster = world.cluster(resource_id)
     if cluster is None or cluster.state != "live":
         return world, "gone"
+    if world.has_gateway:
+        return world, "bound"
     if world.at is not None:
         return world, "bound" if world.at == cluster.resource_id else "busy"
     return replace(world, at=cluster.resource_id, association=world.association + 1), "bound"
@@ -159,7 +167,7 @@ def started(world: World, resource_id: str) -> World:
         return world
     if world.store_keeps_its_word:
         check_step(world, cluster)
-    has_address = world.at == resource_id
+    has_address = world.has_gateway or world.at == resource_id
     return world.with_cluster(replace(cluster, step="running" if has_address else "late"))
 
 

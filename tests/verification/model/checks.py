@@ -251,7 +251,7 @@ def check_step(world: World, cluster: Cluster) -> None:
     lease = world.record.lease
     if lease is None or lease.resource_id != cluster.resource_id or lease.phase is not Phase.ACTIVE:
         raise ViolationError(f"I5: a step runs on {cluster.resource_id}, whose lease has ended or is ending")
-    if world.at != cluster.resource_id:
+    if world.at != cluster.resource_id and not world.has_gateway:
         raise ViolationError(f"I5: a step runs on {cluster.resource_id} without the address")
 
 

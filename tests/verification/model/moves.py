@@ -223,7 +223,8 @@ class Moves:
             case "watch":
                 if resource_id is None or resource_id.step == "none":
                     return "done"
-                return "cancel" if world.at != process.resource_id and resource_id.state == "live" else None
+                has_address = world.has_gateway or world.at == process.resource_id
+                return "cancel" if not has_address and resource_id.state == "live" else None
         return None
 
     def _waits_on(self, world: World, process: Process) -> bool:

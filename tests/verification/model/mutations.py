@@ -21,6 +21,7 @@ from tests.verification.model.scenarios import (
     DEAD_ENTRY,
     DEAD_LEASE,
     EARLY,
+    GATEWAY,
     LATE_LEASE,
     LINGERING,
     LYING,
@@ -29,6 +30,7 @@ from tests.verification.model.scenarios import (
     POSSIBLE_ORPHAN,
     SERVICE,
     TWO,
+    UNKNOWN,
     scenario,
 )
 from tests.verification.model.world import LIMITS
@@ -207,6 +209,18 @@ MUTATIONS = (
         swap(protocol, "relocate", patches.not_relocated),
     ),
     Mutation(
+        "another cluster is launched beside one that EMR does not know yet",
+        "I6, rule 8",
+        scenario(2, prewarm=1, start=UNKNOWN),
+        swap(protocol, "may_be_new", lambda *_: False),
+    ),
+    Mutation(
+        "another cluster is launched beside one that has the address and that EMR does not know yet",
+        "I6, rule 8",
+        scenario(1, "crash 1", start=UNKNOWN),
+        swap(protocol, "relocate", patches.relocated_if_known),
+    ),
+    Mutation(
         "a search omits a cluster that was started early",
         "I6, rule 8",
         scenario(1, "crash 1, slow 1", prewarm=1, start=OTHERS_LEASE),
@@ -273,6 +287,12 @@ MUTATIONS = (
         "I7, rule 5",
         scenario(2),
         swap(observation, "_may_surface", lambda *_: False),
+    ),
+    Mutation(
+        "a lease whose new cluster EMR does not know yet is finished",
+        "I7, rule 5",
+        scenario(2, start=GATEWAY),
+        swap(observation, "may_be_new", lambda *_: False),
     ),
     Mutation(
         "RunJobFlow is sent at any time after the write",

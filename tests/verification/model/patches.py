@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _end_part = pool._end_part
 change, _condition_of, _decide, _undo = protocol.change, observation.condition_of, observation.decide, protocol.undo
-_associate, _move = answers._associate, protocol.move
+_associate, _move, _relocate = answers._associate, protocol.move, protocol.relocate
 
 
 def law(event: type, apply: Callable[..., Any]) -> Patch:
@@ -155,7 +155,7 @@ def overdue_though_busy(observed: Any, limits: Any = LIMITS) -> LeaseCondition:
     return _condition_of(replace(observed, busy=False) if taken else observed, limits)
 
 
-def launched_anew(world: Any, lease: Any) -> str | None:
+def launched_anew(world: Any, lease: Any, *_: Any) -> str | None:
     """Adopt the cluster that the record names, and search for no other."""
     if lease.resource_id is None:
         return None
@@ -303,6 +303,12 @@ def named_unannounced(record: Any, event: Any, now: float, limits: Any) -> Any:
         return transitions.Refused("does not queue")
     entry = replace(record.queue[place], prewarmed_at=now, resource_id=event.resource_id)
     return transitions._with_entry(record, place, entry)
+
+
+def relocated_if_known(world: Any, lease_tags: Any, *, resource_id: str) -> str:
+    """Continue with the cluster that has the address only if DescribeCluster knows it."""
+    found = _relocate(world, lease_tags, resource_id=resource_id)
+    return found if found == resource_id or world.read_resource(found).is_known else resource_id
 
 
 def not_relocated(world: Any, lease_tags: Any, *, resource_id: str) -> str:

@@ -19,6 +19,10 @@ USUAL = World()
 LYING = World(store_keeps_its_word=False)
 # Instances that run for a while after their clusters have ended, with the address.
 LINGERING = World(lingers=True)
+# DescribeCluster may not know a new cluster yet.
+UNKNOWN = World(unknown_at_first=True)
+# The same behind a permanent NAT gateway, where a lease may be handed over as soon as its cluster is launched.
+GATEWAY = World(unknown_at_first=True, has_gateway=True)
 
 # The remains of an owner of another Airflow environment, none of whose tasks will run again.
 _OTHER = Attempt("Z", "Z", 1, "Z1")
@@ -104,6 +108,8 @@ _DESCRIPTIONS = {
     USUAL: "",
     LYING: "a store that breaks its contract",
     LINGERING: "instances outlive clusters",
+    UNKNOWN: "unknown at first",
+    GATEWAY: "unknown at first, permanent gateway",
     TWO: "",
     BOTH_HELD: "both held by others",
     BROUGHT: "one started early and has had its turns",
@@ -199,6 +205,13 @@ COMPLETE = (
     scenario(1, "kill 1, clear 1", start=SERVICE),
     scenario(1, "crash 1, lost 1", start=SERVICE),
     scenario(2, start=SERVICE),
+    scenario(2, prewarm=1, start=UNKNOWN),
+    scenario(1, "crash 1, lost 1, slow 1", start=UNKNOWN),
+    scenario(1, "fail 1, crash 1", fallbacks=True, start=UNKNOWN),
+    scenario(2, start=GATEWAY),
+    scenario(2, "crash 1", start=GATEWAY),
+    scenario(1, "crash 1, clear 1", retries=2, start=GATEWAY),
+    scenario(1, "kill 1, clear 1, slow 1", start=GATEWAY),
     scenario(2, pools=("x y", "x y"), start=TWO),
     scenario(2, pools=("x y", "x"), start=TWO),
     scenario(1, "crash 1, slow 2", retries=2, pools=("x y",), start=TWO),
@@ -245,6 +258,7 @@ DEEP = (
     scenario(2, "fail 1, crash 1", prewarm=1, fallbacks=True),
     scenario(1, "fail 2, crash 1, clear 1, lost 1", retries=2, fallbacks=True),
     scenario(2, "crash 1", start=SERVICE),
+    scenario(2, "crash 1", prewarm=1, start=UNKNOWN),
 )
 
 # Too large to explore; random interleavings are followed to the end.

@@ -50,11 +50,12 @@ class Cluster:
     :param state: "live", "ending" or "ended".
     :param visible: ListClusters shows it.
     :param visible_by: the tick at which it does at the latest.
+    :param known: DescribeCluster knows it, at the latest when ListClusters shows it.
     :param step: "none", "pending" (submitted, and not checked again), "running" (started with the address), "late"
         (started without it, with a broken store) or "early" (the user's own, not fenced, started before the hand-over
         deadline of a lease that is not handed over).
     :param handed_over: its creating task has returned it.
-    :param adoptable: EMR showed it when a newer try took over its lease.
+    :param adoptable: EMR showed it, or EC2 the address on it, when a newer try took over its lease.
     :param born: the tick at which it was launched.
     :param by: the try that launched it; 0 when the answer was lost, so that it does not know it.
     :param given_up: the record has given it up.
@@ -68,6 +69,7 @@ class Cluster:
     state: str = "live"
     visible: bool = True
     visible_by: int = 0
+    known: bool = True
     step: str = "none"
     handed_over: bool = False
     adoptable: bool = False
@@ -87,7 +89,7 @@ class Cluster:
 
     def shown(self) -> Cluster:
         """Return it after ListClusters shows it."""
-        return replace(self, visible=True, visible_by=0)
+        return replace(self, visible=True, visible_by=0, known=True)
 
     def ended(self) -> Cluster:
         """Return it in its terminal state, without what matters only for live clusters."""
@@ -116,6 +118,9 @@ class World:
     :param store_keeps_its_word: otherwise every write takes effect, so only the guarantees of EC2 must hold.
     :param service: the cluster whose service failovers move; empty for none.
     :param lingers: an instance runs for a while, with the address, after its cluster has ended.
+    :param unknown_at_first: DescribeCluster may not know a new cluster yet; TerminateJobFlows and AddTags are repeated
+        until EMR knows it.
+    :param has_gateway: the address is permanently on a NAT gateway, so EC2 refuses nothing, and shows on no cluster.
     """
 
     now: int = 0
@@ -126,6 +131,8 @@ class World:
     clusters: tuple[Cluster, ...] = ()
     store_keeps_its_word: bool = True
     lingers: bool = False
+    unknown_at_first: bool = False
+    has_gateway: bool = False
     service: str = ""
     address: str = ""
     rest: tuple[Elsewhere, ...] = ()
@@ -199,9 +206,9 @@ class World:
 
     def resource(self, resource_id: str) -> Resource:
         cluster = self.cluster(resource_id)
-        return (
-            Resource(resource_id, cluster.state, self.tags_of(cluster)) if cluster else Resource(resource_id, "ended")
-        )
+        if cluster is None or not cluster.known:
+            return Resource(resource_id, "ended", is_known=False)
+        return Resource(resource_id, cluster.state, self.tags_of(cluster))
 
 
 def moves_of(world: World) -> tuple[tuple[str, World], ...]:
@@ -210,6 +217,8 @@ def moves_of(world: World) -> tuple[tuple[str, World], ...]:
     for cluster in world.clusters:
         if not cluster.visible:
             moves.append((f"{cluster.resource_id} shows", world.with_cluster(cluster.shown())))
+        if not cluster.known:
+            moves.append((f"{cluster.resource_id} is known", world.with_cluster(replace(cluster, known=True))))
         if cluster.state == "ending":
             moves.append((f"{cluster.resource_id} ends", end_cluster(world, cluster.resource_id)))
         if cluster.step not in {"none", "pending"} and cluster.state != "ended":
