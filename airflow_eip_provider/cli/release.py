@@ -62,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
     with only_the_result():
         from airflow_eip_provider.cli.session import lock_store_of, open_session
         from airflow_eip_provider.cli.waiting import deadline_after
-        from airflow_eip_provider.hooks.address_pool import AddressPool, address_of
+        from airflow_eip_provider.hooks.address_pool import AddressPool, address_of, not_found
 
         addresses = named_addresses(options)
         job_flow_id = checked_job_flow_id(options.job_flow_id)
@@ -72,9 +72,12 @@ def run(options: argparse.Namespace) -> int:
         lock_store = lock_store_of(options)
         session = open_session(options)
         allocation_id, *others = addresses.resolve(session.hooks)
-        if others:
+        if job_flow_id is not None and addresses.is_pool:
             pool = AddressPool([allocation_id, *others])
-            allocation_id = str(address_of(pool, str(job_flow_id), session.hooks, lock_store=lock_store))
+            found = address_of(pool, job_flow_id, session.hooks, lock_store=lock_store)
+            if found is None and others:
+                raise not_found(pool, job_flow_id)
+            allocation_id = found or allocation_id
         release = _Release(session, allocation_id, lock_store, deadline=deadline_after(options.wait))
         where = f"cluster {job_flow_id}" if job_flow_id else "any cluster"
         job_flow_id = job_flow_id or release.find_cluster()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_eip_provider.aws.allocation_ids import check_allocation_id
 from airflow_eip_provider.aws.errors import is_transient
 from airflow_eip_provider.aws.tags import ALLOCATION_TAG
-from airflow_eip_provider.exceptions import InvalidInputError
+from airflow_eip_provider.exceptions import InvalidInputError, LockStoreError
 from airflow_eip_provider.literals import parse_literal
 from airflow_eip_provider.rendered import is_nothing
 
@@ -54,8 +54,16 @@ def read_pool(allocation_id: object, aws: AwsHooks) -> str | AddressPool:
     if not _is_collection(parsed):
         check_allocation_id(allocation_id)
         return str(allocation_id)
+    pool = _read_several(parsed, aws)
+    if not pool:
+        raise _nothing_tagged(parsed, aws)
+    return pool if len(pool) > 1 else pool[0]
+
+
+def _read_several(parsed: Any, aws: AwsHooks) -> AddressPool:
+    """Return the addresses that a list or a mapping names; none when no address has the tag."""
     allocation_ids = _read_tagged(parsed, aws) if isinstance(parsed, Mapping) and parsed else list(parsed)
-    if not allocation_ids:
+    if not (allocation_ids or parsed):
         raise InvalidInputError(
             f"checking allocation_id {parsed!r}",
             problem="this names no Elastic IP",
@@ -63,8 +71,7 @@ def read_pool(allocation_id: object, aws: AwsHooks) -> str | AddressPool:
         )
     for each in allocation_ids:
         check_allocation_id(each)
-    pool = AddressPool(sorted(set(allocation_ids)))
-    return pool if len(pool) > 1 else pool[0]
+    return AddressPool(sorted(set(allocation_ids)))
 
 
 def _read_tagged(tags: Mapping[Any, Any], aws: AwsHooks) -> list[str]:
@@ -80,68 +87,15 @@ def _read_tagged(tags: Mapping[Any, Any], aws: AwsHooks) -> list[str]:
                 remedy='write {"tag:purpose": "azure-sql"}, or a list of allocation IDs',
             )
         filters[name] = [str(text) for text in values]
-    allocation_ids = read_allocation_ids(aws.eip.conn, filters)
-    if not allocation_ids:
-        raise InvalidInputError(
-            f"looking up the Elastic IPs with {tags!r}",
-            problem=f"no address in region '{aws.eip.conn_region_name}' has this tag",
-            remedy="check the region and the tag, which is case-sensitive",
-        )
-    return allocation_ids
+    return read_allocation_ids(aws.eip.conn, filters)
 
 
-def address_of(
-    pool: AddressPool, resource_id: str, aws: AwsHooks, *, lock_store: str | None, gives_back: bool = False
-) -> str | None:
-    """
-    Return the address of a pool that a cluster or an instance has, or had last.
-
-    It is found by the lease, by the cluster's tag from its creating task, or by the associations of the addresses.
-
-    :param gives_back: the task releases the address. Then the address may have been removed from the pool, there may be
-        none, and an error of the lock store is ignored.
-    :return: ``None`` only with ``gives_back``.
-    :raises InvalidInputError: when the address cannot be found.
-    """
-    from airflow_eip_provider.aws.clusters import read_cluster
-    from airflow_eip_provider.lease_client.reads import is_cluster, read_location
-
-    if (leased := _leased_to(resource_id, pool, aws, lock_store, gives_back=gives_back)) is not None:
-        return leased
-    cluster = read_cluster(aws.emr.conn, resource_id) if is_cluster(resource_id) else None
-    tagged = None if cluster is None else cluster.tags.get(ALLOCATION_TAG)
-    if tagged is not None and (tagged in pool or gives_back):
-        return tagged
-    clients = {"ec2": aws.eip.conn, "emr": aws.emr.conn}
-    for allocation_id in pool:
-        if resource_id in read_location(clients, allocation_id).resource_ids:
-            return allocation_id
-    if gives_back:
-        log.info("'%s' has none of the Elastic IPs %s", resource_id, pool)
-        return None
-    raise InvalidInputError(
-        f"looking for the Elastic IP of '{resource_id}'",
-        problem=f"none of {pool} is on it or leased to it, and it has no tag '{ALLOCATION_TAG}' that names one",
-        remedy="pass the address that it was given: the XCom 'allocation_id' of the task that created it",
+def _nothing_tagged(tags: Any, aws: AwsHooks) -> InvalidInputError:
+    return InvalidInputError(
+        f"looking up the Elastic IPs with {tags!r}",
+        problem=f"no address in region '{aws.eip.conn_region_name}' has this tag",
+        remedy="check the region and the tag, which is case-sensitive",
     )
-
-
-def _leased_to(
-    resource_id: str, pool: AddressPool, aws: AwsHooks, lock_store: str | None, *, gives_back: bool
-) -> str | None:
-    for allocation_id in pool if lock_store is not None else ():
-        try:
-            lease = aws.lease_client(lock_store, allocation_id).read().record.lease
-        except Exception as error:
-            if not gives_back or not is_transient(error):
-                raise
-            log.warning(
-                "The lock store does not answer; it was asked for the Elastic IP of '%s': %s", resource_id, error
-            )
-            return None
-        if lease is not None and lease.resource_id == resource_id:
-            return allocation_id
-    return None
 
 
 def followed_address(
@@ -150,12 +104,142 @@ def followed_address(
     """
     Return the single address of a task; a value that names one, or cannot be resolved yet, is returned unchanged.
 
+    The resource may have an address that has left the pool. If none can be found, the only one of a pool is returned.
+
     :param resource_id: the cluster or the instance that has the address.
-    :param gives_back: as in :func:`address_of`.
+    :param gives_back: as in :func:`address_of`; then the result may be ``None``.
+    :raises InvalidInputError: when the address cannot be found.
     """
     if not names_pool(allocation_id) or is_nothing(resource_id):
         return allocation_id
-    pool = read_pool(allocation_id, aws)
-    if isinstance(pool, str):
-        return pool
-    return address_of(pool, str(resource_id), aws, lock_store=lock_store, gives_back=gives_back)
+    parsed = parse_literal(allocation_id)
+    pool = _read_several(parsed, aws)
+    found = address_of(pool, str(resource_id), aws, lock_store=lock_store, gives_back=gives_back)
+    if found is not None:
+        return found
+    if not pool:
+        raise _nothing_tagged(parsed, aws)
+    if len(pool) == 1:
+        return pool[0]
+    if gives_back:
+        log.info("'%s' has none of the Elastic IPs %s", resource_id, pool)
+        return None
+    raise not_found(pool, str(resource_id))
+
+
+def not_found(pool: AddressPool, resource_id: str) -> InvalidInputError:
+    """Return the error when :func:`address_of` finds no address."""
+    return InvalidInputError(
+        f"looking for the Elastic IP of '{resource_id}'",
+        problem=f"none of {pool} is on it or leased to it, and it has no tag '{ALLOCATION_TAG}' that names one",
+        remedy="pass the address that it was given: the XCom 'allocation_id' of the task that created it",
+    )
+
+
+def address_of(
+    pool: AddressPool, resource_id: str, aws: AwsHooks, *, lock_store: str | None, gives_back: bool = False
+) -> str | None:
+    """
+    Return the address that a cluster or an instance has, or had last; ``None`` when it cannot be found.
+
+    It is found by the lease, by the cluster's tag from its creating task, or by the associations of the addresses.
+    While it is in use it may have left the pool: a tag was removed from it, or the list of the DAG has changed. An
+    address outside the pool is returned only if its lease or the cluster's tag names it, as any other address on the
+    resource may be somebody else's.
+
+    :param gives_back: the task releases the address. Then a lock store that does not answer is passed over, unless
+        nothing else shows which address it is.
+    :raises Exception: the error of a lock store that does not answer.
+    """
+    from airflow_eip_provider.aws.clusters import read_cluster
+    from airflow_eip_provider.lease_client.reads import is_cluster, read_location
+
+    leases = _LeaseSearch(resource_id, aws, lock_store, is_patient=gives_back)
+    if (leased := leases.find(pool)) is not None:
+        return leased
+    cluster = read_cluster(aws.emr.conn, resource_id) if is_cluster(resource_id) else None
+    tagged = None if cluster is None else cluster.tags.get(ALLOCATION_TAG)
+    if lock_store is None and tagged in pool:
+        return tagged
+    outside = [name for name in _addresses_on(resource_id, aws) if name not in pool]
+    if tagged is not None and tagged not in {*pool, *outside}:
+        outside.append(tagged)
+    if (leased := leases.find_outside(outside)) is not None or tagged in pool:
+        return leased or tagged
+    clients = {"ec2": aws.eip.conn, "emr": aws.emr.conn}
+    for allocation_id in pool:
+        if resource_id in read_location(clients, allocation_id).resource_ids:
+            return allocation_id
+    if tagged is not None:
+        return tagged
+    if leases.unanswered is not None:
+        raise leases.unanswered
+    if outside:
+        log.warning(
+            "'%s' has Elastic IP %s, which is none of those that allocation_id names, and no lease shows that a task "
+            "of this provider has associated it: it is left alone. If it is to be released, name it as allocation_id",
+            resource_id,
+            ", ".join(outside),
+        )
+    return None
+
+
+def _addresses_on(resource_id: str, aws: AwsHooks) -> list[str]:
+    """Return the addresses on an instance, or on the primary instance of a cluster."""
+    from airflow_eip_provider.aws.addresses import read_allocation_ids, read_primaries
+    from airflow_eip_provider.lease_client.reads import is_cluster
+
+    instance_id = resource_id
+    if is_cluster(resource_id):
+        primary = read_primaries(aws.eip.conn, [resource_id]).get(resource_id)
+        if primary is None:
+            return []
+        instance_id = primary.instance_id
+    return read_allocation_ids(aws.eip.conn, {"instance-id": [instance_id]})
+
+
+class _LeaseSearch:
+    """
+    Searches records for the lease of a resource.
+
+    :param is_patient: pass over a lock store that does not answer.
+    :ivar unanswered: the error of that lock store.
+    """
+
+    def __init__(self, resource_id: str, aws: AwsHooks, lock_store: str | None, *, is_patient: bool) -> None:
+        self._resource_id = resource_id
+        self._aws = aws
+        self._lock_store = lock_store
+        self._is_patient = is_patient
+        self.unanswered: Exception | None = None
+
+    def find(self, allocation_ids: Sequence[str]) -> str | None:
+        """Return the address whose lease the resource has."""
+        return next((name for name in allocation_ids if self._has_lease_of(name)), None)
+
+    def find_outside(self, allocation_ids: Sequence[str]) -> str | None:
+        """Do the same for addresses outside the pool, whose records the task may not be allowed to read."""
+        for allocation_id in allocation_ids:
+            try:
+                if self._has_lease_of(allocation_id):
+                    return allocation_id
+            except LockStoreError as error:
+                log.warning(
+                    "Whether '%s' has the lease of %s is not known: %s", self._resource_id, allocation_id, error
+                )
+        return None
+
+    def _has_lease_of(self, allocation_id: str) -> bool:
+        if self._lock_store is None or self.unanswered is not None:
+            return False
+        try:
+            lease = self._aws.lease_client(self._lock_store, allocation_id).read().record.lease
+        except Exception as error:
+            if not self._is_patient or not is_transient(error):
+                raise
+            log.warning(
+                "The lock store does not answer; it was asked for the Elastic IP of '%s': %s", self._resource_id, error
+            )
+            self.unanswered = error
+            return False
+        return lease is not None and lease.resource_id == self._resource_id

@@ -198,6 +198,17 @@ def test_release_finds_the_address_of_the_cluster(run, busy, pool):
     ]
 
 
+@pytest.mark.parametrize("left", [2, 1])
+def test_release_finds_the_address_that_has_lost_its_tag(run, busy, pool, ec2, left):
+    held = address_of(busy[1])
+    gone = [held, *(name for name in pool if name != held)][: len(pool) - left]
+    ec2.delete_tags(Resources=gone, Tags=[{"Key": "purpose"}])
+    said = run("release", *TAG, "--job-flow-id", busy[1].result, *NAMED, "--json")
+    assert said.status == 0, said.err
+    assert (said.result["allocation_id"], said.result["released"]) == (held, True)
+    assert run("status", "--allocation-id", held, *NAMED, "--json").result["lease"] is None
+
+
 def test_release_of_several_needs_the_cluster(run, pool):
     said = run("release", *each(pool))
     assert said.status == 2
