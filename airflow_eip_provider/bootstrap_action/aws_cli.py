@@ -9,6 +9,7 @@ import re
 import subprocess
 import tempfile
 from datetime import datetime, timezone
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError, HTTPClientError
@@ -57,11 +58,13 @@ class AwsCli:
     returned as a whole. Errors are botocore's.
 
     :param service: the AWS CLI's name of the service.
+    :ivar meta: names the region, as that of a boto3 client does.
     """
 
     def __init__(self, service: str, *, region: str) -> None:
         self._service = service
         self._region = region
+        self.meta = SimpleNamespace(region_name=region)
 
     def __getattr__(self, operation: str) -> Callable[..., dict[str, Any]]:
         if operation.startswith("_"):

@@ -40,7 +40,7 @@ from airflow_eip_provider.lease_client.interface import (
     StepCheck,
     Successor,
 )
-from airflow_eip_provider.lease_client.reads import LeaseReads, as_aws_tags, is_cluster, read_location
+from airflow_eip_provider.lease_client.reads import LeaseReads, as_aws_tags, is_cluster, read_existing, read_location
 from airflow_eip_provider.stores.records import to_text
 from airflow_eip_provider.stores.uri import open_store, parse_uri
 
@@ -154,8 +154,10 @@ class StoreLeaseClient(LeaseClient):
     def enter(
         self, lease_request: LeaseRequest, *, due_seconds: float = 0.0, launcher: ClusterLauncher | None = None
     ) -> Acquired | Queued:
-        """Acquire the lease, or join the queue."""
+        """Acquire the lease, or join the queue, if the address still exists: it may have been released meanwhile."""
         world = self.entering_world(lease_request, launcher)
+        if world.known_location is None:
+            self._check_exists(world)
         entered = protocol.enter(world, lease_request, due_seconds=due_seconds, limits=self.limits)
         if isinstance(entered, protocol.Superseded):
             raise self.superseded()
@@ -171,6 +173,17 @@ class StoreLeaseClient(LeaseClient):
         if world.known_record is not None and noted is not None:  # the record was read first (rule 11)
             world.known_location = functools.partial(read_location, self.clients, self.allocation_id, address=noted)
         return world
+
+    def _check_exists(self, world: LeaseWorld) -> None:
+        """
+        Check that the address exists, before anything is spent on it; the world uses what is read here.
+
+        :raises AddressNotFoundError: when it does not.
+        """
+        if world.known_record is None:
+            world.known_record = self.read()  # before the address (rule 11)
+        address = read_existing(self.clients, self.allocation_id, kill=self.kill)
+        world.known_location = functools.partial(read_location, self.clients, self.allocation_id, address=address)
 
     def superseded(self) -> SupersededError:
         """Return the error of an attempt when a newer one is running."""
@@ -207,7 +220,8 @@ class StoreLeaseClient(LeaseClient):
     def move(
         self, lease_request: LeaseRequest, *, moved_from: str, due_seconds: float = 0.0
     ) -> Acquired | Queued | MovedByAnother:
-        """Move the lease in the record, or queue for it."""
+        """Move the lease in the record, or queue for it, if the address still exists."""
+        read_existing(self.clients, self.allocation_id, kill=self.kill)
         world = self.world(try_number=lease_request.attempt.try_number)
         moved = protocol.move(world, lease_request, moved_from=moved_from, due_seconds=due_seconds, limits=self.limits)
         if isinstance(moved, protocol.Superseded):

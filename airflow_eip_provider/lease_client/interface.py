@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from airflow_eip_provider.aws.addresses import Address
     from airflow_eip_provider.aws.clusters import Cluster
+    from airflow_eip_provider.kill_flag import KillFlag
     from airflow_eip_provider.lease.observation import LeaseRequest
     from airflow_eip_provider.lease.pool import QueuedForAll
     from airflow_eip_provider.lease.protocol import Acquired, Ending, MovedByAnother, NotStarted, Queued
@@ -255,6 +256,7 @@ class LeaseQueue(ABC):
         :param due_seconds: for how long the wait in the queue has observed that the lease has to be ended; of a pool,
             by allocation ID.
         :raises SupersededError: when a newer attempt of the owner is running.
+        :raises AddressNotFoundError: when no address exists any more.
         """
 
     @abstractmethod
@@ -271,12 +273,14 @@ class LeaseClient(LeaseQueue):
     The lease of one Elastic IP, for one task or command. The methods that are not abstract work without a lock store.
 
     :ivar events: receives reports.
+    :ivar kill: the kill flag of the task, if a task does it.
     :ivar patience_seconds: the longest time for which one operation pauses in all, because others change the record.
     """
 
     allocation_id: str
     clients: Clients
     events: LeaseEvents = IgnoredEvents()
+    kill: KillFlag | None = None
     patience_seconds: float = 300.0
     _noted: tuple[Address, float] | None = None
 

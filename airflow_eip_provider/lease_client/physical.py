@@ -13,16 +13,15 @@ import logging
 from typing import TYPE_CHECKING
 
 from airflow_eip_provider import clock
-from airflow_eip_provider.aws.addresses import read_address
 from airflow_eip_provider.aws.clusters import read_cluster, read_successors, read_tagged_clusters
 from airflow_eip_provider.aws.endings import end
 from airflow_eip_provider.aws.lag import READS_LAG_SECONDS, until_shown
 from airflow_eip_provider.aws.nat_gateway_changes import remove_association, remove_own_gateways
 from airflow_eip_provider.aws.tags import ALLOCATION_TAG, IN_CHARGE_TAG, OWNER_DIGEST_TAG, SUCCESSOR_TAG, TRY_TAG
-from airflow_eip_provider.exceptions import AddressNotFoundError, InvalidInputError, SupersededError
+from airflow_eip_provider.exceptions import InvalidInputError, SupersededError
 from airflow_eip_provider.lease.protocol import Acquired, Ending
 from airflow_eip_provider.lease_client.interface import NO_RECORD, AddressInUse, Clients, LeaseClient, Successor
-from airflow_eip_provider.lease_client.reads import is_cluster, read_location
+from airflow_eip_provider.lease_client.reads import is_cluster, read_existing, read_location
 
 if TYPE_CHECKING:
     from typing import Any
@@ -51,7 +50,7 @@ class PhysicalLeaseClient(LeaseClient):
     ) -> None:
         self.allocation_id = allocation_id
         self.clients = Clients(client_for)
-        self._kill = kill
+        self.kill = kill
         self._remembered = remembered
 
     def check_prewarm(self, prewarm: int) -> None:
@@ -99,10 +98,7 @@ class PhysicalLeaseClient(LeaseClient):
         """Check that the address is free for a launch; an existing resource continues, as it may already have it."""
         if lease_request.wants:
             return Acquired(NO_RECORD)
-        ec2 = self.clients["ec2"]
-        address = self.take_noted() or read_address(ec2, self.allocation_id)
-        if address is None:
-            raise AddressNotFoundError(self.allocation_id, region=ec2.meta.region_name)
+        address = self.take_noted() or read_existing(self.clients, self.allocation_id, kill=self.kill)
         return Acquired(NO_RECORD) if address.is_free else AddressInUse()
 
     def successor(self, old: str, *, attempt: Attempt) -> Successor | None:
@@ -329,5 +325,5 @@ class PhysicalLeaseClient(LeaseClient):
         return read_location(self.clients, self.allocation_id)
 
     def _check_alive(self) -> None:
-        if self._kill is not None:
-            self._kill.check()
+        if self.kill is not None:
+            self.kill.check()

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from airflow_eip_provider.aws.addresses import read_address, read_addresses
 from airflow_eip_provider.aws.endings import end
+from airflow_eip_provider.aws.lag import until_shown
 from airflow_eip_provider.aws.tags import ALLOCATION_TAG, as_items
 from airflow_eip_provider.exceptions import AddressNotFoundError
 from airflow_eip_provider.lease import pool
 from airflow_eip_provider.lease.protocol import Acquired, Superseded
 from airflow_eip_provider.lease_client.client import StoreLeaseClient
-from airflow_eip_provider.lease_client.interface import NO_RECORD, AddressInUse, AllInUse, LeaseClient, LeaseQueue, Undo
+from airflow_eip_provider.lease_client.interface import NO_RECORD, AllInUse, LeaseClient, LeaseQueue, Undo
 from airflow_eip_provider.lease_client.physical import PhysicalLeaseClient
 from airflow_eip_provider.lease_client.reads import read_location
 
@@ -76,6 +77,18 @@ class _Pool(LeaseQueue, Generic[Member]):
         if (member := self.members.get(address.allocation_id)) is not None:
             member.note_address(address)
 
+    def read_existing(self) -> dict[str, Address]:
+        """
+        Return the addresses that exist; if EC2 shows none, look again for as long as reads may lag.
+
+        :raises AddressNotFoundError: when none exists.
+        """
+        ec2, kill = self._first.clients["ec2"], self._first.kill
+        existing = until_shown(lambda: read_addresses(ec2, self.members), pause=None if kill is None else kill.pause)
+        if not existing:
+            raise AddressNotFoundError(", ".join(self.members), region=ec2.meta.region_name)
+        return existing
+
     def was_handed_over(self, undo: Undo) -> bool:
         """Whether a lease of the attempt is active, or its resource has an address."""
         return any(member.was_handed_over(undo) for member in self.members.values())
@@ -125,12 +138,8 @@ class StorePool(_Pool[StoreLeaseClient]):
         if self._knows_addresses:
             self._knows_addresses = False
             return
-        ec2 = self._first.clients["ec2"]
-        existing = read_addresses(ec2, list(self.members))
-        missing = [name for name in self.members if name not in existing]
-        if not existing:
-            raise AddressNotFoundError(", ".join(missing), region=ec2.meta.region_name)
-        for name in missing:
+        existing = self.read_existing()
+        for name in [name for name in self.members if name not in existing]:
             log.warning("Elastic IP %s no longer exists; the wait for the others continues", name)
             self.members[name].undo(Undo(attempt, terminate=True))
             del self.members[name]
@@ -190,23 +199,16 @@ class PhysicalPool(_Pool[PhysicalLeaseClient]):
 
         :raises AddressNotFoundError: when none of them exists.
         """
-        missing: list[AddressNotFoundError] = []
         if lease_request.wants:
             for allocation_id, member in self.members.items():
                 if lease_request.wants in read_location(member.clients, allocation_id).resource_ids:
                     self._chosen = member
                     return Acquired(NO_RECORD)
-        for member in self.members.values():
-            try:
-                entered = member.enter(replace(lease_request, wants=""))
-            except AddressNotFoundError as error:
-                missing.append(error)
-                continue
-            if not isinstance(entered, AddressInUse):
+        existing = self.read_existing()
+        for allocation_id, member in self.members.items():
+            if allocation_id in existing and existing[allocation_id].is_free:
                 self._chosen = member
-                return entered
-        if len(missing) == len(self.members):
-            raise missing[0]
+                return Acquired(NO_RECORD)
         return AllInUse()
 
     def next_free(self, job_flow_id: str) -> str | None:

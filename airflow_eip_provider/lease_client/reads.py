@@ -8,6 +8,7 @@ from airflow_eip_provider.aws.addresses import read_address, read_holder, read_i
 from airflow_eip_provider.aws.clusters import GUARD_MARK, read_active_steps, read_cluster, read_tagged_clusters
 from airflow_eip_provider.aws.lag import until_shown
 from airflow_eip_provider.aws.tags import ALLOCATION_TAG, CLUSTER_TAG, OWNER_DIGEST_TAG, TOKEN_TAG
+from airflow_eip_provider.exceptions import AddressNotFoundError
 from airflow_eip_provider.lease.world import AddressLocation, LeaseTags, Resource
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from airflow_eip_provider.aws.addresses import Address
     from airflow_eip_provider.aws.clusters import Cluster
+    from airflow_eip_provider.kill_flag import KillFlag
     from airflow_eip_provider.lease.store import LockStore, Snapshot
 
 # The largest assumed difference between the store's clock (announced launches) and EMR's (actual launches).
@@ -114,6 +116,21 @@ def read_location(clients: Mapping[str, Any], allocation_id: str, *, address: Ad
     return AddressLocation(
         association_id, resource_ids, live, parse_lease_tags(instance.tags if instance else {}, allocation_id)
     )
+
+
+def read_existing(clients: Mapping[str, Any], allocation_id: str, *, kill: KillFlag | None = None) -> Address:
+    """
+    Return an address; if EC2 does not show it, look again for as long as reads may lag.
+
+    :param kill: the kill flag of the task, which ends the pauses.
+    :raises AddressNotFoundError: when it does not exist in this account and region.
+    """
+    ec2 = clients["ec2"]
+    pause = None if kill is None else kill.pause
+    address = until_shown(lambda: read_address(ec2, allocation_id), pause=pause)
+    if address is None:
+        raise AddressNotFoundError(allocation_id, region=ec2.meta.region_name)
+    return address
 
 
 def _location_on_interface(clients: Mapping[str, Any], address: Address) -> AddressLocation:
