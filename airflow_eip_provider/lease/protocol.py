@@ -488,6 +488,7 @@ class Work:
     :param terminate: terminate the cluster; otherwise only disassociate the address from it.
     :param association_id: the association that it made, if it knows: it is undone whatever EC2 shows.
     :param may_lag: it may have made an association a moment ago: search until EC2 must show it.
+    :param succeeded: its task has succeeded, perhaps long ago: only what the record shows as unfinished is undone.
     """
 
     attempt: Attempt
@@ -496,6 +497,7 @@ class Work:
     terminate: bool = True
     association_id: str | None = None
     may_lag: bool = False
+    succeeded: bool = False
 
 
 def undo(world: World, work: Work, limits: Limits = LIMITS) -> None:
@@ -508,6 +510,8 @@ def undo(world: World, work: Work, limits: Limits = LIMITS) -> None:
     while True:
         snapshot = world.read_record()
         lease, place = snapshot.record.lease, snapshot.record.place(owner)
+        if work.succeeded and not _is_unfinished(snapshot.record, work.attempt):
+            return
         if lease is not None and lease.attempt.owner == owner:
             if _undo_holder(world, snapshot, lease, work, limits):
                 return
@@ -518,6 +522,21 @@ def undo(world: World, work: Work, limits: Limits = LIMITS) -> None:
             # Others ended the lease while this try was running, or it never had one.
             _undo_unrecorded(world, work, lease)
             return
+
+
+def _is_unfinished(record: Record, attempt: Attempt) -> bool:
+    """
+    Whether an attempt is in the queue, launches or binds its cluster, or was interrupted while it undid that.
+
+    Otherwise it may have handed over. Then its cluster is for the tasks that follow, also without the address: an early
+    release may have ended its lease.
+    """
+    lease, place = record.lease, record.place(attempt.owner)
+    if place is not None:
+        return record.queue[place].attempt == attempt
+    if lease is None or lease.attempt != attempt:
+        return False
+    return lease.phase is Phase.ACQUIRED or (lease.phase is Phase.RELEASING and lease.to_be_terminated)
 
 
 def _undo_holder(world: World, snapshot: Snapshot, lease: Lease, work: Work, limits: Limits) -> bool:

@@ -297,11 +297,6 @@ class StoreLeaseClient(LeaseClient):
             state = f"leased to {lease.attempt.name}, and {lease.phase.name.lower()}" if lease else "not leased"
             raise LeaseLostError(self.allocation_id, who=self._who, problem=f"it is now {state}")
 
-    def was_handed_over(self, undo: Undo) -> bool:
-        """Whether the lease is active."""
-        lease = self.read().record.lease
-        return lease is not None and lease.attempt == undo.attempt and lease.phase is Phase.ACTIVE
-
     def undo(self, undo: Undo) -> None:
         """Undo what an attempt did, and remove what was made for a cluster that is ending."""
         work = protocol.Work(
@@ -311,6 +306,7 @@ class StoreLeaseClient(LeaseClient):
             terminate=undo.terminate,
             association_id=undo.association_id,
             may_lag=undo.may_lag,
+            succeeded=undo.succeeded,
         )
         protocol.undo(self.world(undoing=True), work)
         if undo.launched and undo.resource_id is not None:

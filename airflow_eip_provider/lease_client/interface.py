@@ -137,6 +137,8 @@ class Undo:
     :param may_be_adopted: a newer attempt may already be running.
     :param is_unclear: RunJobFlow was sent, and its cluster is not known.
     :param created_after: no attempt of the owner launched anything before; seconds since the epoch.
+    :param succeeded: its task has succeeded, perhaps long ago, so it may have handed over the resource: undo only what
+        it has certainly not handed over.
     :param step_ids: the steps that it submitted to that cluster; if set, they are all that has to be undone.
     """
 
@@ -150,6 +152,7 @@ class Undo:
     may_be_adopted: bool = False
     is_unclear: bool = False
     created_after: float = 0.0
+    succeeded: bool = False
     step_ids: tuple[str, ...] | None = None
 
 
@@ -258,10 +261,6 @@ class LeaseQueue(ABC):
         :raises SupersededError: when a newer attempt of the owner is running.
         :raises AddressNotFoundError: when no address exists any more.
         """
-
-    @abstractmethod
-    def was_handed_over(self, undo: Undo) -> bool:
-        """Whether the resource of an attempt has the address, for the tasks that follow."""
 
     @abstractmethod
     def undo(self, undo: Undo) -> None:

@@ -13,10 +13,12 @@ import logging
 from typing import TYPE_CHECKING
 
 from airflow_eip_provider import clock
+from airflow_eip_provider.aws.addresses import read_primaries
 from airflow_eip_provider.aws.clusters import read_cluster, read_successors, read_tagged_clusters
 from airflow_eip_provider.aws.endings import end
 from airflow_eip_provider.aws.lag import READS_LAG_SECONDS, until_shown
-from airflow_eip_provider.aws.nat_gateway_changes import remove_association, remove_own_gateways
+from airflow_eip_provider.aws.nat_gateway_changes import is_behind_own_gateway, remove_association, remove_own_gateways
+from airflow_eip_provider.aws.nat_gateways import read_cluster_gateways
 from airflow_eip_provider.aws.tags import ALLOCATION_TAG, IN_CHARGE_TAG, OWNER_DIGEST_TAG, SUCCESSOR_TAG, TRY_TAG
 from airflow_eip_provider.exceptions import InvalidInputError, SupersededError
 from airflow_eip_provider.lease.protocol import Acquired, Ending
@@ -211,10 +213,6 @@ class PhysicalLeaseClient(LeaseClient):
                 attempt.owner, keep=resource_id, try_number=attempt.try_number, created_after=created_after
             )
 
-    def was_handed_over(self, undo: Undo) -> bool:
-        """Whether the address is on the resource."""
-        return undo.resource_id in self._location().resource_ids
-
     def undo(self, undo: Undo) -> None:
         """Free the address, and terminate what the attempt launched, also a cluster that EMR shows late."""
         if undo.resource_id is not None:
@@ -252,6 +250,9 @@ class PhysicalLeaseClient(LeaseClient):
         if cluster is not None and self._has_service(cluster):
             log.info("Another failover has moved a service to cluster %s; it is not changed", resource_id)
             return
+        if undo.succeeded and self._may_be_handed_over(resource_id, cluster):
+            log.info("Cluster %s may be in use by the tasks that follow; it is not changed", resource_id)
+            return
         if undo.terminate:
             end(self.clients["emr"], resource_id)
         if undo.association_id is not None:
@@ -272,6 +273,26 @@ class PhysicalLeaseClient(LeaseClient):
         if SUCCESSOR_TAG not in cluster.tags:
             return False
         return IN_CHARGE_TAG in cluster.tags or cluster.job_flow_id in self._location().resource_ids
+
+    def _may_be_handed_over(self, resource_id: str, cluster: Cluster | None) -> bool:
+        """
+        Whether a resource has the address, or may have had it: an early release leaves the cluster to its tasks.
+
+        The address cannot have been bound before the primary node ran. A cluster of a failover has a tag when it is in
+        charge (:meth:`_has_service`).
+        """
+        if resource_id in self._location().resource_ids:
+            return True
+        if cluster is None or SUCCESSOR_TAG in cluster.tags:
+            return False  # EMR knows every cluster that is older than a minute or two
+        if cluster.state != "STARTING":
+            return True
+        ec2, job_flow_id = self.clients["ec2"], cluster.job_flow_id
+        primary = read_primaries(ec2, {job_flow_id}).get(job_flow_id)
+        had_gateway = is_behind_own_gateway(cluster) and read_cluster_gateways(
+            ec2, job_flow_id, allocation_id=self.allocation_id
+        )
+        return bool(had_gateway) or (primary is not None and primary.state == "running")
 
     def _end_unclear(self, undo: Undo) -> None:
         """

@@ -89,10 +89,6 @@ class _Pool(LeaseQueue, Generic[Member]):
             raise AddressNotFoundError(", ".join(self.members), region=ec2.meta.region_name)
         return existing
 
-    def was_handed_over(self, undo: Undo) -> bool:
-        """Whether a lease of the attempt is active, or its resource has an address."""
-        return any(member.was_handed_over(undo) for member in self.members.values())
-
     def undo(self, undo: Undo) -> None:
         """
         Undo what the attempt did in every record, as it did not know yet which address it had.

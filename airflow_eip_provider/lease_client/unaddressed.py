@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from airflow_eip_provider.kill_flag import KillFlag
     from airflow_eip_provider.lease.observation import LeaseRequest
-    from airflow_eip_provider.lease_client.interface import ClusterLauncher, Undo
+    from airflow_eip_provider.lease_client.interface import ClusterLauncher
 
 
 class UnaddressedLeaseClient(PhysicalLeaseClient):
@@ -41,10 +41,6 @@ class UnaddressedLeaseClient(PhysicalLeaseClient):
 
     def has_address(self, resource_id: str) -> bool:
         """Return ``False``."""
-        return False
-
-    def was_handed_over(self, undo: Undo) -> bool:
-        """Return ``False``: there is no address that shows which cluster is in charge."""
         return False
 
     def _location(self) -> AddressLocation:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_eip_provider.lease.record import Attempt
@@ -16,8 +15,6 @@ if TYPE_CHECKING:
 
     # As Airflow stores it with the trigger: a kind and its parameters. Every version since 0.1.0 can read it.
     Stored: TypeAlias = tuple[str, dict[str, Any]]
-
-log = logging.getLogger(__name__)
 
 # Airflow gives a trigger's on_kill 30 seconds ([triggerer] on_kill_timeout).
 _BOUNDED = {"connect_timeout": 5, "read_timeout": 5, "retries": {"total_max_attempts": 2}}
@@ -65,7 +62,8 @@ def undo_stored(
     Undo what a trigger stored, in a thread of the triggerer.
 
     :param connection: the hooks' ``aws_conn_id``, ``region_name``, ``verify`` and ``config``.
-    :param spare_handed_over: keep a cluster or instance that has the address already: the tasks that follow use it.
+    :param spare_handed_over: keep a cluster or instance that may have been handed over: the tasks that follow use it,
+        also after an early release of the address. Steps of a task that has succeeded have ended.
     """
     from airflow_eip_provider.hooks.aws import AwsHooks  # noqa: PLC0415 - only a task's run needs it
 
@@ -75,7 +73,4 @@ def undo_stored(
         aws.emr.cancel_steps(str(undo.resource_id), step_ids=undo.step_ids)
         return
     lease_client = aws.lease_queue(what.get("lock_store"), what["allocation_id"])
-    if spare_handed_over and lease_client.was_handed_over(undo):
-        log.info("%s was handed over already; nothing is undone", undo.resource_id)
-        return
-    lease_client.undo(undo)
+    lease_client.undo(replace(undo, succeeded=spare_handed_over))
