@@ -18,7 +18,7 @@ from botocore.exceptions import UnknownRegionError
 from airflow_eip_provider.aws.allocation_ids import check_allocation_id
 from airflow_eip_provider.aws.quotas import STANDARD_VCPUS
 from airflow_eip_provider.aws.step_logs import spellings, split_log_uri
-from airflow_eip_provider.aws.tags import ALLOCATION_TAG, IN_CHARGE_TAG, SUCCESSOR_TAG, TRY_TAG
+from airflow_eip_provider.aws.tags import ADOPTERS_TAG, ALLOCATION_TAG, IN_CHARGE_TAG, SUCCESSOR_TAG, TRY_TAG
 from airflow_eip_provider.exceptions import InvalidInputError
 from airflow_eip_provider.stores.uri import parse_uri
 
@@ -237,8 +237,8 @@ class _Writer:
         changes = ("CancelSteps", "SetTerminationProtection", "TerminateJobFlows")
         actions = [f"elasticmapreduce:{change}" for change in changes]
         yield _allow("EndStepsAndClusters", actions, self._clusters, **ours)
-        # A retry that adopts a cluster sets a tag on it, and so does a failover that moves a service to it.
-        keys = [TRY_TAG, *((SUCCESSOR_TAG, IN_CHARGE_TAG) if self._given.health else ())]
+        # A retry that adopts a cluster or its steps tags it, and so does a failover that moves a service to it.
+        keys = [TRY_TAG, ADOPTERS_TAG, *((SUCCESSOR_TAG, IN_CHARGE_TAG) if self._given.health else ())]
         only_these = {"ForAllValues:StringEquals": {"aws:TagKeys": keys}}
         yield _allow("Adopt", ["elasticmapreduce:AddTags"], self._clusters, **ours, **only_these)
 

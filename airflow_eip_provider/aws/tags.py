@@ -27,6 +27,9 @@ START_TIMEOUT_TAG = "airflow-eip:start-timeout"  # the limit in seconds from Run
 SUCCESSOR_TAG = "airflow-eip:successor-of"  # the cluster whose service a failover moves to this one
 IN_CHARGE_TAG = "airflow-eip:in-charge-since"  # since when (UTC) this one has that service
 MOST_CLUSTER_TAGS = 10  # these ten
+# The tries that have adopted steps or batches; see operators.adoption. It is not one of the ten, because a cluster that
+# has no room for it works without it.
+ADOPTERS_TAG = "airflow-eip:adopters"
 CLUSTER_GATEWAY = "nat-gateway"  # a NAT gateway that is created for the cluster
 
 # Set by this package on NAT gateways.

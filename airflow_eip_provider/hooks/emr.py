@@ -60,6 +60,18 @@ class EmrClusterHook(StrictConnectionMixin, EmrHook):
         once = self._get_config().merge(Config(retries={"total_max_attempts": 1}))
         return self.get_client_type(region_name=self.region_name, config=once)
 
+    def read_tags_promptly(self, job_flow_id: str) -> dict[str, str]:
+        """
+        Return the tags of a cluster, or raise an error within seconds: for a task that is about to be killed.
+
+        (elasticmapreduce:DescribeCluster)
+        """
+        from airflow_eip_provider.aws.tags import tags_of
+
+        prompt = Config(connect_timeout=1, read_timeout=1.5, retries={"total_max_attempts": 1})
+        conn = self.get_client_type(region_name=self.region_name, config=self._get_config().merge(prompt))
+        return tags_of(conn.describe_cluster(ClusterId=job_flow_id)["Cluster"].get("Tags"))
+
     def cancel_steps(self, job_flow_id: str, *, step_ids: Sequence[str]) -> None:
         """
         Cancel steps, including running ones (elasticmapreduce:CancelSteps).

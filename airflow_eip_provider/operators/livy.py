@@ -114,7 +114,10 @@ class LivyBatchWithStaticIpOperator(PhasedOperator, LivyOperator):  # type: igno
     must be shorter, and a longer outage of Airflow may end in ``BatchLostError``. Needs Livy 0.7 or later and the extra
     ``livy``.
 
-    IAM: none without ``job_flow_id``; with it elasticmapreduce:DescribeCluster, ec2:DescribeInstances, and
+    A retry that continues with a batch names itself in a tag of ``job_flow_id``, so that an older try whose process was
+    only suspended does not delete the batch. Without ``job_flow_id`` it does.
+
+    IAM: none without ``job_flow_id``; with it elasticmapreduce:DescribeCluster, …:AddTags, ec2:DescribeInstances, and
     elasticmapreduce:ListInstances where EC2 does not show EMR's tags on the instances; with ``allocation_id`` also the
     permissions of ``EmrAddStepsWithStaticIpOperator`` for its fence. Network: from the workers and triggerers to port
     8998 of the primary node, or to ``server_url``.
@@ -247,6 +250,7 @@ class LivyBatchWithStaticIpOperator(PhasedOperator, LivyOperator):  # type: igno
         :return: the wait for the cluster, if it is not ready.
         """
         from airflow_eip_provider.aws.clusters import READY_STATES
+        from airflow_eip_provider.operators.adoption import note_adoption
         from airflow_eip_provider.operators.batch_mark import BatchMark
         from airflow_eip_provider.triggers.emr import EmrClusterTrigger
 
@@ -265,8 +269,12 @@ class LivyBatchWithStaticIpOperator(PhasedOperator, LivyOperator):  # type: igno
         if batch is None and fence is not None and clock.time() - checked_at >= SECOND_LOOK_SECONDS:
             cluster = fence.cluster()
             egress = fence.check(cluster)
+        is_adopted = batch is not None and self._posted is None and mark.try_number > 1
         batch = batch or self._submit(context, livy, body)
         self._posted, self._is_unclear = (batch.name, server_url), False
+        if is_adopted and self.job_flow_id is not None:
+            self.kill.check()
+            note_adoption(self.emr, self.job_flow_id, mark)
         self._push(context, batch, server_url)
         if fence is not None and cluster is not None and batch.is_active:
             lost = fence.lost_since(cluster=cluster, step_ids=[batch.name])
@@ -280,7 +288,10 @@ class LivyBatchWithStaticIpOperator(PhasedOperator, LivyOperator):  # type: igno
         return None
 
     def undo(self, context: Context, state: BatchState | None) -> None:
-        """Delete the batch of this task by its name, unless it has ended."""
+        """Delete the batch of this task by its name, unless it has ended, or a newer try continues with it."""
+        from airflow_eip_provider.operators.adoption import is_adopted
+        from airflow_eip_provider.operators.batch_mark import BatchMark
+
         if self._has_ended:
             return
         if state is not None and state.batch_id is not None:
@@ -291,6 +302,8 @@ class LivyBatchWithStaticIpOperator(PhasedOperator, LivyOperator):  # type: igno
             name, server_url = own_xcom(context, "batch_name"), own_xcom(context, "livy_server")
             if not name:
                 return
+        if self.job_flow_id is not None and is_adopted(self.emr, self.job_flow_id, BatchMark.of(context)):
+            return
         livy = self._livy(server_url)
         if self._is_unclear and not self.kill.is_set:
             until_shown(lambda: livy.delete(name) or self.kill.is_set)

@@ -178,11 +178,7 @@ class PhasedOperator(Addressed, Notifying):
     def undo(self, context: Context, state: Any | None) -> None:
         """Clean up after a failure; idempotent."""
         undo = self.to_undo(context, state)
-        if undo is None:
-            return
-        if undo.step_ids is not None:
-            self.emr.cancel_steps(str(undo.resource_id), step_ids=undo.step_ids)
-        else:
+        if undo is not None:
             self.lease_queue.undo(undo)
 
     def pre_execute(self, context: Any) -> None:

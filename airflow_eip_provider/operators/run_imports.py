@@ -11,6 +11,7 @@ from __future__ import annotations
 import airflow_eip_provider.aws.step_logs
 import airflow_eip_provider.hooks.aws
 import airflow_eip_provider.lease.description
+import airflow_eip_provider.operators.adoption
 import airflow_eip_provider.operators.batch_mark
 import airflow_eip_provider.operators.binder
 import airflow_eip_provider.operators.bindings.unaddressed

@@ -92,17 +92,18 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
     These waits are rare, and block the worker in either mode.
 
     Returns the step IDs, and pushes them as ``step_ids`` when they are submitted. A retry after a crash finds running
-    steps again by a nonce in their names. When steps are found ended while the address is away and their lease was not
-    released, the task warns and pushes ``address_left``, {allocation_id, job_flow_id, place, step_ids}: these steps may
-    have worked without the address. On failure, kill or timeout the steps are cancelled; the teardown terminates the
-    cluster. Only a cluster that has not started when its ``start_timeout`` is over is terminated here: its address and
-    its lease are released, and the task fails with EMR's reason.
+    steps again by a nonce in their names. It names itself in a tag of the cluster, so that an older try whose process
+    was only suspended does not cancel them. When steps are found ended while the address is away and their lease was
+    not released, the task warns and pushes ``address_left``, {allocation_id, job_flow_id, place, step_ids}: these steps
+    may have worked without the address. On failure, kill or timeout the steps are cancelled; the teardown terminates
+    the cluster. Only a cluster that has not started when its ``start_timeout`` is over is terminated here: its address
+    and its lease are released, and the task fails with EMR's reason.
 
     IAM: ec2:DescribeAddresses, ec2:DescribeInstances, ec2:DescribeNetworkInterfaces, elasticmapreduce:AddJobFlowSteps,
-    …:CancelSteps, …:DescribeCluster, …:ListSteps, and …:ListInstances where EMR's tags on the instances cannot be seen;
-    s3:GetObject and s3:ListBucket on the log bucket; reading the lock store, see ``stores``. For a NAT gateway also
-    ec2:DescribeNatGateways, …:DescribeRouteTables, …:DescribeSubnets. For a cluster that does not start in time what
-    ``EmrTerminateWithStaticIpOperator`` needs.
+    …:AddTags, …:CancelSteps, …:DescribeCluster, …:ListSteps, and …:ListInstances where EMR's tags on the instances
+    cannot be seen; s3:GetObject and s3:ListBucket on the log bucket; reading the lock store, see ``stores``. For a NAT
+    gateway also ec2:DescribeNatGateways, …:DescribeRouteTables, …:DescribeSubnets. For a cluster that does not start in
+    time what ``EmrTerminateWithStaticIpOperator`` needs.
 
     :param allocation_id: the Elastic IP, ``eipalloc-…``; if several are named, the one that the cluster has.
         (templated)
@@ -200,6 +201,7 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
         )
         if adopted:
             state.step_ids = adopted
+            self._note_adoption(job_flow_id, mark)
         else:
             parent, transport = self.openlineage_inject_parent_job_info, self.openlineage_inject_transport_info
             steps = with_lineage(steps, context, parent=parent, transport=transport)
@@ -291,6 +293,18 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
             job_flow_id = own_xcom(context, "job_flow_id")
         return Undo(attempt_of(context), job_flow_id, step_ids=tuple(step_ids))
 
+    def undo(self, context: Context, state: StepsState | None) -> None:
+        """Cancel the steps, unless a newer try continues with them."""
+        from airflow_eip_provider.operators.adoption import is_adopted
+        from airflow_eip_provider.operators.emr.submitted import StepMark
+
+        undo = self.to_undo(context, state)
+        if undo is None or not undo.step_ids:
+            return
+        job_flow_id = str(undo.resource_id)
+        if not is_adopted(self.emr, job_flow_id, StepMark.of(context)):
+            self.emr.cancel_steps(job_flow_id, step_ids=undo.step_ids)
+
     def _checked_steps(self) -> list[dict[str, Any]]:
         preflight.check_allocation_id(self.allocation_id)
         preflight.check_waits(self.waiter_delay, self.waiter_max_attempts)
@@ -357,6 +371,14 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
         if step_ids:
             self.log.info("Continuing with steps %s, which were submitted already", ", ".join(step_ids))
         return step_ids
+
+    def _note_adoption(self, job_flow_id: str, mark: StepMark) -> None:
+        """Let an earlier try whose process is still running leave its steps to this one."""
+        from airflow_eip_provider.operators.adoption import note_adoption
+
+        if mark.try_number > 1 and self._submitted is None:
+            self.kill.check()
+            note_adoption(self.emr, job_flow_id, mark)
 
     def _find_submitted(self, job_flow_id: str, mark: StepMark) -> list[str]:
         """

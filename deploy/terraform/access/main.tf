@@ -177,7 +177,7 @@ resource "aws_iam_policy" "airflow" {
         Resource = local.clusters
         Condition = {
           StringEquals                = local.ours
-          "ForAllValues:StringEquals" = { "aws:TagKeys" = ["airflow-eip:try"] }
+          "ForAllValues:StringEquals" = { "aws:TagKeys" = ["airflow-eip:try", "airflow-eip:adopters"] }
         }
       },
       {

@@ -173,7 +173,7 @@ resource "aws_iam_policy" "targets" {
         Condition = {
           StringEquals = { "elasticmapreduce:ResourceTag/airflow-eip:allocation-id" = [var.allocation_id] }
           "ForAllValues:StringEquals" = {
-            "aws:TagKeys" = ["airflow-eip:try", "airflow-eip:successor-of", "airflow-eip:in-charge-since"]
+            "aws:TagKeys" = ["airflow-eip:try", "airflow-eip:adopters", "airflow-eip:successor-of", "airflow-eip:in-charge-since"]
           }
         }
       },

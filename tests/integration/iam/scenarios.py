@@ -16,7 +16,7 @@ from airflow.providers.amazon.aws.utils.waiter import WaitPolicy
 
 from airflow_eip_provider.airflow_compat import AirflowFailException
 from airflow_eip_provider.aws import addresses
-from airflow_eip_provider.aws.tags import ALLOCATION_TAG
+from airflow_eip_provider.aws.tags import ALLOCATION_TAG, tags_of
 from airflow_eip_provider.cli.__main__ import main
 from airflow_eip_provider.exceptions import StepFailedError
 from airflow_eip_provider.operators.bindings import NatGateway
@@ -66,6 +66,10 @@ def adoption(stage: Stage) -> None:
     job_flow_id = stage.create(deferrable=True, try_number=2).run()
     assert len(stage.aws.events.calls("RunJobFlow")) == 1
     assert stage.cluster_state(job_flow_id) in {"STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING"}
+    stage.steps(job_flow_id, "--sleep", "600", deferrable=True).start()
+    stage.steps(job_flow_id, "--sleep", "600", deferrable=True, try_number=2).run()
+    cluster = stage.client("emr").describe_cluster(ClusterId=job_flow_id)["Cluster"]
+    assert "airflow-eip:adopters" in tags_of(cluster["Tags"])
 
 
 def queueing(stage: Stage, *, lock_store: str) -> None:

@@ -173,12 +173,12 @@ class Stage:
         }
         return _Noted(self, EmrCreateWithStaticIpOperator(**parameters), dag_id=dag_id, try_number=try_number)
 
-    def steps(self, job_flow_id: str, *args: str, **given: Any) -> Task:
+    def steps(self, job_flow_id: str, *args: str, try_number: int = 1, **given: Any) -> Task:
         """Make a task that submits one step."""
         jar = {"Jar": "command-runner.jar", "Args": list(args) or ["true"]}
         steps = [{"Name": "read", "ActionOnFailure": "CONTINUE", "HadoopJarStep": jar}]
         parameters = {**self._common, "task_id": "steps", "job_flow_id": job_flow_id, "steps": steps, **given}
-        return _Noted(self, EmrAddStepsWithStaticIpOperator(**parameters))
+        return _Noted(self, EmrAddStepsWithStaticIpOperator(**parameters), try_number=try_number)
 
     def terminate(self, job_flow_id: str, **given: Any) -> Task:
         """Make a teardown."""

@@ -96,7 +96,7 @@ def test_a_cluster_of_another_address_cannot_be_made_ones_own(stage):
     refused(emr.put_auto_termination_policy, ClusterId=other, AutoTerminationPolicy={"IdleTimeout": 60})
 
 
-def test_an_adopted_cluster_gets_no_other_tag_than_the_try(stage):
+def test_an_adopted_cluster_gets_no_other_tag_than_those_of_the_tries(stage):
     stage.enforce(None)
     job_flow_id = launched(stage, tagged=stage.allocation_id)
     refused(stage.client("emr", AIRFLOW).add_tags, ResourceId=job_flow_id, Tags=[{"Key": "team", "Value": "x"}])
