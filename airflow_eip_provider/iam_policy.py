@@ -20,6 +20,7 @@ from airflow_eip_provider.aws.quotas import STANDARD_VCPUS
 from airflow_eip_provider.aws.step_logs import spellings, split_log_uri
 from airflow_eip_provider.aws.tags import ADOPTERS_TAG, ALLOCATION_TAG, IN_CHARGE_TAG, SUCCESSOR_TAG, TRY_TAG
 from airflow_eip_provider.exceptions import InvalidInputError
+from airflow_eip_provider.ids import ROUTE_TABLE_ID, SUBNET_ID
 from airflow_eip_provider.stores.uri import parse_uri
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ Statement = dict[str, Any]
 BINDINGS = ("primary", "nat-gateway")
 _ACCOUNT = re.compile(r"\d{12}")
 _ROLE = re.compile(r"arn:[a-z-]+:iam::\d{12}:role/[\w+=,.@/-]+")
-_SUBNET, _TABLE = re.compile(r"subnet-[0-9a-f]{8,17}"), re.compile(r"rtb-[0-9a-f]{8,17}")
 _TARGET_GROUP = re.compile(r"arn:[a-z-]+:elasticloadbalancing:[a-z0-9-]+:\d{12}:targetgroup/[\w-]+/[0-9a-f]+")
 _ANY_ADDRESS = "eipalloc-*"
 _SERVICE_SUFFIX = {"aws-cn": "amazonaws.com.cn"}
@@ -348,7 +348,7 @@ def _check_gateways(given: Configuration) -> None:
         raise _invalid(
             "public_subnets and route_tables", "one is missing", "give both, or none of them for your own gateways"
         )
-    for names, form in ((given.public_subnets, _SUBNET), (given.route_tables, _TABLE)):
+    for names, form in ((given.public_subnets, SUBNET_ID), (given.route_tables, ROUTE_TABLE_ID)):
         for name in names:
             if not form.fullmatch(name):
                 raise _invalid(repr(name), "it is not such an ID", "give subnet-… and rtb-…")

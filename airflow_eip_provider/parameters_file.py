@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from airflow_eip_provider.exceptions import UsageError
+from airflow_eip_provider.ids import ALLOCATION_ID, VPC_ID
 
 # Each key, whether it is required, and the format of its value.
-_ID = "([0-9a-f]{8}|[0-9a-f]{17})"
 _KEYS = {
-    "allocationID": (True, re.compile(f"eipalloc-{_ID}"), "the allocation ID of an Elastic IP, eipalloc-…"),
-    "clusterVPCID": (True, re.compile(f"vpc-{_ID}"), "the ID of a VPC, vpc-…"),
+    "allocationID": (True, ALLOCATION_ID, "the allocation ID of an Elastic IP, eipalloc-…"),
+    "clusterVPCID": (True, VPC_ID, "the ID of a VPC, vpc-…"),
     "clusterFunctionTagValue": (False, re.compile(r"(?s).{1,256}"), "the value of a tag, of 1 to 256 characters"),
 }
 

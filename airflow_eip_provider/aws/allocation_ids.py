@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import re
-
 from airflow_eip_provider.exceptions import InvalidInputError
-
-_ALLOCATION_ID = re.compile(r"eipalloc-([0-9a-f]{8}|[0-9a-f]{17})")
+from airflow_eip_provider.ids import ALLOCATION_ID
 
 
 def check_allocation_id(allocation_id: object) -> None:
@@ -15,7 +12,7 @@ def check_allocation_id(allocation_id: object) -> None:
 
     :raises InvalidInputError: if it is not valid.
     """
-    if not isinstance(allocation_id, str) or not _ALLOCATION_ID.fullmatch(allocation_id):
+    if not isinstance(allocation_id, str) or not ALLOCATION_ID.fullmatch(allocation_id):
         raise InvalidInputError(
             f"checking allocation_id {allocation_id!r}",
             problem="this is not the allocation ID of an Elastic IP",

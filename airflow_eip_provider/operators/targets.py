@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 from airflow_eip_provider.aws.tags import ALLOCATION_TAG, OWNER_TAG
 from airflow_eip_provider.exceptions import InvalidInputError
+from airflow_eip_provider.ids import INSTANCE_ID, JOB_FLOW_ID
 from airflow_eip_provider.operators.lease_settings import lock_store_uri
 from airflow_eip_provider.rendered import is_nothing
 
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from airflow_eip_provider.triggers.verdict import Verdict
     from airflow_eip_provider.triggers.watch import WatchTrigger
 
-_JOB_FLOW_ID = re.compile(r"j-[0-9A-Za-z]+")
-_INSTANCE_ID = re.compile(r"i-[0-9A-Za-z]+")
-
 
 def check_job_flow_id(job_flow_id: object) -> None:
     """
@@ -27,7 +24,7 @@ def check_job_flow_id(job_flow_id: object) -> None:
 
     :raises InvalidInputError: for anything else, such as a name, a template that was not rendered, or a list as text.
     """
-    if not isinstance(job_flow_id, str) or not _JOB_FLOW_ID.fullmatch(job_flow_id):
+    if not isinstance(job_flow_id, str) or not JOB_FLOW_ID.fullmatch(job_flow_id):
         raise InvalidInputError(
             f"checking job_flow_id {job_flow_id!r}",
             problem="this is not the ID of an EMR cluster",
@@ -42,7 +39,7 @@ def check_instance_id(instance_id: object) -> None:
 
     :raises InvalidInputError: for anything else.
     """
-    if not isinstance(instance_id, str) or not _INSTANCE_ID.fullmatch(instance_id):
+    if not isinstance(instance_id, str) or not INSTANCE_ID.fullmatch(instance_id):
         raise InvalidInputError(
             f"checking instance_id {instance_id!r}",
             problem="this is not the ID of an EC2 instance",

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
-_CLUSTER = re.compile(r"j-[0-9A-Z]+")
+from airflow_eip_provider.ids import JOB_FLOW_ID
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +23,7 @@ def cluster_view(resource_id: str | None, region: str | None) -> ClusterView | N
     """Return a cluster with the URL of its page in the EMR console; ``None`` when there is no cluster."""
     if resource_id is None:
         return None
-    if region is None or not _CLUSTER.fullmatch(resource_id):
+    if region is None or not JOB_FLOW_ID.fullmatch(resource_id):
         return ClusterView(resource_id, None)
     return ClusterView(resource_id, f"{_console(region)}/emr/home?region={region}#/clusterDetails/{resource_id}")
 

@@ -6,12 +6,14 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from airflow_eip_provider.ids import JOB_FLOW_ID
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 HIDDEN = "a DAG that you may not see"
 
-_CLUSTER_OWNER = re.compile(r"[^/]+/cluster/(j-[0-9A-Z]+)")
+_CLUSTER_OWNER = re.compile(f"[^/]+/cluster/{JOB_FLOW_ID.pattern}")
 _MIN_PARTS = 5
 _EVERY_DAG = "another environment/"
 

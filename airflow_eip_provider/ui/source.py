@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from functools import cache, lru_cache
 from typing import Any
@@ -12,6 +11,7 @@ from botocore.config import Config
 from airflow_eip_provider import clock
 from airflow_eip_provider.airflow_compat import AirflowNotFoundException, conf
 from airflow_eip_provider.exceptions import InvalidInputError, MissingConnectionError
+from airflow_eip_provider.ids import ALLOCATION_ID
 from airflow_eip_provider.operators.lease_settings import configured_lock_store
 from airflow_eip_provider.operators.owner import UNNAMED_ENVIRONMENT, own_environment
 from airflow_eip_provider.stored_hooks import StoredHooks, stored_connection
@@ -25,7 +25,6 @@ _CONFIG = Config(connect_timeout=3, read_timeout=5, retries={"mode": "standard",
 REFRESH_SECONDS = 5.0
 _CLIENTS_SECONDS = 300
 _DEFAULT_CONNECTION = "aws_default"
-_ALLOCATION_ID = re.compile(r"eipalloc-[0-9a-f]{8,17}")
 
 
 def environment() -> str:
@@ -68,7 +67,7 @@ def page_addresses() -> tuple[str, ...]:
     given = conf.get("eip", "page_addresses", fallback=None) or ""
     names = tuple(dict.fromkeys(name.strip() for name in given.split(",") if name.strip()))
     for name in names:
-        if not _ALLOCATION_ID.fullmatch(name):
+        if not ALLOCATION_ID.fullmatch(name):
             problem = f"{name!r} is not an allocation ID"
             raise InvalidInputError("reading [eip] page_addresses", problem=problem, remedy="write eipalloc-…, …")
     return names

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from airflow_eip_provider.aws.tags import (
     ROUTE_TAG,
 )
 from airflow_eip_provider.exceptions import GatewayFailedError, InvalidInputError
+from airflow_eip_provider.ids import NAT_GATEWAY_ID, ROUTE_TABLE_ID, SUBNET_ID
 from airflow_eip_provider.operators.bindings.interface import Binding, Bound, GatewayWait
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from airflow_eip_provider.operators.bindings.interface import Site
     from airflow_eip_provider.preflight import Check, Setup
 
-_ID = re.compile(r"(subnet|rtb|nat)-([0-9a-f]{8}|[0-9a-f]{17})")
+_IDS = {"subnet": SUBNET_ID, "rtb": ROUTE_TABLE_ID, "nat": NAT_GATEWAY_ID}
 _MAX_TABLES = 40  # each needs a tag of the gateway, and EC2 allows 50 tags (EC2 User Guide, "Tag restrictions")
 _MAX_GATEWAYS = 8  # ended gateways of one cluster; more of them point to another problem
 
@@ -194,7 +194,7 @@ def _invalid(what: str, problem: str, remedy: str) -> InvalidInputError:
 
 
 def _check_id(parameter: str, value: object, prefix: str) -> None:
-    if not isinstance(value, str) or not (match := _ID.fullmatch(value)) or match[1] != prefix:
+    if not isinstance(value, str) or not _IDS[prefix].fullmatch(value):
         raise _invalid(f"{parameter} {value!r}", "this is not such an ID", f"give an ID {prefix}-… as EC2 shows it")
 
 

@@ -8,6 +8,7 @@ from importlib.metadata import entry_points
 
 import pytest
 
+from airflow_eip_provider.aws.allocation_ids import check_allocation_id
 from airflow_eip_provider.exceptions import InvalidInputError
 from airflow_eip_provider.provider_info import get_provider_info
 from airflow_eip_provider.ui import source
@@ -54,3 +55,11 @@ def test_an_error_of_the_page_does_not_stop_the_web_server(caplog):
     assert plugin.fastapi_apps == plugin().fastapi_apps == []
     assert "another FastAPI" in caplog.text
     assert len(caplog.records) == 1
+
+
+def test_an_allocation_id_has_one_form_for_the_page_and_the_operators(monkeypatch):
+    monkeypatch.setenv("AIRFLOW__EIP__PAGE_ADDRESSES", "eipalloc-012345678")
+    with pytest.raises(InvalidInputError, match="'eipalloc-012345678' is not an allocation ID"):
+        source.page_addresses()
+    with pytest.raises(InvalidInputError):
+        check_allocation_id("eipalloc-012345678")
