@@ -20,6 +20,7 @@ Every error that this package raises.
     │   ├── NotLeasedError              the lease of the cluster was released or is being released
     │   ├── StartTimeoutError           the cluster did not start in time and was terminated
     │   └── LockStoreError              the lock store is missing, unusable or not permitted
+    │       ├── LockStoreNotCreatedError  no task has created the table of a lock store with create=true yet
     │       ├── NewerRecordError        a newer version of this package wrote the record
     │       └── CorruptRecordError      the stored data is not a lease record
     └── TransientError                  Airflow's retries may help
@@ -77,6 +78,7 @@ __all__ = [
     "LivyRefusedError",
     "LivyUnavailableError",
     "LockStoreError",
+    "LockStoreNotCreatedError",
     "LockStoreUnavailableError",
     "MissingConnectionError",
     "MissingExtraError",
@@ -125,7 +127,7 @@ class ElasticIpError(Exception):
     """Base of every error of this package: ``<doing> <thing> 'id': <what happened>; <what to do>``."""
 
     def __init__(self, doing: str, *, problem: str, remedy: str) -> None:
-        super().__init__(f"{doing}: {problem}; {remedy}")
+        super().__init__(f"{doing}: {problem}; {remedy}" if doing else f"{problem}; {remedy}")
         self.problem = problem
         self.remedy = remedy
 
@@ -315,6 +317,17 @@ class LockStoreError(PermanentError):
     def __init__(self, uri: str, *, problem: str, remedy: str) -> None:
         super().__init__(f"opening lock store '{uri}'", problem=problem, remedy=remedy)
         self.uri = uri
+
+
+class LockStoreNotCreatedError(LockStoreError):
+    """The table of a lock store with ``create=true`` does not exist yet; the first task that needs it creates it."""
+
+    def __init__(self, uri: str, *, region: str) -> None:
+        super().__init__(
+            uri,
+            problem=f"no task has used it yet in region '{region}'",
+            remedy="the first task creates it, because of create=true; if tasks have used it, check the region",
+        )
 
 
 class NewerRecordError(LockStoreError):

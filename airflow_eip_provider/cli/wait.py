@@ -14,7 +14,7 @@ from airflow_eip_provider.cli.arguments import (
 )
 from airflow_eip_provider.cli.command import FAILED, OK, Command, Parser
 from airflow_eip_provider.cli.output import note, only_the_result, print_json
-from airflow_eip_provider.exceptions import UsageError
+from airflow_eip_provider.exceptions import LockStoreNotCreatedError, UsageError
 from airflow_eip_provider.lease.description import holder_of
 from airflow_eip_provider.lease.observation import LeaseCondition, condition_of
 from airflow_eip_provider.triggers.verdict import Verdict
@@ -118,7 +118,10 @@ def _judge(
     verdict = second_look.judge(association, now=clock.time())
     if lock_store is None or verdict.status != "done":
         return verdict
-    observation = observed.lease(lock_store, allocation_id)
+    try:
+        observation = observed.lease(lock_store, allocation_id)
+    except LockStoreNotCreatedError:  # so there is no lease
+        return verdict
     # The lease of a cluster that has ended stays in the record until the next owner acquires it.
     if observation.snapshot.record.lease is None or condition_of(observation) is LeaseCondition.FINISHED:
         return verdict

@@ -13,7 +13,7 @@ from airflow_eip_provider.exceptions import LockStoreError, LockStoreUnavailable
 from airflow_eip_provider.lease.store import Unknown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 MISSING = frozenset({"ResourceNotFoundException", "NoSuchBucket"})
 
@@ -52,12 +52,12 @@ def may_have_been_written(error: Exception) -> Unknown | None:
 
 
 @contextmanager
-def explained(*, uri: str, action: str, missing: str) -> Iterator[None]:
+def explained(*, uri: str, action: str, missing: Callable[[], LockStoreError]) -> Iterator[None]:
     """
     Raise expected errors of AWS as errors of the lock store; unexpected ones are not changed.
 
     :param action: the IAM action (or actions) that the call needs.
-    :param missing: the remedy when the table or bucket does not exist.
+    :param missing: returns the error when the table or bucket does not exist.
     """
     try:
         yield
@@ -66,7 +66,7 @@ def explained(*, uri: str, action: str, missing: str) -> Iterator[None]:
             raise LockStoreUnavailableError(uri, problem=f"{type(error).__name__}: {error}") from error
         code = error_code(error) if isinstance(error, ClientError) else ""
         if code in MISSING:
-            raise LockStoreError(uri, problem="it does not exist", remedy=missing) from error
+            raise missing() from error
         if is_denied(error):
             raise LockStoreError(
                 uri,

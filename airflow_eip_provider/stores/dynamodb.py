@@ -8,7 +8,12 @@ from uuid import uuid4
 from botocore.exceptions import ClientError, WaiterError
 
 from airflow_eip_provider.aws.errors import error_code
-from airflow_eip_provider.exceptions import CorruptRecordError, LockStoreError, LockStoreUnavailableError
+from airflow_eip_provider.exceptions import (
+    CorruptRecordError,
+    LockStoreError,
+    LockStoreNotCreatedError,
+    LockStoreUnavailableError,
+)
 from airflow_eip_provider.lease.record import Record
 from airflow_eip_provider.lease.store import Conflict, LockStore, Snapshot
 from airflow_eip_provider.stores.answers import explained, may_have_been_written, server_time
@@ -39,6 +44,14 @@ def create_command(table: str) -> str:
         f"aws dynamodb create-table --table-name {table} --billing-mode PAY_PER_REQUEST"
         f" --key-schema AttributeName={KEY},KeyType=HASH --attribute-definitions AttributeName={KEY},AttributeType=S"
     )
+
+
+def missing_table(uri: str, table: str, *, region: str, create: bool) -> LockStoreError:
+    """Return the error for a table that does not exist in a region."""
+    if create:
+        return LockStoreNotCreatedError(uri, region=region)
+    how = f"check the region, add create=true to the URI of the lock store, or create it: {create_command(table)}"
+    return LockStoreError(uri, problem=f"it does not exist in region '{region}'", remedy=how)
 
 
 class DynamoDbStore(LockStore):
@@ -162,7 +175,7 @@ class DynamoDbStore(LockStore):
 
     def _check_table(self, table: Mapping[str, Any] | None) -> None:
         if table is None:
-            raise LockStoreError(self.uri, problem="it does not exist", remedy=self._how_to_create)
+            raise self._missing()
         if table["TableStatus"] not in _SERVING:
             raise LockStoreError(
                 self.uri,
@@ -174,12 +187,11 @@ class DynamoDbStore(LockStore):
             raise LockStoreError(
                 self.uri,
                 problem=f"the table's key is {table['KeySchema']} of {table['AttributeDefinitions']}",
-                remedy=f"use a table whose only key is the partition key '{KEY}', a string; " + self._how_to_create,
+                remedy=f"use a table whose only key is the partition key '{KEY}', a string: {create_command('TABLE')}",
             )
 
-    @property
-    def _how_to_create(self) -> str:
-        return f"add create=true to the URI of the lock store, or create it: {create_command(self._table)}"
+    def _missing(self) -> LockStoreError:
+        return missing_table(self.uri, self._table, region=self._client.meta.region_name, create=self._create)
 
     def _explained(self, action: str) -> AbstractContextManager[None]:
-        return explained(uri=self.uri, action=action, missing=self._how_to_create)
+        return explained(uri=self.uri, action=action, missing=self._missing)

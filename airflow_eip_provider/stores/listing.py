@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import re
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from airflow_eip_provider.ids import ALLOCATION_ID
 from airflow_eip_provider.stores.answers import explained
-from airflow_eip_provider.stores.dynamodb import KEY
+from airflow_eip_provider.stores.dynamodb import KEY, missing_table
+from airflow_eip_provider.stores.s3 import missing_bucket
 from airflow_eip_provider.stores.uri import parse_uri
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-_ALLOCATION_ID = re.compile(r"eipalloc-[0-9a-f]+")
-_MISSING = "create it, or correct its name in the URI of the lock store"
 
 
 def list_addresses(uri: str, client_for: Callable[[Any, str | None], Any]) -> list[str]:
@@ -24,18 +23,20 @@ def list_addresses(uri: str, client_for: Callable[[Any, str | None], Any]) -> li
     for the lock. IAM actions: dynamodb:Scan or s3:ListBucket.
 
     :param client_for: see :func:`airflow_eip_provider.stores.uri.open_store`.
+    :raises LockStoreNotCreatedError: when the URI has ``create=true`` and no task has used the table yet.
     :raises LockStoreError: when the store or the permission is missing.
     :raises LockStoreUnavailableError: when there is no answer.
     """
     where = parse_uri(uri)
     client = client_for(where.kind, where.region)
     if where.kind == "dynamodb":
-        with explained(uri=uri, action="dynamodb:Scan", missing=_MISSING):
+        missing = partial(missing_table, uri, where.name, region=client.meta.region_name, create=where.create)
+        with explained(uri=uri, action="dynamodb:Scan", missing=missing):
             keys = list(_keys_of_table(client, where.name))
     else:
-        with explained(uri=uri, action="s3:ListBucket", missing=_MISSING):
+        with explained(uri=uri, action="s3:ListBucket", missing=partial(missing_bucket, uri)):
             keys = list(_keys_of_bucket(client, where.name, where.prefix))
-    return sorted(key for key in keys if _ALLOCATION_ID.fullmatch(key))
+    return sorted(key for key in keys if ALLOCATION_ID.fullmatch(key))
 
 
 def _keys_of_table(client: Any, table: str) -> Iterator[str]:

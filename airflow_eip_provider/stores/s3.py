@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -26,7 +27,12 @@ if TYPE_CHECKING:
 # User Guide, "How to prevent object overwrites with conditional writes").
 _CHANGED, _GONE, _BUSY = "PreconditionFailed", "NoSuchKey", "ConditionalRequestConflict"
 _TRIES = 4
-_REMEDY = "create the bucket, or correct its name in the URI of the lock store"
+
+
+def missing_bucket(uri: str) -> LockStoreError:
+    """Return the error for a bucket that does not exist in any region."""
+    remedy = "create the bucket, or correct its name in the URI of the lock store"
+    return LockStoreError(uri, problem="it does not exist", remedy=remedy)
 
 
 class S3Store(LockStore):
@@ -58,7 +64,7 @@ class S3Store(LockStore):
                 answer: Mapping[str, Any] = self._client.head_bucket(Bucket=self._bucket)
             except ClientError as error:
                 if error_code(error) == "404":  # the answer to HEAD has no body with NoSuchBucket
-                    raise LockStoreError(self.uri, problem="it does not exist", remedy=_REMEDY) from error
+                    raise missing_bucket(self.uri) from error
                 self._check_region(error.response)
                 raise
         self._check_region(answer)
@@ -127,4 +133,4 @@ class S3Store(LockStore):
             )
 
     def _explained(self, action: str) -> AbstractContextManager[None]:
-        return explained(uri=self.uri, action=action, missing=_REMEDY)
+        return explained(uri=self.uri, action=action, missing=partial(missing_bucket, self.uri))

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_eip_provider import clock
 from airflow_eip_provider.aws.addresses import Address, read_addresses
-from airflow_eip_provider.exceptions import ElasticIpError, LockStoreUnavailableError
+from airflow_eip_provider.exceptions import ElasticIpError, LockStoreNotCreatedError, LockStoreUnavailableError
+from airflow_eip_provider.lease.record import Record
 from airflow_eip_provider.stores.listing import list_addresses
 from airflow_eip_provider.stores.uri import open_store
 from airflow_eip_provider.ui.waits import acquisitions, read_waits
@@ -16,7 +17,6 @@ from airflow_eip_provider.ui.waits import acquisitions, read_waits
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from airflow_eip_provider.lease.record import Record
     from airflow_eip_provider.ui.waits import ReadStarts
 
 _LOG = logging.getLogger(__name__)
@@ -132,6 +132,8 @@ class SnapshotReader:
         if self._listed is None or clock.monotonic() - self._listed[0] >= _LISTING_SECONDS:
             try:
                 self._listed = (clock.monotonic(), list_addresses(source.lock_store, source.client_for))
+            except LockStoreNotCreatedError:
+                self._listed = None
             except Exception as error:
                 problem = _describe(error, "listing the records of the lock store")
                 problems.append(f"{problem}. Alternatively, name the addresses in [eip] page_addresses.")
@@ -182,6 +184,8 @@ def _read_record(source: Source, name: str, down: str | None) -> tuple[Reading, 
         return Reading(name, clock.time(), problem=down), down
     try:
         seen = open_store(source.lock_store, source.client_for).read(name)
+    except LockStoreNotCreatedError:
+        return Reading(name, clock.time(), record=Record()), None
     except LockStoreUnavailableError as error:
         return Reading(name, clock.time(), problem=str(error)), str(error)
     except Exception as error:

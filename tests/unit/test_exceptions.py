@@ -52,6 +52,7 @@ EXAMPLES = [
     exceptions.LaunchUnclearError("daily", owner="prod/dag", problem="timeout"),
     exceptions.NotLeasedError("eipalloc-1", job_flow_id="j-1", condition="not leased"),
     exceptions.LockStoreError("s3://leases", problem="it does not exist", remedy="create it"),
+    exceptions.LockStoreNotCreatedError("dynamodb://leases?create=true", region="eu-west-1"),
     exceptions.LockStoreUnavailableError("s3://leases", problem="503"),
     exceptions.RecordContendedError("s3://leases", writes=40, seconds=300.0),
     exceptions.QueueFullError("s3://leases", waiting=4000, size=300_001, most=300_000),

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         ("dynamodb://", "is not the name of a table"),
         ("dynamodb://leases?crate=true", "no option 'crate'"),
         ("s3://leases/eip?create=true", "no option 'create'"),
-        ("dynamodb://missing", "it does not exist; add create=true"),
+        ("dynamodb://missing", "it does not exist in region 'eu-west-1'; check the region, add create=true"),
         ("s3://missing-bucket/eip", "it does not exist; create the bucket"),
     ],
 )

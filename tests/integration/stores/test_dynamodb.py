@@ -8,7 +8,12 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError, WaiterError
 
-from airflow_eip_provider.exceptions import CorruptRecordError, LockStoreError, LockStoreUnavailableError
+from airflow_eip_provider.exceptions import (
+    CorruptRecordError,
+    LockStoreError,
+    LockStoreNotCreatedError,
+    LockStoreUnavailableError,
+)
 from airflow_eip_provider.lease.record import Record
 from airflow_eip_provider.lease.store import Snapshot, Unknown
 from airflow_eip_provider.stores.dynamodb import DynamoDbStore
@@ -46,7 +51,9 @@ def with_status(client: Any, *statuses: str) -> list[str]:
 
 
 def test_the_error_of_a_missing_table_names_both_remedies(client, local_aws):
-    with pytest.raises(LockStoreError, match=r"does not exist; add create=true .* aws dynamodb create-table"):
+    with pytest.raises(
+        LockStoreError, match=r"does not exist in region '.+'; .*add create=true .* aws dynamodb create-table"
+    ):
         DynamoDbStore("locks", client).check()
     assert [call["operation"] for call in local_aws.events.calls()] == ["DescribeTable"]
 
@@ -179,3 +186,11 @@ def test_an_answer_without_a_time_is_refused(client):
     )
     with pytest.raises(LockStoreError, match="no valid time"):
         DynamoDbStore("locks", client).read("k")
+
+
+def test_a_missing_table_that_a_task_would_create_is_its_own_error_with_the_region(client):
+    store = DynamoDbStore("locks", client, create=True)
+    with pytest.raises(
+        LockStoreNotCreatedError, match=r"no task has used it yet in region '.+'; the first task creates it"
+    ):
+        store.read("k")

@@ -27,6 +27,7 @@ from airflow_eip_provider.preflight.job_flow import lifetime
 from airflow_eip_provider.reaper.reaper import Outcome
 from airflow_eip_provider.stores.dynamodb import DynamoDbStore
 from airflow_eip_provider.stores.s3 import S3Store
+from airflow_eip_provider.stores.uri import open_store
 from local_emr.azure_sql import firewall
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -71,6 +72,10 @@ class _Refusing:
             raise aws_error(self._code, name, headers=self._headers)
 
         return call
+
+
+def _not_there(*_: object) -> _Refusing:
+    return _Refusing("ResourceNotFoundException")
 
 
 class _Storing:
@@ -170,6 +175,7 @@ def messages() -> dict[str, list[str]]:
         of(checked_job_flow_id, "daily"),
         of(preflight.require, setup, [lifetime]),
         of(DynamoDbStore("airflow-eip-leases", _Refusing("ResourceNotFoundException")).check),
+        of(open_store("dynamodb://airflow-eip-leases?create=true", _not_there).read, EIP),
         of(DynamoDbStore("airflow-eip-leases", _Refusing("AccessDeniedException")).read, EIP),
         of(S3Store("leases", "eip", _Refusing("301", headers={"x-amz-bucket-region": "us-east-1"})).check),
         of(DynamoDbStore("airflow-eip-leases", _Storing("{'lease'")).read, EIP),

@@ -366,3 +366,16 @@ def test_the_time_of_a_read_is_its_start():
     shared.wait()
     shared.wait()
     assert len(moments) == 1
+
+
+def test_a_lock_store_that_no_task_has_created_yet_is_an_empty_one():
+    missing = ClientError({"Error": {"Code": "ResourceNotFoundException"}}, "Scan")
+    aws = Aws()
+    aws.fails = {"Scan": missing, "GetItem": missing}
+    shown = reader(aws, names=(), lock_store=f"{STORE}?create=true")()
+    assert shown.problems == (
+        "The lock store has no record yet. An address appears here after a task has asked for it.",
+    )
+    (named, *_) = reader(aws, lock_store=f"{STORE}?create=true")().readings
+    assert (named.problem, named.is_written) == (None, False)
+    assert "does not exist in region 'eu-west-1'" in reader(aws, names=())().problems[0]
