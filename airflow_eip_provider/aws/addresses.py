@@ -264,16 +264,16 @@ def holder_on_instance(address: Address, instance: Instance | None) -> Holder:
     place = f"instance '{address.instance_id}'"
     if job_flow_id:
         place = f"cluster '{job_flow_id}' ({place})"
-    return Holder(_owner(tags) + place, job_flow_id, tags=tags, instance=instance)
+    return Holder(place + _owner(tags), job_flow_id, tags=tags, instance=instance)
 
 
 def _owner(tags: Mapping[str, str]) -> str:
-    return f"'{tags[OWNER_TAG]}' on " if OWNER_TAG in tags else ""
+    return f" of '{tags[OWNER_TAG]}'" if OWNER_TAG in tags else ""
 
 
 def _gateway_holder(gateway: Gateway) -> Holder:
     name = f"NAT gateway '{gateway.gateway_id}'"
     if gateway.job_flow_id is None:
         return Holder(name, permanent=True, gateway=gateway)
-    description = f"{_owner(gateway.tags)}cluster '{gateway.job_flow_id}' ({name})"
+    description = f"cluster '{gateway.job_flow_id}' ({name}){_owner(gateway.tags)}"
     return Holder(description, gateway.job_flow_id, tags=gateway.tags, gateway=gateway)

@@ -14,7 +14,7 @@ from airflow_eip_provider.cli.arguments import (
 )
 from airflow_eip_provider.cli.command import OK, Command, Parser
 from airflow_eip_provider.cli.output import note, only_the_result, print_json, print_table
-from airflow_eip_provider.exceptions import UsageError
+from airflow_eip_provider.exceptions import LockStoreNotCreatedError, UsageError
 from airflow_eip_provider.lease.description import utc
 from airflow_eip_provider.ui.past import is_cut, past_leases
 from airflow_eip_provider.ui.period import duration as duration_text
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from airflow_eip_provider.lease.record import Record
-    from airflow_eip_provider.lease.store import Snapshot
+    from airflow_eip_provider.lease.store import LockStore, Snapshot
     from airflow_eip_provider.ui.past import PastLease
 
     AddressLease: TypeAlias = tuple[str, PastLease]  # with the allocation ID
@@ -70,7 +70,7 @@ def run(options: argparse.Namespace) -> int:
 
         addresses = named_addresses(options)
         if options.json and options.csv:
-            raise UsageError("reading the arguments", problem="--json and --csv are given", remedy="give one")
+            raise UsageError("", problem="--json and --csv are given", remedy="give one")
         lock_store = lock_store_of(options)
         if lock_store is None:
             problem = "there is no lock store, and leases are recorded only there"
@@ -79,7 +79,7 @@ def run(options: argparse.Namespace) -> int:
         store = open_store(lock_store, session.hooks.client_for)
         leases: dict[str, tuple[PastLease, ...]] = {}
         for allocation_id in addresses.resolve(session.hooks):
-            snapshot = store.read(allocation_id)
+            snapshot = _read(store, allocation_id)
             since = snapshot.now - options.since.total_seconds()
             leases[allocation_id] = past_leases(snapshot.record, since=since, waits=_waits(snapshot.record, since))
             _note_missing_leases(snapshot, since, f"{allocation_id}: " if addresses.is_pool else "")
@@ -97,6 +97,19 @@ def run(options: argparse.Namespace) -> int:
     else:
         _print_table(rows, with_address=len(leases) > 1)
     return OK
+
+
+def _read(store: LockStore, allocation_id: str) -> Snapshot:
+    """Read a record; an empty one when no task has created the lock store yet."""
+    from airflow_eip_provider import clock
+    from airflow_eip_provider.lease.record import Record
+    from airflow_eip_provider.lease.store import Snapshot
+
+    try:
+        return store.read(allocation_id)
+    except LockStoreNotCreatedError as error:
+        note(error)
+        return Snapshot(Record(), None, clock.time())
 
 
 def _waits(record: Record, since: float) -> Mapping[int, float]:
@@ -143,11 +156,12 @@ def _print_table(rows: Sequence[AddressLease], *, with_address: bool) -> None:
             utc(lease.acquired_at),
             duration_text(lease.seconds),
             "-" if lease.waited is None else duration_text(lease.waited),
-            f"{lease.owner}: {lease.why}",
+            lease.owner,
+            lease.why,
         )
         for allocation_id, lease in rows
     ]
-    header = ("TOKEN", "ON", "FROM", "LASTED", "WAITED", "OWNER AND END")
+    header = ("TOKEN", "ON", "FROM", "LASTED", "WAITED", "OWNER", "ENDED BECAUSE")
     print_table(("ADDRESS", *header) if with_address else header, cells)
 
 
@@ -158,8 +172,8 @@ def _facts(lease: PastLease) -> dict[str, Any]:
         "cluster": lease.resource_id,
         "begin": utc(lease.acquired_at),
         "end": utc(lease.ended_at),
-        "seconds": lease.seconds,
-        "waited_seconds": lease.waited,
+        "seconds": round(lease.seconds, 1),
+        "waited_seconds": None if lease.waited is None else round(lease.waited, 1),
         "why": lease.why,
     }
 

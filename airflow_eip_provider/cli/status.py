@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,8 +17,9 @@ from airflow_eip_provider.cli.arguments import (
 )
 from airflow_eip_provider.cli.command import OK, Command, Parser
 from airflow_eip_provider.cli.output import note, only_the_result, print_json, print_pairs, print_table
-from airflow_eip_provider.exceptions import AddressNotFoundError, UsageError
+from airflow_eip_provider.exceptions import AddressNotFoundError, LockStoreNotCreatedError, UsageError
 from airflow_eip_provider.lease.description import holder_of, utc
+from airflow_eip_provider.lease.forecast import expected_end
 from airflow_eip_provider.lease.observation import LeaseCondition, condition_of
 from airflow_eip_provider.lease.waiting import waiting_owners
 
@@ -56,7 +58,7 @@ airflow-eip status --tag purpose=azure-sql
 # Refresh the screen every five seconds
 airflow-eip status --allocation-id eipalloc-0123456789abcdef0 --watch"""
 
-_RECENT_LEASES = 5
+_RECENT_LEASES = 3
 _MIN_INTERVAL = timedelta(seconds=2)
 
 
@@ -98,7 +100,11 @@ def run(options: argparse.Namespace) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Status:
-    """The state of one address; ``observation`` is ``None`` without a lock store."""
+    """
+    The state of one address.
+
+    :param observation: ``None`` without a lock store, or when no task has created it yet.
+    """
 
     address: Address
     holder: Holder | None
@@ -106,6 +112,12 @@ class _Status:
     steps: list[Step]
     lock_store: str | None
     observation: Observation | None
+
+    @property
+    def described_store(self) -> str:
+        if self.lock_store is None or self.observation is not None:
+            return self.lock_store or "none"
+        return f"{self.lock_store} (not created yet; the first task creates it)"
 
     @property
     def record(self) -> Record | None:
@@ -134,7 +146,10 @@ def _read(session: Session, allocation_id: str, lock_store: str | None) -> _Stat
     from airflow_eip_provider.triggers.observed import Observed
 
     eip, emr = session.hooks.eip, session.hooks.emr
-    observation = Observed(session.hooks.client_for).lease(lock_store, allocation_id) if lock_store else None
+    observation: Observation | None = None
+    if lock_store:
+        with contextlib.suppress(LockStoreNotCreatedError):
+            observation = Observed(session.hooks.client_for).lease(lock_store, allocation_id)
     address = eip.get_address(allocation_id)
     if address is None:
         raise AddressNotFoundError(allocation_id, region=session.region)
@@ -176,9 +191,8 @@ def _parts(statuses: Sequence[_Status]) -> Parts:
 def _parts_of_several(statuses: Sequence[_Status]) -> Parts:
     waiting = _waiting(statuses)
     free = sum(status.address.is_free for status in statuses)
-    lock_store = statuses[0].lock_store
-    pairs = [("addresses", f"{len(statuses)}, {free} of them free"), ("lock store", lock_store or "none")]
-    if lock_store:
+    pairs = [("addresses", f"{len(statuses)}, {free} of them free"), ("lock store", statuses[0].described_store)]
+    if statuses[0].lock_store:
         several = sum(len(owner.places) > 1 for owner in waiting)
         pairs.append(("waiting", f"{len(waiting)}, {several} of them for more than one of these addresses"))
     header = ("ADDRESS", "PUBLIC IP", "QUEUE", "ON", "LEASE")
@@ -222,11 +236,12 @@ def _parts_of_one(status: _Status) -> Parts:
                 lease.resource_id or "-",
                 utc(lease.acquired_at),
                 utc(lease.ended_at),
-                f"{lease.owner}: {lease.why}",
+                lease.owner,
+                lease.why,
             )
             for lease in reversed(record.history[-_RECENT_LEASES:])
         ]
-        tables.append((("TOKEN", "LAST ON", "FROM", "TO", "OWNER AND END"), recent))
+        tables.append((("TOKEN", "LAST ON", "FROM", "TO", "OWNER", "ENDED BECAUSE"), recent))
     return (list(_pairs(status)), *tables)
 
 
@@ -234,16 +249,27 @@ def _pairs(status: _Status) -> Iterator[tuple[str, str]]:
     address, cluster = status.address, status.cluster
     yield "address", f"{address.allocation_id} ({address.public_ip})"
     yield "on", status.holder.description if status.holder else "nothing: it is free"
+    if address.association_id is not None:
+        yield "association", address.association_id
     if cluster is not None:
         steps = ", ".join(f"{step.step_id} {step.state} ({step.name})" for step in reversed(status.steps))
         yield "cluster", f"{cluster.job_flow_id} ({cluster.name}) is {cluster.state}"
         yield "steps", steps or "none is running or pending"
         if CANDIDATE_TAG in cluster.tags:
             yield "candidate", _describe_candidate(cluster)
-    yield "lock store", status.lock_store or "none"
+    yield "lock store", status.described_store
     if status.observation is not None:
+        record = status.observation.snapshot.record
         yield "lease", _describe_lease(status.observation)
-        yield "grace", f"{status.observation.snapshot.record.grace:g} s, doubled for an owner that was passed over"
+        if expected := _describe_expected_end(status.observation):
+            yield "expected", expected
+        yield "grace", f"{record.grace:g} s, doubled for an owner that was passed over"
+        if len(record.history) > _RECENT_LEASES:
+            all_of_them = f"airflow-eip history --allocation-id {address.allocation_id}"
+            yield (
+                "earlier",
+                f"{len(record.history)} leases have ended; the newest {_RECENT_LEASES} are below, all: {all_of_them}",
+            )
 
 
 def _describe_candidate(cluster: Cluster) -> str:
@@ -256,12 +282,25 @@ def _describe_candidate(cluster: Cluster) -> str:
 def _describe_lease(observation: Observation) -> str:
     lease = observation.snapshot.record.lease
     if lease is None:
-        return holder_of(observation)
+        location = observation.location
+        if location is None or location.is_free:
+            return "none"
+        return f"none; the address is on {' / '.join(reversed(location.resource_ids))} without a lease"
     ends = {
         LeaseCondition.FINISHED: "; its cluster or instance has ended, so the next owner takes over at once",
         LeaseCondition.OVERDUE: "; it was not handed over in time, so the next owner releases it",
     }
-    return f"{holder_of(observation)}, token {lease.token}{ends.get(condition_of(observation), '')}"
+    return f"{holder_of(observation)}; token {lease.token}{ends.get(condition_of(observation), '')}"
+
+
+def _describe_expected_end(observation: Observation) -> str | None:
+    """Say when the lease probably ends, from the newest leases of the same job; ``None`` when that is unknown."""
+    expected = expected_end(observation.snapshot.record, now=observation.snapshot.now)
+    if expected is None or condition_of(observation) is LeaseCondition.FINISHED:
+        return None
+    at, leases = expected
+    last = "the last lease" if leases == 1 else f"the last {leases} leases"
+    return f"free about {utc(at)[:-4]}Z, from {last} of this job"
 
 
 def _facts_of_several(statuses: Sequence[_Status]) -> dict[str, Any]:

@@ -8,13 +8,14 @@ terminal, and imports Airflow's plugin manager. For files and pipes see ``output
 from __future__ import annotations
 
 import re
+import textwrap
 import threading
 from typing import TYPE_CHECKING
 
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Column, Table
+from rich.table import Column
 from rich.text import Text
 
 if TYPE_CHECKING:
@@ -53,44 +54,58 @@ def print_note(text: str, line: ProgressLine | None) -> None:
 
 
 def show(shown: RenderableType) -> None:
-    """Print on standard output."""
-    _console().print(shown)
+    """Print on standard output. The terminal itself breaks a line with a word that is too long, so it can be copied."""
+    _console().print(shown, soft_wrap=True)
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> RenderableType:
-    """Return a table; if the terminal is too narrow, each row as a list of names and cells."""
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, fold: bool = False) -> RenderableType:
+    """
+    Return a table; if the terminal is too narrow, each row as a list of names and cells.
+
+    :param fold: break also a word that is longer than the line.
+    """
     widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
     before_last = sum(widths[:-1]) + _GAP * (len(widths) - 1)
     if before_last + min(widths[-1], _MIN_LAST_COLUMN) <= columns():
-        return _side_by_side(header, rows, widths)
-    return _below_each_other(header, rows)
+        heading = _line(header, widths, ["bold"] * len(header), fold=fold)
+        styles = [[_STYLES.get(row[0], ""), *[""] * (len(row) - 1)] for row in rows]
+        return Group(heading, *(_line(row, widths, style, fold=fold) for row, style in zip(rows, styles, strict=True)))
+    return _below_each_other(header, rows, fold=fold)
 
 
-def _side_by_side(header: Sequence[str], rows: Sequence[Sequence[str]], widths: Sequence[int]) -> Table:
-    shown = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
-    for name, width in zip(header[:-1], widths[:-1], strict=True):
-        shown.add_column(name, no_wrap=True, min_width=width)
-    shown.add_column(header[-1], overflow="fold")
-    for row in rows:
-        shown.add_row(Text(row[0], _STYLES.get(row[0], "")), *map(Text, row[1:]))
-    return shown
-
-
-def _below_each_other(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Group:
+def _below_each_other(header: Sequence[str], rows: Sequence[Sequence[str]], *, fold: bool) -> Group:
     parts: list[RenderableType] = []
     for row in rows:
         if parts:
             parts.append(Text())
-        parts.append(pairs_table([(name, cell) for name, cell in zip(header, row, strict=True) if cell]))
+        parts.append(pairs_table([(name, cell) for name, cell in zip(header, row, strict=True) if cell], fold=fold))
     return Group(*parts)
 
 
-def pairs_table(pairs: Iterable[tuple[str, str]]) -> Table:
-    """Return pairs of a name and a text."""
-    shown = Table.grid(Column(no_wrap=True, style="bold"), Column(overflow="fold"), padding=(0, _GAP, 0, 0))
-    for name, text in pairs:
-        shown.add_row(name, Text(text, _STYLES.get(text, "")))
-    return shown
+def pairs_table(pairs: Iterable[tuple[str, str]], *, fold: bool = False) -> Group:
+    """
+    Return pairs of a name and a text.
+
+    :param fold: break also a word that is longer than the line.
+    """
+    given = list(pairs)
+    widths = [max((len(name) for name, _ in given), default=0), 0]
+    return Group(*(_line(pair, widths, ["bold", _STYLES.get(pair[1], "")], fold=fold) for pair in given))
+
+
+def _line(cells: Sequence[str], widths: Sequence[int], styles: Sequence[str], *, fold: bool) -> Text:
+    """Return cells side by side; the last one is wrapped between words."""
+    line = Text()
+    for cell, width, style in zip(cells[:-1], widths, styles, strict=False):
+        line.append(cell, style).append(" " * (width - len(cell) + _GAP))
+    indent = len(line)
+    left = max(columns() - indent, 1)
+    wrapped = [
+        part
+        for text in cells[-1].splitlines()
+        for part in textwrap.wrap(text, left, break_long_words=fold, break_on_hyphens=False)
+    ]
+    return line.append(("\n" + " " * indent).join(wrapped), styles[-1])
 
 
 def live() -> Live:

@@ -56,9 +56,9 @@ def _screen(parts: Parts, at: str, problem: str, seconds: float) -> RenderableTy
     lines: list[RenderableType] = [Text(f"as of {at}, every {seconds:g} s, until Ctrl-C", "dim")]
     if problem:
         lines.append(Text(problem, "bold yellow"))
-    lines.append(terminal.pairs_table(pairs))
+    lines.append(terminal.pairs_table(pairs, fold=True))
     for header, rows in tables:
-        lines += [Text(), terminal.table(header, rows)]
+        lines += [Text(), terminal.table(header, rows, fold=True)]
     return Group(*lines)
 
 

@@ -13,7 +13,11 @@ if TYPE_CHECKING:
 
     from airflow_eip_provider.lease.observation import Observation
 
-_ACTIVITIES = {Phase.ACQUIRED: ", which is starting", Phase.ACTIVE: "", Phase.RELEASING: ", which is ending"}
+_ACTIVITIES = {
+    Phase.ACQUIRED: "; its cluster is starting",
+    Phase.ACTIVE: "",
+    Phase.RELEASING: "; its release has begun",
+}
 
 
 @dataclass(frozen=True, slots=True)

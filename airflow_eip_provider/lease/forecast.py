@@ -89,6 +89,23 @@ def job_of(owner: str) -> str:
     return "/".join((*parts[:2], *parts[-2:-1]))
 
 
+def expected_end(record: Record, *, now: float) -> tuple[float, int] | None:
+    """
+    Return when the lease probably ends, for people, and how many leases of its job say so; ``None`` when unknown.
+
+    It is the average of the job's newest leases that took longer than this one has taken so far.
+
+    :param now: the store's time.
+    """
+    lease = record.lease
+    if lease is None:
+        return None
+    elapsed = now - lease.acquired_at
+    newest = _newest_leases([record], job_of(lease.attempt.name))
+    took = [seconds for ended in newest if (seconds := ended.ended_at - ended.acquired_at) > elapsed]
+    return (lease.acquired_at + mean(took), len(took)) if took else None
+
+
 def places_counted(records: Sequence[Record], owner: str) -> int | None:
     """
     Return the place, from 0, of an owner that may start its cluster early by estimate; ``None`` if it may not.

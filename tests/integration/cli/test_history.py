@@ -156,3 +156,16 @@ def test_watching_reads_the_record_once_each_time_and_ends_by_ctrl_c(elsewhere, 
     text = shown.text
     assert "testing/late/run/create/-1" in text
     assert "every 7 s, until Ctrl-C" in text
+
+
+def test_status_shows_the_newest_three_leases_and_where_the_others_are(elsewhere, store, now):
+    ended = [
+        EndedLease(token, "testing/daily/run/create/-1", f"j-{token}", now - DAY, now - HOUR, "terminated")
+        for token in range(1, 6)
+    ]
+    store.write(elsewhere.allocation_id, Record(issued=5, history=tuple(ended)), expected_version=None)
+    pairs, table = elsewhere.about("status", json=False).out.split("\n\n")
+    assert "5 leases have ended; the newest 3 are below, all: airflow-eip history --allocation-id" in pairs
+    header, *rows = table.splitlines()
+    assert header.split() == ["TOKEN", "LAST", "ON", "FROM", "TO", "OWNER", "ENDED", "BECAUSE"]
+    assert [row.split()[0] for row in rows] == ["5", "4", "3"]

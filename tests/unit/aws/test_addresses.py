@@ -85,7 +85,7 @@ def test_of_two_primaries_the_one_that_stays_counts_and_all_pages_are_read(stubb
 @pytest.mark.parametrize(
     ("tags", "described", "cluster"),
     [
-        ({CLUSTER_TAG: "j-1", OWNER_TAG: "a/b"}, "'a/b' on cluster 'j-1' (instance 'i-1')", "j-1"),
+        ({CLUSTER_TAG: "j-1", OWNER_TAG: "a/b"}, "cluster 'j-1' (instance 'i-1') of 'a/b'", "j-1"),
         ({CLUSTER_TAG: "j-1"}, "cluster 'j-1' (instance 'i-1')", "j-1"),
     ],
 )

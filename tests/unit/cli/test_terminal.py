@@ -176,3 +176,21 @@ def test_lines_that_a_command_breaks_itself_fit_the_terminal(on_terminal):
     assert output.wrapping_width(92, reserved=20) == 60
     on_terminal(40)
     assert output.wrapping_width(92, reserved=20) == 30
+
+
+OWNER = "production/daily-orders/scheduled__2026-11-30T03:10:00.123456+00:00/fixed.create/-1"
+
+
+@pytest.mark.parametrize("columns", [40, 80, 200])
+def test_an_owner_and_an_id_are_never_broken_so_that_they_can_be_copied(on_terminal, columns):
+    out, _ = on_terminal(columns)
+    output.print_table(("TOKEN", "ON", "OWNER"), [("1", "j-1A2B3C4D5E6F7", OWNER)])
+    output.print_pairs([("lease", f"held by '{OWNER}' on j-1A2B3C4D5E6F7 since today")])
+    assert out.text.count(OWNER) == 2
+    assert out.text.count("j-1A2B3C4D5E6F7") == 2
+
+
+def test_a_screen_that_is_refreshed_has_no_line_that_is_too_long(on_terminal):
+    out, _ = on_terminal(40)
+    terminal.show(terminal.pairs_table([("owner", OWNER)], fold=True))
+    assert max(map(len, out.lines)) <= 40

@@ -12,6 +12,7 @@ from airflow_eip_provider.lease.forecast import (
     MOST_PLACES,
     ClusterTimes,
     clusters_asked_for,
+    expected_end,
     job_of,
     prewarm_places,
 )
@@ -265,3 +266,13 @@ def test_a_lease_without_a_cluster_is_expected_to_get_one_at_once():
     assert waits.starts() == START_UP + 100 - START_UP
     waits.records = waits.records[1:]
     assert waits.places(after=5000) == 0, "no cluster starts early behind it"
+
+
+def test_people_are_told_when_the_lease_probably_ends_from_longer_leases_of_its_job():
+    ended = [EndedLease(day, attempt("first").name, f"j-{day}", 0.0, 600.0 * day, "terminated") for day in (1, 2, 3)]
+    record = Record(lease=active("first", "j-holder"), history=tuple(ended))
+    assert expected_end(record, now=TODAY + 60) == (TODAY + 1200, 3)
+    assert expected_end(record, now=TODAY + 900) == (TODAY + 1500, 2)
+    assert expected_end(record, now=TODAY + 1800) is None
+    assert expected_end(replace(record, lease=active("other", "j-holder")), now=TODAY) is None
+    assert expected_end(replace(record, lease=None), now=TODAY) is None
