@@ -53,7 +53,7 @@ def usable(setup: Setup) -> Iterator[Finding]:
 @partial(
     Check,
     "holder",
-    "the address is free, or on a cluster with a lease of it",
+    "the address is free, or on the cluster that has its lease",
     at_launch=False,
     once=True,
     needs=(usable,),
@@ -73,13 +73,13 @@ def holder_has_lease(setup: Setup) -> Iterator[Finding]:
         is_resource = lease.resource_id is not None and lease.resource_id in {address.instance_id, holder.job_flow_id}
         has_lease = is_resource or (lease_tags is not None and lease_tags.token == lease.token)
     else:
-        leased_to = "; the lock store has no lease of it"
+        leased_to = "; the lock store has no lease for this address"
         has_lease = False
     if has_lease:
         return
     yield warning(
         f"Elastic IP '{setup.allocation_id}'",
-        what=f"{address.public_ip} is on {holder.description}, which has no lease of it{leased_to}",
+        what=f"{address.public_ip} is on {holder.description}, which does not have its lease{leased_to}",
         why="every job waits until it is released, because none takes an address from its holder",
         remedy="find out who associated it (CloudTrail: AssociateAddress); aws ec2 disassociate-address "
         f"--association-id {address.association_id} releases it",

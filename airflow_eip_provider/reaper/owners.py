@@ -54,8 +54,8 @@ class Owners:
     ) -> None:
         if (environment or UNNAMED_ENVIRONMENT) in gone:
             raise InvalidInputError(
-                f"declaring environment '{environment or UNNAMED_ENVIRONMENT}' gone",
-                problem="this command runs in it ([eip] environment)",
+                f"--environment {environment or UNNAMED_ENVIRONMENT}",
+                problem="this is the environment of this command ([eip] environment), so it still exists",
                 remedy="name another environment, or single clusters by their job flow IDs",
             )
         self._environment = environment

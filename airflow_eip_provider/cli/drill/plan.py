@@ -141,12 +141,12 @@ class Plan:
         if self.fail_over:
             steps.append("watch its health, and fail over with EmrFailoverOperator")
         else:
-            steps.append("watch what the DAG that watches the primary does")
-        goals = [f"carries {self.allocation_id}"] if self.allocation_id else []
+            steps.append("observe the failover by the DAG that monitors the primary")
+        goals = [f"has {self.allocation_id}"] if self.allocation_id else []
         if self.groups:
             goals.append(f"is healthy in {', '.join(name for name, _ in self.groups)}")
-        if self.http_checks:
-            goals.append(f"answers for {', '.join(check.name for check in self.http_checks)}")
+        if answers := _answers([check.name for check in self.http_checks]):
+            goals.append(answers)
         standby = "the cluster that it launches" if self.is_cold else f"standby {self.standby_job_flow_id}"
         return [
             *steps,
@@ -178,3 +178,11 @@ def plan_from_options(options: argparse.Namespace, lock_store: str | None) -> Pl
         limit=options.limit,
         poll_seconds=options.poll,
     )
+
+
+def _answers(names: list[str]) -> str:
+    """Say that these HTTP checks of a cluster succeed; empty for none."""
+    *others, last = names or [""]
+    if others:
+        return f"its {', '.join(others)} and {last} answer"
+    return last and f"its {last} answers"

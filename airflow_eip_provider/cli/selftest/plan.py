@@ -63,8 +63,11 @@ class Plan:
     @property
     def most_instance_seconds(self) -> int:
         """The highest cost of a run that is not killed with SIGKILL."""
-        span = 3 * self.limit + _MARGIN + (DROP_LIMIT if self.measure_drop else timedelta(0))
-        return int(span.total_seconds()) * self.instances
+        return int(self._longest.total_seconds()) * self.instances
+
+    @property
+    def _longest(self) -> timedelta:
+        return 3 * self.limit + _MARGIN + (DROP_LIMIT if self.measure_drop else timedelta(0))
 
     def facts(self) -> dict[str, Any]:
         """Return the plan as plain JSON."""
@@ -88,9 +91,8 @@ class Plan:
         yield from (f"{number}. {step}" for number, step in enumerate(self._steps(), 1))
         yield ""
         yield (
-            f"Highest cost: {self.most_instance_seconds} instance seconds ({self.most_instance_seconds / 3600:.2f} "
-            f"instance hours): {self.instances} instance, {minutes(self.limit)} each for start, probe and end, "
-            f"{minutes(_MARGIN)} for what AWS shows late"
+            f"Highest cost: {minutes(self._longest)} of {_described_instances(self.job_flow)}: "
+            f"{minutes(self.limit)} each for start, probe and end, {minutes(_MARGIN)} for delayed answers of AWS"
             + (f", {minutes(DROP_LIMIT)} for --measure-drop." if self.measure_drop else ".")
         )
         yield (
@@ -156,3 +158,13 @@ def _job_flow(options: argparse.Namespace) -> dict[str, Any]:
         doing = f"reading --job-flow-overrides '{options.job_flow_overrides}'"
         raise UsageError(doing, problem="Instances is not a JSON object", remedy="give RunJobFlow's parameters")
     return {**smallest, **given, "Instances": {**instances, **given.get("Instances", {})}}
+
+
+def _described_instances(job_flow: Mapping[str, Any]) -> str:
+    """Name the instances of the cluster by number and type."""
+    given = job_flow["Instances"]
+    groups = given.get("InstanceGroups") or []
+    types = {group.get("InstanceType") for group in groups} or {given.get("MasterInstanceType")}
+    number = sum(node_counts(given))
+    kind = types.pop() if len(types) == 1 else None
+    return f"{'one' if number == 1 else number} {kind or ('instance' if number == 1 else 'instances')}"

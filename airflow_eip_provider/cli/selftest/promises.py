@@ -91,7 +91,7 @@ def check_end(
     sent = recorder.reassociation
     report.add(
         "never-steals",
-        "AllowReassociation=False is on the wire of every AssociateAddress",
+        "every AssociateAddress is sent with AllowReassociation=False",
         kept=all(value == "false" for value in sent) if sent else None,
         evidence=f"sent {len(sent)} times: {', '.join(str(value) for value in sent)}" if sent else "none was sent",
     )

@@ -123,13 +123,13 @@ class Recorder:
         live = [item for item in parsed["Instances"] if item["Status"]["State"] != "TERMINATED"]
         instance_id = next((str(item["Ec2InstanceId"]) for item in live if item.get("Ec2InstanceId")), None)
         self.instance_id = self.instance_id or instance_id
-        self._note(self.primary, Shown(at, instance_id), "EMR shows primary instance {}")
+        self._note(self.primary, Shown(at, instance_id), "EMR shows {}", named="primary instance")
 
     def _DescribeAddresses(self, at: datetime, parsed: Mapping[str, Any]) -> None:  # noqa: N802 - as above
         for item in parsed["Addresses"]:
             if item.get("AllocationId") == self.allocation_id:
                 shown = Shown(at, item.get("AssociationId") or item.get("NetworkInterfaceId") or None)
-                self._note(self.address, shown, "EC2 shows the address with association {}")
+                self._note(self.address, shown, "EC2 shows the address with {}", named="association")
 
     def _DescribeCluster(self, at: datetime, parsed: Mapping[str, Any]) -> None:  # noqa: N802 - as above
         if parsed["Cluster"]["Id"] == self.job_flow_id:
@@ -141,9 +141,9 @@ class Recorder:
             if item["InstanceId"] == self.instance_id:
                 self._note(self.instance, Shown(at, str(item["State"]["Name"])), f"instance {self.instance_id} is {{}}")
 
-    def _note(self, series: list[Shown], shown: Shown, text: str) -> None:
+    def _note(self, series: list[Shown], shown: Shown, text: str, *, named: str = "") -> None:
         if (series[-1].value if series else None) != shown.value:
-            self.say(text.format(shown.value or "none"))
+            self.say(text.format(f"{named} {shown.value}".strip() if shown.value else f"no {named}".strip()))
         series.append(shown)
 
 

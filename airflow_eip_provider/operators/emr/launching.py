@@ -101,7 +101,9 @@ class LaunchingOperator(NextCandidateOperator):
         if self.has_fallbacks and launcher.answered != job_flow_id:
             self._read_candidate(state, launcher)
         state.start_deadline = state.launched_at + self.start_seconds
-        self.log.info("The cluster is %s", job_flow_id)
+        self.log.info(
+            "%s cluster %s", "Launched" if launcher.answered == job_flow_id else "Continuing with", job_flow_id
+        )
         self.link_cluster(context, job_flow_id, log_uri=launcher.config.get("LogUri"))
 
     def launch_and_start(

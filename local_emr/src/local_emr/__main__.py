@@ -70,18 +70,18 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         prog="python -m local_emr",
         description="AWS, EMR and Azure SQL on one laptop. Point AWS_ENDPOINT_URL at it.",
     )
-    parser.add_argument("--host", default="127.0.0.1", help="what to bind to (default: %(default)s)")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=_port, default=5055, help="0 takes any free one (default: %(default)s)")
-    parser.add_argument("--region", default="eu-west-1", help="where EMR is (default: %(default)s)")
+    parser.add_argument("--region", default="eu-west-1", help="AWS region of EMR (default: %(default)s)")
     parser.add_argument(
-        "--time-scale", type=_positive, default=60.0, help="simulated seconds a real one (default: %(default)s)"
+        "--time-scale", type=_positive, default=60.0, help="simulated seconds per real second (default: %(default)s)"
     )
     parser.add_argument(
         "--state",
         type=Path,
-        help="where steps, databases and events.jsonl go, and what is in S3, DynamoDB and Secrets Manager, Elastic IPs "
-        "and firewall rules, to be there again at the next start: saved at the end, and now and then while no cluster "
-        "is alive (default: a directory that goes with the process)",
+        help="directory of steps, databases and events.jsonl, and of what is kept for the next start: S3, DynamoDB, "
+        "Secrets Manager, Elastic IPs and firewall rules; saved at exit, and periodically while no cluster runs "
+        "(default: a temporary directory)",
     )
     parser.add_argument("--azure-sql-port", type=_port, default=0, help="default: any free one")
     parser.add_argument(

@@ -390,7 +390,7 @@ def test_the_plan_calls_nothing_and_shows_the_highest_cost(stage, selftest):
     assert said.result["job_flow"]["ReleaseLabel"] == "emr-6.15.0"
     assert said.result["highest_cost"]["instance_seconds"] == 3 * 20 * 60 + 600
     text = selftest("--plan", "--measure-drop", as_json=False).out
-    assert "Highest cost: 6600 instance seconds (1.83 instance hours)" in text
+    assert "Highest cost: 110 min of one m5.xlarge: 30 min each for start, probe and end, 10 min for delayed" in text
     assert "take the lease of" in text
 
 

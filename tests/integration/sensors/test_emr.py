@@ -147,7 +147,7 @@ def test_until_healthy_fails_with_emrs_reason_when_the_cluster_has_ended(clocked
 
 def test_refused_credentials_fail_the_task_and_report_no_unhealthy_node(clocked, cluster, livy, deferrable):
     livy.statuses = [401]
-    with pytest.raises(AirflowFailException, match=r"'livy' was not let in.*401.*auth_conn_id"):
+    with pytest.raises(AirflowFailException, match=r"'livy' was refused.*401.*auth_conn_id"):
         Task(sensor(cluster, livy, deferrable=deferrable, soft_fail=True)).run()
 
 

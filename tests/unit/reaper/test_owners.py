@@ -63,7 +63,7 @@ def test_an_owner_elsewhere_is_unknown_unless_its_environment_is_gone():
 
 @pytest.mark.parametrize(("environment", "gone"), [("production", "production"), (None, "default")])
 def test_the_environment_that_asks_is_not_gone(environment, gone):
-    with pytest.raises(InvalidInputError, match="this command runs in it"):
+    with pytest.raises(InvalidInputError, match="this is the environment of this command"):
         owners(environment=environment, gone=(gone,))
 
 
