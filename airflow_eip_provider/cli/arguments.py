@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_eip_provider.exceptions import InvalidInputError, UsageError
+from airflow_eip_provider.ids import JOB_FLOW_ID
 from airflow_eip_provider.literals import is_template
 
 if TYPE_CHECKING:
@@ -22,14 +23,20 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_JOB_FLOW_ID = re.compile("j-[0-9A-Z]+")
 _ENVIRONMENT = re.compile(r"[\w.@+=-]{1,64}", re.ASCII)
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
-def add_list(parser: Parser, flag: str, metavar: str, text: str, **options: Any) -> None:
-    """Declare an option that can be repeated."""
-    parser.add_argument(flag, action="append", default=[], metavar=metavar, help=f"{text}; can be repeated", **options)
+def add_list(parser: Parser, flag: str, metavar: str, text: str, *, alias: str = "", **options: Any) -> None:
+    """
+    Declare an option that can be repeated.
+
+    :param alias: another name for it, that of another command.
+    """
+    flags = [flag, alias] if alias else [flag]
+    parser.add_argument(
+        *flags, action="append", default=[], metavar=metavar, help=f"{text}; can be repeated", **options
+    )
 
 
 def add_duration(parser: Parser, flag: str, text: str, *, default: str) -> None:
@@ -166,7 +173,7 @@ def named_addresses(options: argparse.Namespace) -> NamedAddresses:
         return NamedAddresses((_read_parameters_file(options.parameters, allocation_ids, tags),))
     if not (allocation_ids or tags):
         flags = "--allocation-id, --tag or --parameters" if "parameters" in options else "--allocation-id or --tag"
-        raise UsageError("reading the arguments", problem="no Elastic IP is named", remedy=f"give {flags}")
+        raise UsageError("", problem="no Elastic IP is named", remedy=f"give {flags}")
     return NamedAddresses(allocation_ids, tags)
 
 
@@ -234,7 +241,7 @@ def checked_job_flow_id(job_flow_id: str | None) -> str | None:
 
     :raises UsageError: when it is not the ID of a cluster.
     """
-    if job_flow_id is not None and not _JOB_FLOW_ID.fullmatch(job_flow_id):
+    if job_flow_id is not None and not JOB_FLOW_ID.fullmatch(job_flow_id):
         problem = f"{job_flow_id!r} is not a cluster ID"
         raise UsageError("reading --job-flow-id", problem=problem, remedy="give the ID that EMR shows, j-...")
     return job_flow_id
@@ -254,7 +261,7 @@ def reading_arguments(option: str = "") -> Iterator[None]:
         raise
     except InvalidInputError as error:
         problem = error.problem if option else str(error).removesuffix(f"; {error.remedy}")
-        raise UsageError(f"reading {option or 'the arguments'}", problem=problem, remedy=error.remedy) from error
+        raise UsageError(f"reading {option}" if option else "", problem=problem, remedy=error.remedy) from error
 
 
 def read_job_flow_overrides(options: argparse.Namespace) -> dict[str, Any] | None:

@@ -9,15 +9,23 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_eip_provider.aws.tags import CLUSTER_TAG, FUNCTION_TAG
 from airflow_eip_provider.cli.arguments import (
+    StoreOnce,
     add_common_arguments,
     add_duration,
+    allocation_id_of,
     checked_environment,
     checked_job_flow_id,
 )
 from airflow_eip_provider.cli.command import FAILED, OK, Command, Parser
 from airflow_eip_provider.cli.output import note, only_the_result, print_json
 from airflow_eip_provider.cli.signals import StoppedOnce
-from airflow_eip_provider.exceptions import AddressBusyError, InvalidInputError, NotKnownYetError, WaitTimeoutError
+from airflow_eip_provider.exceptions import (
+    AddressBusyError,
+    InvalidInputError,
+    NotKnownYetError,
+    UsageError,
+    WaitTimeoutError,
+)
 from airflow_eip_provider.lease.description import holder_of
 from airflow_eip_provider.lease.owners import attempt_for, cluster_owner, is_cluster_owner, newest_try
 from airflow_eip_provider.lease.record import LIMITS, Phase
@@ -40,7 +48,7 @@ DESCRIPTION = """\
 Associate an Elastic IP with the primary node of a running EMR cluster that was launched by hand or by another
 scheduler. The cluster is the one that --job-flow-id names, or the one in the VPC clusterVPCID whose tag ClusterFunction
 is clusterFunctionTagValue; without that value in the file, the VPC alone decides. If several clusters match, nothing is
-changed.
+changed. Instead of the file, --allocation-id with --job-flow-id names the address and the cluster.
 
 The address is never taken from another resource: the command waits while it is in use. With a lock store, the command
 and the tasks of Airflow wait in one queue; the name of the owner is ENVIRONMENT/cluster/ID.
@@ -50,6 +58,9 @@ it terminates. If the command fails or is stopped, it undoes its changes. A seco
 continues the first one, which then ends."""
 
 EXAMPLES = r"""
+# An address and a cluster by their IDs
+airflow-eip associate --allocation-id eipalloc-0123456789abcdef0 \
+    --job-flow-id j-1ABCDEFGHIJKL
 # The cluster that the file describes by its VPC and tag
 airflow-eip associate --parameters parametersValues.json
 # A cluster by its ID, waiting up to two hours for the address
@@ -61,9 +72,14 @@ def add_arguments(parser: Parser) -> None:
     """Declare the arguments."""
     parser.add_argument(
         "--parameters",
-        required=True,
         metavar="FILE",
         help="a parametersValues.json with allocationID, clusterVPCID and, optionally, clusterFunctionTagValue",
+    )
+    parser.add_argument(
+        "--allocation-id",
+        metavar="ID",
+        action=StoreOnce,
+        help="the allocation ID of the Elastic IP (eipalloc-...), instead of --parameters; needs --job-flow-id",
     )
     parser.add_argument(
         "--job-flow-id", metavar="ID", help="the cluster (default: the one with the tag); it must be in clusterVPCID"
@@ -91,16 +107,27 @@ def run(options: argparse.Namespace) -> int:
         from airflow_eip_provider.operators.owner import own_environment
         from airflow_eip_provider.parameters_file import read_parameters
 
-        parameters = read_parameters(options.parameters)
         job_flow_id = checked_job_flow_id(options.job_flow_id)
+        allocation_id = allocation_id_of(options)
+        parameters = read_parameters(options.parameters) if options.parameters else None
+        if allocation_id is None or not (parameters or job_flow_id):
+            problem = "no Elastic IP is named" if allocation_id is None else "no cluster is named"
+            raise UsageError("", problem=problem, remedy="give --allocation-id and --job-flow-id, or --parameters")
         lock_store = lock_store_of(options)
         environment = checked_environment(options.environment) or own_environment() or BY_HAND
         session = open_session(options)
         association = _Association(
-            session, parameters, lock_store, wait=options.wait, deadline=deadline_after(options.wait)
+            session,
+            allocation_id,
+            parameters.vpc_id if parameters else None,
+            lock_store,
+            wait=options.wait,
+            deadline=deadline_after(options.wait),
         )
         with StoppedOnce("undoing what was changed"):
-            facts = association.associate(job_flow_id or _tagged_cluster(session, parameters), environment)
+            if parameters and not job_flow_id:
+                job_flow_id = _tagged_cluster(session, parameters)
+            facts = association.associate(str(job_flow_id), environment)
     if options.json:
         print_json({**session.facts, **facts})
     else:
@@ -137,21 +164,32 @@ def _tagged_cluster(session: Session, parameters: Parameters) -> str:
 
 
 class _Association:
-    """Associates one address with one cluster."""
+    """
+    Associates one address with one cluster.
+
+    :param vpc_id: the VPC that the cluster must be in; ``None`` for any.
+    """
 
     def __init__(
-        self, session: Session, parameters: Parameters, lock_store: str | None, *, wait: timedelta, deadline: float
+        self,
+        session: Session,
+        allocation_id: str,
+        vpc_id: str | None,
+        lock_store: str | None,
+        *,
+        wait: timedelta,
+        deadline: float,
     ) -> None:
         from airflow_eip_provider.lease_client.waiting import Foreground
         from airflow_eip_provider.operators.binder import Binder
 
         self._hooks = session.hooks
-        self._allocation_id = parameters.allocation_id
-        self._vpc_id = parameters.vpc_id
+        self._allocation_id = allocation_id
+        self._vpc_id = vpc_id
         self._lock_store = lock_store
         self._wait = wait
         self._foreground = Foreground(deadline=deadline, say=note)
-        self._binder = Binder(session.hooks.eip, parameters.allocation_id)
+        self._binder = Binder(session.hooks.eip, allocation_id)
 
     def associate(self, job_flow_id: str, environment: str) -> dict[str, Any]:
         """Wait for the primary node, the lease and the address; associate, and hand over; return where it is."""
@@ -197,11 +235,11 @@ class _Association:
             raise WaitTimeoutError(f"cluster '{job_flow_id}' to run", last_seen=verdict.message, bound="--wait")
         instance_id = verdict.data["instance_id"]
         instance = self._hooks.eip.get_instance(instance_id)
-        if instance is None or instance.vpc_id != self._vpc_id:
-            where = f"in VPC '{instance.vpc_id}'" if instance else "gone"
+        if instance is None or self._vpc_id not in {None, instance.vpc_id}:
+            where = f"in VPC '{instance.vpc_id}', not in '{self._vpc_id}'" if instance else "gone"
             raise InvalidInputError(
                 f"associating Elastic IP '{self._allocation_id}' with cluster '{job_flow_id}'",
-                problem=f"its primary instance '{instance_id}' is {where}, not in VPC '{self._vpc_id}'",
+                problem=f"its primary instance '{instance_id}' is {where}",
                 remedy="correct clusterVPCID, or name the right cluster",
             )
         return instance

@@ -90,9 +90,15 @@ def add_arguments(parser: Parser) -> None:
         choices=[PRIMARY, NAT_GATEWAY],
         help="what the address is associated with: the primary node (default), or a NAT gateway",
     )
-    parser.add_argument("--public-subnet-id", metavar="ID", help="the subnet in which a NAT gateway is created")
+    parser.add_argument(
+        "--public-subnet-id", "--public-subnet", metavar="ID", help="the subnet in which a NAT gateway is created"
+    )
     add_list(
-        parser, "--route-table-id", "ID", "a route table of the cluster's subnets, which gets a route to that gateway"
+        parser,
+        "--route-table-id",
+        "ID",
+        "a route table of the cluster's subnets, which gets a route to that gateway",
+        alias="--route-table",
     )
     parser.add_argument("--nat-gateway-id", metavar="ID", help="an existing NAT gateway that always has the address")
     parser.add_argument(

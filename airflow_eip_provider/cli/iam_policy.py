@@ -68,9 +68,14 @@ def add_arguments(parser: Parser) -> None:
         "--public-subnet",
         "ID",
         "a subnet in which NAT gateways are created for clusters (default: the addresses are on existing NAT gateways)",
+        alias="--public-subnet-id",
     )
     add_list(
-        parser, "--route-table", "ID", "a route table of the clusters' subnets, to which those gateways add a route"
+        parser,
+        "--route-table",
+        "ID",
+        "a route table of the clusters' subnets, to which those gateways add a route",
+        alias="--route-table-id",
     )
     for flag, text in _REQUIRED_ROLES.items():
         add_list(parser, flag, "ARN", text, required=True)

@@ -47,7 +47,7 @@ class HelpFormatter(RawDescriptionRichHelpFormatter):
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """Return the parser; the options that it returns have the ``Command`` as ``chosen``."""
+    """Return the parser; the options that it returns have the ``Command`` as ``chosen``, and its own ``parser``."""
     parser = argparse.ArgumentParser(
         prog=_PROGRAM,
         description=f"{_DESCRIPTION}\n\n{_commands_by_task()}",
@@ -65,7 +65,7 @@ def make_parser() -> argparse.ArgumentParser:
             formatter_class=HelpFormatter,
         )
         command.add_arguments(_FileCompletion(subparser) if "_ARGCOMPLETE" in os.environ else subparser)
-        subparser.set_defaults(chosen=command)
+        subparser.set_defaults(chosen=command, parser=subparser)
     return parser
 
 

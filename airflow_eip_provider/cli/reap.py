@@ -80,18 +80,25 @@ def run(options: argparse.Namespace) -> int:
         print_json({**session.facts, "dry_run": dry_run, **survey.facts(), "outcomes": results})
     for outcome in outcomes:
         note(outcome)
-    if any(outcome.failed for outcome in outcomes):
+    for job_flow_id in survey.not_known:
+        note(f"error: EMR does not know cluster {job_flow_id} in region {session.region}: check the ID and the region")
+    if survey.not_known or any(outcome.failed for outcome in outcomes):
         return FAILED
     return FOUND if dry_run and (survey.to_reap or survey.gateways) else OK
 
 
 def _print(survey: Survey, *, dry_run: bool) -> None:
+    from airflow_eip_provider.reaper import Decision
+
     header = ("DECISION", "CLUSTER", "STATE", "AGE", "ADDRESS", "OWNER", "REASON")
     print_table(header, [_row(judged) for judged in survey.clusters])
     for finding in (*survey.findings, *survey.gateways):
         note(finding)
-    for job_flow_id in survey.absent:
+    for job_flow_id in sorted({*survey.absent} - {*survey.not_known}):
         note(f"{job_flow_id} is not a running cluster that was launched for an Elastic IP")
+    unknown = [judged.cluster.job_flow_id for judged in survey.clusters if judged.decision is Decision.UNKNOWN]
+    if unknown:
+        note(f"warning: left alone, as the owner is unknown: {', '.join(unknown)}; see the reasons")
     if dry_run and survey.gateways:
         note(f"Dry run: {len(survey.gateways)} NAT gateways would be removed with --yes")
     if dry_run and survey.to_reap:
@@ -120,6 +127,7 @@ COMMAND = Command(
     run,
     examples=EXAMPLES,
     exit_statuses={
+        FAILED: "an error, or EMR does not know a cluster of --job-flow-id",
         FOUND: "a dry run that would terminate or remove something",
     },
 )

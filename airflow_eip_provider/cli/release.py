@@ -15,7 +15,12 @@ from airflow_eip_provider.cli.arguments import (
 )
 from airflow_eip_provider.cli.command import FAILED, OK, Command, Parser
 from airflow_eip_provider.cli.output import only_the_result, print_json
-from airflow_eip_provider.exceptions import AddressNotFoundError, InvalidInputError, UsageError, WaitTimeoutError
+from airflow_eip_provider.exceptions import (
+    AddressNotFoundError,
+    InvalidInputError,
+    UsageError,
+    WaitTimeoutError,
+)
 from airflow_eip_provider.lease.owners import is_cluster_owner
 
 if TYPE_CHECKING:
@@ -31,8 +36,9 @@ in the queue does not have to wait until the cluster has terminated. While steps
 --wait waits for them to finish.
 
 An address that "airflow-eip associate" or a bootstrap action associated is released without further options. If a task
-of Airflow did, name its cluster with --job-flow-id. An address on your own NAT gateway, or on anything else that is not
-an EMR cluster, is left alone.
+of Airflow did, name its cluster with --job-flow-id; with a lock store, name also a cluster that has the address but not
+its lease, such as one to which somebody bound it by hand. An address on your own NAT gateway, or on anything else that
+is not an EMR cluster, is left alone.
 
 With a lock store this takes at least a minute: the lease is first set to releasing, so that no further step is
 submitted, and EMR may list a step late that was submitted before. It is safe to run the command again, or late.
@@ -61,7 +67,6 @@ def run(options: argparse.Namespace) -> int:
     """Find the address and its cluster, and release."""
     with only_the_result():
         from airflow_eip_provider.cli.session import lock_store_of, open_session
-        from airflow_eip_provider.cli.waiting import deadline_after
         from airflow_eip_provider.hooks.address_pool import AddressPool, address_of, not_found
 
         addresses = named_addresses(options)
@@ -78,7 +83,7 @@ def run(options: argparse.Namespace) -> int:
             if found is None and others:
                 raise not_found(pool, job_flow_id)
             allocation_id = found or allocation_id
-        release = _Release(session, allocation_id, lock_store, deadline=deadline_after(options.wait))
+        release = _Release(session, allocation_id, lock_store, wait=options.wait)
         where = f"cluster {job_flow_id}" if job_flow_id else "any cluster"
         job_flow_id = job_flow_id or release.find_cluster()
         released = release.release(job_flow_id) if job_flow_id else False
@@ -95,11 +100,15 @@ def run(options: argparse.Namespace) -> int:
 class _Release:
     """Releases one address from one cluster."""
 
-    def __init__(self, session: Session, allocation_id: str, lock_store: str | None, *, deadline: float) -> None:
+    def __init__(self, session: Session, allocation_id: str, lock_store: str | None, *, wait: timedelta) -> None:
+        from airflow_eip_provider.cli.waiting import deadline_after
+
         self._session = session
         self._hooks = session.hooks
         self._allocation_id = allocation_id
-        self._deadline = deadline
+        self._waits = bool(wait)
+        self._deadline = deadline_after(wait)
+        self._has_store = lock_store is not None
         self._lease_client = session.hooks.lease_client(lock_store, allocation_id)
 
     def find_cluster(self) -> str | None:
@@ -132,6 +141,11 @@ class _Release:
             )
         elif OWNER_DIGEST_TAG in holder.tags:  # a task launched the cluster
             raise self._task_refusal(holder.description, holder.job_flow_id)
+        elif self._has_store:  # where this command and the bootstrap action would have a lease
+            raise self._refusal(
+                f"it is on {holder.description} without a lease, so somebody bound it by hand",
+                f"find out who did; to release it from that cluster, name it: --job-flow-id {holder.job_flow_id}",
+            )
         return holder.job_flow_id
 
     def _refuse_lease_of_task(self, lease: Lease) -> None:
@@ -167,6 +181,8 @@ class _Release:
         has_address = holder is not None and holder.job_flow_id == job_flow_id
         lease = self._lease_client.read().record.lease
         if not has_address and (lease is None or lease.resource_id != job_flow_id):
+            if self._hooks.emr.get_cluster(job_flow_id) is None:
+                raise self._refusal(f"EMR does not know cluster '{job_flow_id}'", "check the cluster ID and the region")
             return False
         self._wait_for_steps(job_flow_id, "nothing was changed")
         if self._lease_client.start_release(job_flow_id):
@@ -183,6 +199,7 @@ class _Release:
 
         :param state: what was changed so far, for the error.
         :param visible_by: when EMR lists every step that was submitted, in seconds since the epoch.
+        :raises InvalidInputError: naming the steps, without ``--wait``.
         :raises WaitTimeoutError: naming the steps.
         """
         from airflow_eip_provider import clock
@@ -198,6 +215,8 @@ class _Release:
             deadline=max(self._deadline, visible_by),
         )
         if verdict.status == "pending":
+            if not self._waits and (steps := verdict.data["step_ids"]):
+                raise self._refusal(f"steps are running: {', '.join(steps)}", f"{state}; --wait 2h waits for them")
             last_seen = f"{verdict.message} ({state})"
             raise WaitTimeoutError(f"the steps of cluster '{job_flow_id}' to end", last_seen=last_seen, bound="--wait")
 
@@ -211,6 +230,6 @@ COMMAND = Command(
     examples=EXAMPLES,
     exit_statuses={
         OK: "the address is not on the cluster",
-        FAILED: "an error, or steps are running",
+        FAILED: "an error, steps are running, or EMR does not know the cluster",
     },
 )

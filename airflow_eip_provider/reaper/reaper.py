@@ -142,7 +142,10 @@ class Reaper:
         cache = _Cache(self._owners, self._record)
         judged = [self._judge(cluster, cache) for cluster in clusters]
         live = {cluster.job_flow_id for cluster in clusters}
-        return Survey(judged, self._left_addresses(live), self._left_gateways(live), absent=sorted(self._named - live))
+        absent = sorted(self._named - live)
+        not_known = [job_flow_id for job_flow_id in absent if self._emr.get_cluster(job_flow_id) is None]
+        addresses, gateways = self._left_addresses(live), self._left_gateways(live)
+        return Survey(judged, addresses, gateways, absent=absent, not_known=not_known)
 
     def reap_all(self, survey: Survey) -> list[Outcome]:
         """Reap the clusters and gateways of a survey; continue after an error with one of them."""

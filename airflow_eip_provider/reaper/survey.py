@@ -99,12 +99,14 @@ class Survey:
     :param findings: addresses on instances of ended clusters.
     :param gateways: NAT gateways that have to be removed.
     :param absent: requested IDs that are not such clusters.
+    :param not_known: those of them that EMR does not know.
     """
 
     clusters: Sequence[JudgedCluster]
     findings: Sequence[LeftAddress]
     gateways: Sequence[LeftGateway] = ()
     absent: Sequence[str] = ()
+    not_known: Sequence[str] = ()
 
     @property
     def to_reap(self) -> list[JudgedCluster]:
@@ -118,6 +120,7 @@ class Survey:
             "findings": [asdict(address) for address in self.findings],
             "gateways": [asdict(gateway) for gateway in self.gateways],
             "absent": list(self.absent),
+            "not_known": list(self.not_known),
         }
 
 

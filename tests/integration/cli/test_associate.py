@@ -86,7 +86,7 @@ def test_a_named_cluster_is_waited_for_and_its_vpc_is_checked(elsewhere):
     before = elsewhere.mark()
     said = elsewhere.run("associate", "--parameters", wrong, "--job-flow-id", job_flow_id)
     assert said.status == 1
-    assert f"is in VPC '{elsewhere.vpc_id}', not in VPC 'vpc-0123456789abcdef0'" in said.err
+    assert f"is in VPC '{elsewhere.vpc_id}', not in 'vpc-0123456789abcdef0'" in said.err
     assert elsewhere.changes(before) == []
 
 
@@ -226,3 +226,24 @@ def test_missing_credentials_name_the_two_ways_to_give_them(elsewhere, monkeypat
     assert said.status == 1
     assert "connecting to AWS: Unable to locate credentials" in said.err
     assert "--aws-conn-id" in said.err
+
+
+def test_an_address_and_a_cluster_are_enough(elsewhere):
+    job_flow_id = elsewhere.launch(None)
+    said = elsewhere.about("associate", "--job-flow-id", job_flow_id)
+    assert said.status == 0, said.err
+    assert elsewhere.cluster_of_address() == job_flow_id
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ([], "no Elastic IP is named"),
+        (["--allocation-id", "eipalloc-0123456789abcdef0"], "no cluster is named"),
+        (["--job-flow-id", "j-1ABC"], "no Elastic IP is named"),
+    ],
+)
+def test_without_a_file_both_ids_are_needed(elsewhere, given, problem):
+    said = elsewhere.run("associate", *given)
+    assert said.status == 2
+    assert said.err == f"error: {problem}; give --allocation-id and --job-flow-id, or --parameters\n"

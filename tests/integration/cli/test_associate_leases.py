@@ -129,7 +129,7 @@ def test_release_closes_waits_for_steps_and_frees(elsewhere, record, step):
     before = record()
     said = elsewhere.about("release")
     assert said.status == 1
-    assert f"still has steps: {step_id} RUNNING (nothing was changed)" in said.err
+    assert f"steps are running: {step_id}; nothing was changed; --wait 2h waits for them" in said.err
     assert record() == before
     cancel = lambda: elsewhere.emr.cancel_steps(  # noqa: E731
         ClusterId=job_flow_id, StepIds=[step_id], StepCancellationOption="TERMINATE_PROCESS"
@@ -219,3 +219,21 @@ def test_wait_for_a_free_address_waits_for_the_lease_too(elsewhere, ec2):
     assert "is free, and its lease is held by 'testing/cluster/" in said.err
     elsewhere.meanwhile(100, lambda: main(["release", "--parameters", elsewhere.parameters()]))
     assert elsewhere.about("wait", "--free").status == 0
+
+
+def test_an_address_that_somebody_bound_by_hand_is_released_only_from_a_named_cluster(elsewhere):
+    job_flow_id = elsewhere.launch()
+    elsewhere.associate()
+    elsewhere.about("release")
+    elsewhere.associate("--lock-store", "none")
+    before = elsewhere.mark()
+    said = elsewhere.about("release")
+    assert said.status == 1
+    assert "without a lease, so somebody bound it by hand" in said.err
+    assert f"name it: --job-flow-id {job_flow_id}" in said.err
+    assert elsewhere.changes(before) == []
+    shown = elsewhere.about("status", json=False).out
+    assert f"lease       none; the address is on {job_flow_id} / i-" in shown
+    assert " without a lease\n" in shown
+    assert elsewhere.about("release", "--job-flow-id", job_flow_id).status == 0
+    assert elsewhere.cluster_of_address() is None

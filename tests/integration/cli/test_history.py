@@ -87,8 +87,8 @@ def test_the_newest_lease_comes_first_and_only_those_of_the_time(elsewhere, leas
 
 def test_people_get_a_table_and_spreadsheets_csv(elsewhere, leases):
     table = elsewhere.about("history", json=False).out.splitlines()
-    assert table[0].split() == ["TOKEN", "ON", "FROM", "LASTED", "WAITED", "OWNER", "AND", "END"]
-    assert re.fullmatch(r"3 +- +\S+ \S+Z +1 h 00 min +- +other/daily/run/create/-1: released by hand", table[1])
+    assert table[0].split() == ["TOKEN", "ON", "FROM", "LASTED", "WAITED", "OWNER", "ENDED", "BECAUSE"]
+    assert re.fullmatch(r"3 +- +\S+ \S+Z +1 h 00 min +- +other/daily/run/create/-1 +released by hand", table[1])
     rows = list(csv.DictReader(io.StringIO(elsewhere.about("history", "--csv", json=False).out)))
     assert [row["token"] for row in rows] == ["3", "2"]
     assert (rows[1]["owner"], rows[1]["seconds"]) == ("testing/daily/a/b/create/-1", "3600.0")

@@ -210,10 +210,10 @@ def test_people_see_a_table(left, reap, emr):
     ("arguments", "problem"),
     [
         (["--aws-conn-id", "nowhere"], "reading Airflow connection 'nowhere': it does not exist"),
-        (["--environment", "production"], "this command runs in it"),
+        (["--environment", "production"], "this is the environment of this command"),
         (["--job-flow-id", "i-1"], "'i-1' is not a cluster ID"),
         (["--lock-store", "redis://x"], "its scheme is 'redis'"),
-        (["--lock-store", "dynamodb://missing?create=true"], "it does not exist"),
+        (["--lock-store", "dynamodb://missing?create=true"], "no task has used it yet in region 'eu-west-1'"),
     ],
 )
 def test_what_is_wrong_is_an_error_before_anything_is_changed(clocked, left, reap, only_looked, arguments, problem):
@@ -241,3 +241,12 @@ def test_a_connection_is_read_from_wherever_airflow_keeps_it(left, reap, monkeyp
 @pytest.mark.parametrize("arguments", [["--min-age", "soon"], ["--min-age", "-1h"], ["reap"]])
 def test_wrong_arguments_end_with_2(reap, arguments):
     assert reap(*arguments).status == 2
+
+
+def test_a_cluster_id_that_emr_does_not_know_is_an_error(left, reap):
+    job_flow_id = left("gone")
+    said = reap("--yes", "--job-flow-id", "j-UNKNOWN1", "--environment", "gone")
+    assert said.status == 1
+    assert "error: EMR does not know cluster j-UNKNOWN1 in region eu-west-1" in said.err
+    assert said.result["not_known"] == ["j-UNKNOWN1"]
+    assert job_flow_id in {outcome["job_flow_id"] for outcome in said.result["outcomes"]}

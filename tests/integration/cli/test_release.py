@@ -120,3 +120,43 @@ def test_an_address_must_be_named_once(command, elsewhere):
     said = elsewhere.about(*command, "--parameters", other)
     assert said.status == 2
     assert "give one" in said.err
+
+
+def test_release_of_a_cluster_that_emr_does_not_know_is_an_error(elsewhere):
+    said = elsewhere.about("release", "--job-flow-id", "j-UNKNOWN1")
+    assert said.status == 1
+    assert "EMR does not know cluster 'j-UNKNOWN1'; check the cluster ID and the region" in said.err
+
+
+def test_release_while_a_step_runs_says_that_nothing_was_changed_and_how_to_wait(elsewhere):
+    job_flow_id = elsewhere.launch()
+    elsewhere.associate()
+    step = {"Name": "long", "HadoopJarStep": {"Jar": "command-runner.jar", "Args": ["sleep", "9999"]}}
+    (step_id,) = elsewhere.emr.add_job_flow_steps(JobFlowId=job_flow_id, Steps=[step])["StepIds"]
+    before = elsewhere.mark()
+    said = elsewhere.about("release")
+    assert said.status == 1
+    assert f"steps are running: {step_id}; nothing was changed; --wait 2h waits for them" in said.err
+    assert elsewhere.changes(before) == []
+
+
+def test_status_names_the_association_by_which_a_person_frees_the_address(elsewhere):
+    elsewhere.launch()
+    elsewhere.associate()
+    association = elsewhere.about("status").result["association_id"]
+    assert f"association {association}\n" in elsewhere.about("status", json=False).out
+
+
+def test_commands_that_only_read_accept_a_lock_store_that_no_task_has_created_yet(elsewhere):
+    store = ["--lock-store", "dynamodb://not-there-yet?create=true"]
+    said = elsewhere.about("status", *store, json=False)
+    assert said.status == 0
+    assert "dynamodb://not-there-yet?create=true (not created yet; the first task creates it)" in said.out
+    assert elsewhere.about("status", *store).result["lease"] is None
+    assert elsewhere.about("wait", "--free", *store).status == 0
+    history = elsewhere.about("history", *store)
+    assert (history.status, history.result["leases"]) == (0, [])
+    assert "no task has used it yet in region 'eu-west-1'" in history.err
+    missing = elsewhere.about("status", "--lock-store", "dynamodb://not-there-yet")
+    assert missing.status == 1
+    assert "it does not exist in region 'eu-west-1'; check the region, add create=true" in missing.err

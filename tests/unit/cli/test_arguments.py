@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 
+from airflow_eip_provider import __version__
+from airflow_eip_provider.cli.__main__ import main
 from airflow_eip_provider.cli.arguments import named_addresses
 from airflow_eip_provider.cli.commands import COMMANDS
 from airflow_eip_provider.cli.parsers import make_parser
@@ -100,3 +104,26 @@ def test_every_command_that_names_an_address_either_takes_several_or_refuses_the
         if "--allocation-id" in declared.actions:
             assert (declared.actions["--allocation-id"] == "append") is (command.name in POOLS)
             assert declared.actions["--allocation-id"] is not None
+
+
+def test_doctor_and_iam_policy_take_the_names_of_each_other():
+    subnet, table = "subnet-0123456789abcdef0", "rtb-0123456789abcdef0"
+    for suffix in ("", "-id"):
+        given = ["--allocation-id", A, f"--public-subnet{suffix}", subnet, f"--route-table{suffix}", table]
+        doctor, policy = parsed(*given, command="doctor"), parsed(*given, command="iam-policy")
+        assert (doctor.public_subnet_id, doctor.route_table_id) == (subnet, [table])
+        assert (policy.public_subnet, policy.route_table) == ([subnet], [table])
+
+
+def test_an_unknown_option_shows_the_usage_of_its_command(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["history", "--allocation-id", A, "--bogus"])
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert said.lower().startswith("usage: airflow-eip history ")
+    assert said.endswith("airflow-eip history: error: unrecognized arguments: --bogus\n")
+
+
+def test_the_package_runs_the_commands():
+    command = [sys.executable, "-m", "airflow_eip_provider", "--version"]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == f"{__version__}\n"
