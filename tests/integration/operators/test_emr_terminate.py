@@ -78,7 +78,7 @@ def test_the_address_of_another_cluster_is_left_alone(clocked, job_flow_id, crea
 def test_a_malformed_address_fails_the_task_after_the_cluster_is_terminated(
     clocked, job_flow_id, terminate_operator, malformed
 ):
-    with pytest.raises(AirflowFailException, match="allocation_id|eipassoc-1"):
+    with pytest.raises(AirflowFailException, match=r"allocation_id|eipassoc-1"):
         Task(terminate_operator(job_flow_id, allocation_id=malformed)).run()
     (call,) = clocked.events.calls("TerminateJobFlows")
     assert call["request"]["JobFlowIds"] == [job_flow_id]
