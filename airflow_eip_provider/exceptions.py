@@ -52,6 +52,7 @@ The constructors here build their message from other arguments, hence ``__reduce
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -117,6 +118,15 @@ _BATCH_ENDS = {
 }
 
 
+# "user:password@", whose password may contain a slash, or "user@", after the "//" of a URL.
+_USER_INFO = re.compile(r"//(?:[^\s/:@]*:[^\s@]*|[^\s/@]+)@")
+
+
+def without_passwords(text: str) -> str:
+    """Return a text with the user and password of each URL in it replaced."""
+    return _USER_INFO.sub("//***@", text)
+
+
 def _restore(cls: type[ElasticIpError], message: str) -> ElasticIpError:
     error = cls.__new__(cls)
     error.args = (message,)
@@ -124,11 +134,16 @@ def _restore(cls: type[ElasticIpError], message: str) -> ElasticIpError:
 
 
 class ElasticIpError(Exception):
-    """Base of every error of this package: ``<doing> <thing> 'id': <what happened>; <what to do>``."""
+    """
+    Base of every error of this package: ``<doing> <thing> 'id': <what happened>; <what to do>``.
+
+    The text never contains the password of a URL.
+    """
 
     def __init__(self, doing: str, *, problem: str, remedy: str) -> None:
-        super().__init__(f"{doing}: {problem}; {remedy}" if doing else f"{problem}; {remedy}")
-        self.problem = problem
+        text = f"{doing}: {problem}; {remedy}" if doing else f"{problem}; {remedy}"
+        super().__init__(without_passwords(text))
+        self.problem = without_passwords(problem)
         self.remedy = remedy
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -21,7 +21,7 @@ from airflow_eip_provider.cli import (
 )
 from airflow_eip_provider.cli.command import FAILED, INTERRUPTED, WRONG, Command
 from airflow_eip_provider.cli.output import note
-from airflow_eip_provider.exceptions import ElasticIpError, UsageError
+from airflow_eip_provider.exceptions import ElasticIpError, UsageError, without_passwords
 
 if TYPE_CHECKING:
     import argparse
@@ -54,7 +54,7 @@ def execute(command: Command, options: argparse.Namespace) -> int:
     except Exception as error:
         if not _is_expected(error):
             raise
-        note(f"error: {error}")
+        note(f"error: {without_passwords(str(error))}")
         return WRONG if isinstance(error, UsageError) else FAILED
 
 

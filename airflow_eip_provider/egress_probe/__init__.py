@@ -6,10 +6,12 @@ import base64
 import functools
 import gzip
 import ipaddress
+import math
 import re
 from collections.abc import Sequence
 from importlib import resources
 from typing import Any, NoReturn
+from urllib.parse import urlsplit
 
 from airflow_eip_provider.exceptions import InvalidInputError
 from airflow_eip_provider.literals import is_template
@@ -18,7 +20,9 @@ ECHO_URL = "https://checkip.amazonaws.com"
 
 # EMR's limit for all arguments of a step together.
 _ARGUMENTS_LENGTH = 10_280
-_SERVER = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*(:\d{1,5})?(/[^/\s]{1,128})?")
+_SERVER = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*(:(?P<port>\d{1,5}))?(/[^/\s;=@]{1,128})?")
+_HIGHEST_PORT = 65535
+_MOST = {"executors": 10_000, "wait_seconds": 86_400, "timeout_seconds": 3600}
 # The script is passed as the shell's $0, so that no file in S3 is needed.
 _UNPACK = (
     "set -o pipefail; d=$(mktemp -d) && trap 'rm -rf \"$d\"' EXIT && "
@@ -63,20 +67,19 @@ def egress_probe_step(
     :raises InvalidInputError: for a wrong address, server or page, or when there is neither a server nor a page.
     """
     _check(public_ip, servers, echo_url)
-    for parameter, number in {
-        "executors": executors,
-        "wait_seconds": wait_seconds,
-        "timeout_seconds": timeout_seconds,
-    }.items():
-        if isinstance(number, bool) or not isinstance(number, (int, float)):
-            _refuse(f"{parameter} {number!r}", problem="this is not a number")
-    if not (executors >= 0 and wait_seconds >= 0 and timeout_seconds > 0):
-        _refuse("executors, wait_seconds and timeout_seconds", problem="one is negative, or the timeout is 0")
+    numbers = {"executors": executors, "wait_seconds": wait_seconds, "timeout_seconds": timeout_seconds}
+    for parameter, number in numbers.items():
+        if isinstance(number, bool) or not isinstance(number, (int, float)) or not math.isfinite(number):
+            _refuse(parameter, problem="this is not a number")
+        if not 0 <= number <= _MOST[parameter]:
+            _refuse(parameter, problem=f"it is not from 0 to {_MOST[parameter]}")
+    if timeout_seconds == 0 or executors != int(executors):
+        _refuse("timeout_seconds and executors", problem="the timeout is 0, or the executors are not a whole number")
     options: list[Any] = ["--expect", public_ip, "--wait", str(wait_seconds), "--timeout", str(timeout_seconds)]
     options += [part for server in servers for part in ("--server", server)]
     options += ["--echo", echo_url] if echo_url else []
-    options += ["--executors", str(executors)] if executors else []
-    run = _SPARK.format(executors=executors) if executors else "python3"
+    options += ["--executors", str(int(executors))] if executors else []
+    run = _SPARK.format(executors=int(executors)) if executors else "python3"
     arguments = ["bash", "-c", _UNPACK.format(run=run), _packed_script(), *options]
     if (length := sum(len(text) for text in arguments if isinstance(text, str))) > _ARGUMENTS_LENGTH:
         problem = f"the arguments have {length} characters; EMR accepts {_ARGUMENTS_LENGTH}"
@@ -101,20 +104,41 @@ def is_known(value: object) -> bool:
 
 
 def _check(public_ip: object, servers: object, echo_url: object) -> None:
+    """
+    Check what becomes an argument of the step, which EMR shows: a password in it is refused.
+
+    The errors do not contain the values, for the same reason.
+    """
     if is_known(public_ip):
         try:
             ipaddress.IPv4Address(str(public_ip))
         except ValueError:
-            _refuse(f"public_ip {public_ip!r}", problem="this is not an IPv4 address")
-    if isinstance(servers, str) or not isinstance(servers, Sequence):
-        _refuse(f"servers {servers!r}", problem="this is not a list")
-    for server in servers:
-        if is_known(server) and not (isinstance(server, str) and _SERVER.fullmatch(server)):
-            _refuse(f"server {server!r}", problem="this is not HOST[:PORT][/DATABASE]")
-    if echo_url and is_known(echo_url) and not str(echo_url).startswith(("https://", "http://")):
-        _refuse(f"echo_url {echo_url!r}", problem="this is not a URL")
+            _refuse("public_ip", problem="this is not an IPv4 address")
+    if isinstance(servers, (str, bytes)) or not isinstance(servers, Sequence):
+        _refuse("servers", problem=f"this is {type(servers).__name__}, not a list")
+    for number, server in enumerate(servers):
+        if is_known(server) and not _is_server(server):
+            _refuse(f"servers[{number}]", problem="this is not HOST[:PORT][/DATABASE]")
+    if echo_url and is_known(echo_url) and not _is_page(echo_url):
+        _refuse("echo_url", problem="this is not an https:// or http:// URL without a user")
     if not servers and not echo_url:
         _refuse("servers", problem="there is neither a server nor an echo_url to ask")
+
+
+def _is_server(server: object) -> bool:
+    found = _SERVER.fullmatch(server) if isinstance(server, str) else None
+    return found is not None and 0 < int(found["port"] or 1) <= _HIGHEST_PORT
+
+
+def _is_page(url: object) -> bool:
+    try:
+        parts = urlsplit(url if isinstance(url, str) else "")
+    except ValueError:
+        return False
+    has_user = "@" in parts.netloc
+    return (
+        parts.scheme in {"https", "http"} and bool(parts.hostname) and not has_user and not re.search(r"\s", str(url))
+    )
 
 
 def _refuse(subject: str, *, problem: str) -> NoReturn:

@@ -119,7 +119,8 @@ def checked_checks(checks: Any) -> list[HttpCheck]:
     if isinstance(checks, (HttpCheck, Mapping)):
         checks = [checks]
     if not _is_list(checks):
-        raise _invalid(repr(checks), problem="this is not a list of checks", remedy="give HttpCheck(...) or mappings")
+        problem = f"this is {type(checks).__name__}, not a list of checks"
+        raise _invalid("checks", problem=problem, remedy="give HttpCheck(...) or mappings")
     checked = [_checked(check) for check in checks]
     names = [check.name for check in checked]
     if duplicates := sorted({name for name in names if names.count(name) > 1}):
@@ -139,7 +140,7 @@ def _checked(check: Any) -> HttpCheck:
             f"this is not a name (letters, digits, '_', '.', '-'; none of {', '.join(PLATFORM_CHECKS)})",
         ),
         (port is not None and port == int(port) and 0 < port <= _HIGHEST_PORT, f"{check.port!r} is not a port"),
-        (check.scheme in {"http", "https"}, f"{check.scheme!r} is neither 'http' nor 'https'"),
+        (check.scheme in ("http", "https"), f"{check.scheme!r} is neither 'http' nor 'https'"),
         (
             isinstance(path, str) and re.fullmatch(r"/[^\s#]*", path),
             f"path {path!r} does not begin with '/', or contains white space or '#'",
@@ -154,7 +155,7 @@ def _checked(check: Any) -> HttpCheck:
         ),
         (
             check.expect is None or isinstance(check.expect, Mapping),
-            f"expect {check.expect!r} is not a mapping of paths to values",
+            f"expect is {type(check.expect).__name__}, not a mapping of paths to values",
         ),
         (isinstance(check.verify, (bool, str)), f"verify {check.verify!r} is neither a bool nor a path"),
         (
@@ -173,7 +174,7 @@ def _checked(check: Any) -> HttpCheck:
 def _from_mapping(mapping: Any) -> HttpCheck:
     if not isinstance(mapping, Mapping):
         remedy = "give HttpCheck(...) or a mapping of its fields"
-        raise _invalid(repr(mapping), problem="this is not a check", remedy=remedy)
+        raise _invalid("checks", problem=f"this is not a check but {type(mapping).__name__}", remedy=remedy)
     parameters = {field.name for field in fields(HttpCheck)}
     if unknown := sorted(map(str, set(mapping) - parameters)):
         raise _invalid(
@@ -186,7 +187,7 @@ def _from_mapping(mapping: Any) -> HttpCheck:
         return replace(default, **mapping)
     if missing := sorted({"name", "port"} - set(mapping)):
         problem = f"it has no {', '.join(missing)}"
-        raise _invalid(f"check {dict(mapping)!r}", problem=problem, remedy="give name and port")
+        raise _invalid(f"check {mapping.get('name')!r}", problem=problem, remedy="give name and port")
     return HttpCheck(**mapping)
 
 

@@ -78,7 +78,10 @@ def check_place(allocation_id: str | None, *, job_flow_id: str | None, server_ur
             problem="a load balancer may lead to a cluster that does not use the address",
             remedy="give the ID of the cluster with the address as job_flow_id",
         )
-    parts = urlsplit(server_url or "http://given-by-the-connection")
+    try:
+        parts = urlsplit(server_url or "http://given-by-the-connection")
+    except ValueError:  # such as a "[" without its "]"
+        parts = urlsplit("")
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username is not None:
         # The message does not contain the URL, which may contain a password.
         raise refused(

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import botocore.session
-from botocore.validate import ParamValidator
 
+from airflow_eip_provider.aws.parameters import parameter_problems
 from airflow_eip_provider.exceptions import InvalidInputError
 from airflow_eip_provider.literals import is_template, parse_literal
 
@@ -65,7 +65,7 @@ def _checked_list(value: object) -> list[dict[str, Any]]:
     given = parse_literal(value)
     if isinstance(given, str) and given:
         lazy = " It is the text of a lazy sequence: pass the task's output itself." if given.startswith("Lazy") else ""
-        raise _StepsError(f"they are a string that does not contain a list: {given[:80]!r}.{lazy}")
+        raise _StepsError(f"they are a string of {len(given)} characters that does not contain a list.{lazy}")
     if isinstance(given, Mapping):
         raise _StepsError("they are a single mapping, not a list", "put it into a list")
     if given is not None and not isinstance(given, (Sequence, set, frozenset)):
@@ -79,9 +79,8 @@ def _checked_list(value: object) -> list[dict[str, Any]]:
             "spread them over several tasks, one after the other",
         )
     checked = [_checked_step(step, number) for number, step in enumerate(steps)]
-    report = ParamValidator().validate({"JobFlowId": "j-0", "Steps": checked}, _request_shape())
-    if report.has_errors():
-        raise _StepsError(" ".join(report.generate_report().split()))
+    if problems := parameter_problems({"JobFlowId": "j-0", "Steps": checked}, _request_shape()):
+        raise _StepsError(problems)
     return checked
 
 
@@ -107,7 +106,7 @@ def _checked_jar(jar: Mapping[str, Any], name: str) -> dict[str, Any]:
     checked = dict(jar)
     if "Args" in jar:
         given = parse_literal(jar["Args"])
-        if isinstance(given, (str, Mapping)) or not isinstance(given, Sequence):
+        if isinstance(given, (str, bytes, bytearray, Mapping)) or not isinstance(given, Sequence):
             raise _StepsError(f"Args of step '{name}' is {type(given).__name__}, not a list", "give a list of strings")
         checked["Args"] = [_text(arg, f"argument {n} of step '{name}'") for n, arg in enumerate(given)]
         for number, argument in enumerate(checked["Args"]):
@@ -128,13 +127,17 @@ def _checked_jar(jar: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 
 def _text(value: object, what: str) -> str:
-    """Return a string, or a whole number as one; refuse what could be written in more than one way."""
+    """
+    Return a string, or a whole number as one; refuse what could be written in more than one way.
+
+    The error does not contain the value, which may be a password.
+    """
     if isinstance(value, str):
         return value
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     raise _StepsError(
-        f"{what} is {value!r}, {type(value).__name__}, not a string",
+        f"{what} is {type(value).__name__}, not a string",
         "arguments are strings: write it in quotes, as the program expects it; if a template makes it, "
         "render_template_as_native_obj=True of the DAG may have converted a string",
     )

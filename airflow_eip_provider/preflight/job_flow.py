@@ -5,8 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from botocore.validate import ParamValidator
-
+from airflow_eip_provider.aws.parameters import parameter_problems
 from airflow_eip_provider.aws.tags import MOST_CLUSTER_TAGS
 from airflow_eip_provider.preflight.finding import Check, Finding, error, warning
 from airflow_eip_provider.preflight.node_pools import node_counts
@@ -52,9 +51,7 @@ def shape(setup: Setup) -> Iterator[Finding]:
         )
         return
     model = setup.emr.conn.meta.service_model.operation_model("RunJobFlow").input_shape
-    report = ParamValidator().validate(config, model)
-    if report.has_errors():
-        problems = " ".join(report.generate_report().split())
+    if problems := parameter_problems(config, model):
         yield error(
             _SUBJECT,
             what=problems,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import parse_qsl, urlsplit
 
-from airflow_eip_provider.exceptions import InvalidInputError
+from airflow_eip_provider.exceptions import InvalidInputError, without_passwords
 from airflow_eip_provider.stores.dynamodb import DynamoDbStore
 from airflow_eip_provider.stores.s3 import S3Store
 
@@ -69,6 +69,8 @@ def parse_uri(uri: str) -> StoreUri:
         raise _wrong(uri, f"its scheme is {parts.scheme!r}")
     kind: Kind = "dynamodb" if parts.scheme == "dynamodb" else "s3"
     what, pattern = _NAMES[kind]
+    if without_passwords(str(uri)) != str(uri):
+        raise _wrong(uri, f"a {what} has no user or password; the AWS connection has the credentials")
     if not pattern.fullmatch(parts.netloc):
         raise _wrong(uri, f"{parts.netloc!r} is not the name of a {what}")
     prefix = parts.path.strip("/")

@@ -44,8 +44,8 @@ class EgressProbeOperator(EmrAddStepsWithStaticIpOperator):
             parameters["servers"] = list(servers)
         except TypeError as error:
             raise InvalidInputError(
-                f"checking servers {servers!r}",
-                problem="this is not a list",
+                "checking servers",
+                problem=f"this is {type(servers).__name__}, not a list",
                 remedy="give a list of HOST[:PORT][/DATABASE], or a template or a task's output that becomes one",
             ) from error
         self.steps = [egress_probe_step(**parameters)]

@@ -76,7 +76,7 @@ def test_what_is_given_is_not_changed():
 def test_an_argument_that_could_be_written_in_more_than_one_way_is_named(argument):
     with pytest.raises(InvalidInputError) as error:
         checked_steps([step("a"), step("b", argument, name="load")])
-    for text in ("argument 1 of step 'load'", repr(argument), "render_template_as_native_obj"):
+    for text in ("argument 1 of step 'load'", type(argument).__name__, "render_template_as_native_obj"):
         assert text in str(error.value)
 
 
@@ -89,7 +89,7 @@ def test_an_argument_that_could_be_written_in_more_than_one_way_is_named(argumen
         (step("a"), "single mapping"),
         (7, "not a list of mappings but int"),
         ("LazyXComSequence([2 items])", "pass the task's output itself"),
-        ("no list", "a string that does not contain a list: 'no list'"),
+        ("no list", "a string of 7 characters that does not contain a list"),
         ([step("a"), "b"], "entry 1 is str"),
         ([[step("a")]], "entry 0 is list"),
         ([{"Name": "a"}], "step 'a' has no Name or no HadoopJarStep"),
@@ -98,6 +98,7 @@ def test_an_argument_that_could_be_written_in_more_than_one_way_is_named(argumen
         ([step("a", Argz=[])], "Argz"),
         ([{"Name": "a", "HadoopJarStep": {"Args": ["a"]}}], "Missing required parameter.*Jar"),
         ([{"Name": "a", "HadoopJarStep": {"Jar": "j", "Args": "a b"}}], "Args of step 'a' is str, not a list"),
+        ([{"Name": "a", "HadoopJarStep": {"Jar": "j", "Args": b"a b"}}], "Args of step 'a' is bytes, not a list"),
         ([step("a" * 10_281)], "argument 0 of step 'read' has 10281 characters, EMR takes 10280"),
         ([step("a")] * (MAX_STEPS + 1), "257 steps, and EMR takes 256"),
     ],
@@ -106,6 +107,24 @@ def test_an_argument_that_could_be_written_in_more_than_one_way_is_named(argumen
 def test_what_emr_would_refuse_is_refused(given, message):
     with pytest.raises(InvalidInputError, match=message):
         checked_steps(given)
+
+
+@pytest.mark.parametrize("password", [{"x": "S3cr3t"}, ["S3cr3t"], b"S3cr3t"], ids=repr)
+def test_a_value_of_a_wrong_type_may_be_a_password_and_is_not_in_the_error(password):
+    jars = [
+        {"Jar": "j", "Args": [password]},
+        {"Jar": password},
+        {"Jar": "j", "Properties": [{"Key": "password", "Value": password}]},
+        {"Jar": "j", "Properties": [password]},
+    ]
+    for given in (
+        *([{"Name": "n", "HadoopJarStep": jar}] for jar in jars),
+        "[{'Args': 'S3cr3t'",
+        [step(name=password)],
+    ):
+        with pytest.raises(InvalidInputError) as refused:
+            checked_steps(given)
+        assert "S3cr3t" not in str(refused.value)
 
 
 def test_as_many_as_emr_takes_are_taken():
@@ -162,7 +181,9 @@ def test_nothing_is_launched_for_steps_that_emr_would_refuse(
 ):
     create = create_operator(deferrable=deferrable)
     create.planned_steps["daily.load"] = known_steps([step("{{ ds }}", 1.5)])
-    with pytest.raises(AirflowFailException, match=r"the steps of task 'daily.load': argument 1 of step 'read' is 1.5"):
+    with pytest.raises(
+        AirflowFailException, match=r"the steps of task 'daily.load': argument 1 of step 'read' is float"
+    ):
         Task(create).run()
     assert_nothing_changed()
 

@@ -80,6 +80,7 @@ def test_checks_may_be_mappings_and_a_default_check_needs_only_what_differs():
         ([{"name": "livy", "port": 0}], "not a port"),
         ([{"name": "livy", "port": 70000}], "not a port"),
         ([{"name": "livy", "port": "{{ port }}"}], "not a port"),
+        ([{"name": "livy", "scheme": []}], "neither 'http' nor 'https'"),
         ([{"name": "livy", "scheme": "ftp"}], "neither 'http' nor 'https'"),
         ([{"name": "livy", "path": "batches"}], "does not begin with '/'"),
         ([{"name": "livy", "path": "/a b"}], "white space"),
@@ -95,3 +96,12 @@ def test_checks_may_be_mappings_and_a_default_check_needs_only_what_differs():
 def test_a_wrong_check_is_refused_with_a_reason(wrong, why):
     with pytest.raises(InvalidInputError, match=why):
         checked_checks(wrong)
+
+
+@pytest.mark.parametrize(
+    "wrong", ["S3cr3t", ["S3cr3t"], [{"name": "x", "expect": "S3cr3t"}], [{"name": "livy", "expect": "S3cr3t"}]]
+)
+def test_what_may_contain_a_password_is_not_in_the_error(wrong):
+    with pytest.raises(InvalidInputError) as refused:
+        checked_checks(wrong)
+    assert "S3cr3t" not in str(refused.value)

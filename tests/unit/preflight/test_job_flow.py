@@ -40,6 +40,19 @@ def test_names_and_types_are_run_job_flows(stubbed, job_flow, what):
 
 
 @pytest.mark.parametrize(
+    ("password", "kind"), [(73519864, "int"), (["S3cr3t"], "list"), ("S3cr3t,\ntype: S3cr3t", "str")], ids=repr
+)
+def test_the_value_of_a_wrong_type_may_be_a_password_and_is_left_out(stubbed, password, kind):
+    properties = {"javax.jdo.option.ConnectionPassword": password, "javax.jdo.option.ConnectionUserName": 73519864}
+    classification = {"Classification": "hive-site", "Properties": password if kind == "str" else properties}
+    given = {"Name": "x", "Instances": {}, "Configurations": [classification]}
+    [finding] = checks.shape.find(setup(given, emr=stubbed("emr")))
+    assert f"type: <class '{kind}'>" in finding.what
+    assert "S3cr3t" not in str(finding)
+    assert "73519864" not in str(finding)
+
+
+@pytest.mark.parametrize(
     ("job_flow", "given", "found"),
     [
         ({"Instances": KEEP}, {}, 0),

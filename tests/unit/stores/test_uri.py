@@ -41,7 +41,7 @@ def test_both_forms(uri, parts):
         ("dynamodb:locks", "'' is not the name of a table"),
         ("dynamodb://", "'' is not the name of a table"),
         ("dynamodb://lo", "'lo' is not the name of a table"),
-        ("dynamodb://me@locks", "'me@locks' is not the name of a table"),
+        ("dynamodb://me@locks", "a table has no user or password"),
         ("dynamodb://locks:80", "'locks:80' is not the name of a table"),
         ("dynamodb://locks/prefix", "a table has no path"),
         ("dynamodb://locks#x", "fragment"),
@@ -70,6 +70,15 @@ def test_anything_else_is_refused_by_its_part_and_with_both_forms(uri, wrong):
     assert wrong in str(refused.value)
     assert "dynamodb://TABLE?region=eu-west-1&create=true" in str(refused.value)
     assert "s3://BUCKET/PREFIX?region=eu-west-1" in str(refused.value)
+
+
+@pytest.mark.parametrize("given", ["k:S3cr3t@", "k:S3c/r3t@", "S3cr3t@"])
+@pytest.mark.parametrize("kind", ["s3", "dynamodb", "https"])
+def test_a_password_in_a_uri_is_not_in_the_error(given, kind):
+    with pytest.raises(InvalidInputError) as refused:
+        parse_uri(f"{kind}://{given}lock-records")
+    assert "reading lock store" in str(refused.value)
+    assert "S3c" not in str(refused.value) + refused.value.problem
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,25 @@
+"""The types of the parameters of a request, as botocore checks them before it sends one."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from botocore.validate import ParamValidator
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_VALUE = re.compile(r"value: .*?, type: (?=<class )", re.DOTALL)
+
+
+def parameter_problems(parameters: Mapping[str, Any], shape: Any) -> str:
+    """
+    Return which parameters have a wrong name or type; empty for none.
+
+    Their values, which botocore's report contains, may be passwords, and are left out.
+
+    :param shape: botocore's model of the request.
+    """
+    report = ParamValidator().validate(parameters, shape)
+    return " ".join(_VALUE.sub("type: ", report.generate_report()).split())
