@@ -26,6 +26,21 @@ _AUTO_TERMINATION: tuple[tuple[tuple[int, int], AutoTermination], ...] = (
     ((6, 4), "full"),
 )
 _RELEASE = re.compile(r"emr-(\d{1,4})\.(\d{1,4})(\.\d{1,4})?")
+# Also "emr-spark-8.0.0", and a suffix for a preview (Amazon EMR Release Guide).
+_LABEL = re.compile(r"emr-([a-z]+-)?\d{1,4}\.\d{1,4}\.\d{1,4}(-[0-9A-Za-z.-]+)?")
+_AMI_VERSION = re.compile(r"\d{1,4}(\.\d{1,4}){1,2}|latest")
+
+
+def release_problem(job_flow: Mapping[str, Any]) -> str | None:
+    """Return why EMR does not accept the form of the release; ``None`` if it may."""
+    label, ami_version = job_flow.get("ReleaseLabel"), job_flow.get("AmiVersion")
+    if label is not None and not _LABEL.fullmatch(str(label)):
+        return f"ReleaseLabel is {label!r}"
+    if ami_version is not None and not _AMI_VERSION.fullmatch(str(ami_version)):
+        return f"AmiVersion is {ami_version!r}"
+    if label is not None and ami_version is not None:
+        return "both ReleaseLabel and AmiVersion are given"
+    return None
 
 
 def release_name(job_flow: Mapping[str, Any]) -> str:

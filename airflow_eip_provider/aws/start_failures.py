@@ -136,5 +136,11 @@ def refused_start(error: BaseException) -> StartFailure | None:
     return None
 
 
+def refused_parameters(error: BaseException) -> bool:
+    """Return whether RunJobFlow refused its parameters, so that it would refuse them again."""
+    is_invalid = isinstance(error, ClientError) and error_code(error) == "ValidationException"
+    return is_invalid and refused_start(error) is None
+
+
 def _is_about_the_zone(code: str, text: str) -> bool:
     return code in _TEXT_DECIDES and _ZONE_TEXTS.search(text) is not None

@@ -15,6 +15,8 @@ ROLE_TAG = "aws:elasticmapreduce:instance-group-role"  # MASTER, CORE or TASK
 FUNCTION_TAG = "ClusterFunction"  # the purpose of a cluster, by convention of those who associate from the cluster
 KEEP_TAG = "airflow-eip:keep"  # on a cluster that may outlive its DAG run; the reaper does not terminate it
 
+OWN_PREFIX = "airflow-eip:"  # of all tags below; a user sets none of these
+
 # Set by this package on clusters.
 OWNER_TAG = "airflow-eip:owner-name"  # readable; see operators.owner
 OWNER_DIGEST_TAG = "airflow-eip:owner"  # the same for every try of a task instance

@@ -10,7 +10,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from airflow_eip_provider import clock
 from airflow_eip_provider.aws.clusters import read_tagged_clusters
 from airflow_eip_provider.aws.errors import is_expired, is_transient, was_throttled
-from airflow_eip_provider.aws.start_failures import refused_start
+from airflow_eip_provider.aws.start_failures import refused_parameters, refused_start
 from airflow_eip_provider.aws.tags import (
     ALLOCATION_TAG,
     OWNER_DIGEST_TAG,
@@ -19,7 +19,7 @@ from airflow_eip_provider.aws.tags import (
     TRY_TAG,
     as_items,
 )
-from airflow_eip_provider.exceptions import LaunchUnclearError
+from airflow_eip_provider.exceptions import InvalidInputError, LaunchUnclearError
 from airflow_eip_provider.releases import auto_termination
 
 if TYPE_CHECKING:
@@ -81,6 +81,7 @@ class Launcher:
         :param allocation_id: the address that it is launched for; ``None`` if it is reached through a load balancer
             only.
         :param token: the fencing token of the lease that it is launched under.
+        :raises InvalidInputError: when EMR refuses the parameters, and would refuse a retry.
         :raises LaunchUnclearError: when RunJobFlow gave no clear answer, and EMR shows no such cluster.
         """
         owner_tags = self._owner.tags(allocation_id=allocation_id)
@@ -96,10 +97,20 @@ class Launcher:
             if not is_transient(error) or was_throttled(error) or refused_start(error):
                 # An error that is not botocore's came from a signal, and does not tell the outcome of the request.
                 self.is_unclear = not isinstance(error, (ClientError, BotoCoreError))
+                if refused_parameters(error):
+                    raise self._refused(error) from error
                 raise
             launched = self._search(owner_tags, token, unclear=error)
         self.is_unclear = False
         return launched
+
+    def _refused(self, error: Exception) -> InvalidInputError:
+        """Return the error for parameters that EMR refuses."""
+        return InvalidInputError(
+            f"launching cluster '{self.config['Name']}'",
+            problem=f"EMR refuses its parameters: {error}",
+            remedy="correct job_flow_overrides, or the account's settings that EMR names; no cluster was launched",
+        )
 
     def _search(self, owner_tags: Mapping[str, str], token: int | None, *, unclear: Exception) -> str:
         """

@@ -47,7 +47,7 @@ __all__ = [
 ]
 
 # The checks run, and are shown, in these orders.
-_CLUSTER_CHECKS = (job_flow.shape, job_flow.lifetime, job_flow.idle_termination, job_flow.tags)
+_CLUSTER_CHECKS = (job_flow.shape, job_flow.values, job_flow.lifetime, job_flow.idle_termination, job_flow.tags)
 _PLACEMENT_CHECKS = (zones.zones_available, zones.instance_types)
 # With the address on the primary node:
 PRIMARY_CHECKS = (

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow_eip_provider.aws.parameters import parameter_problems
-from airflow_eip_provider.aws.tags import MOST_CLUSTER_TAGS
+from airflow_eip_provider.aws.tags import KEEP_TAG, MOST_CLUSTER_TAGS, OWN_PREFIX
 from airflow_eip_provider.preflight.finding import Check, Finding, error, warning
 from airflow_eip_provider.preflight.node_pools import node_counts
-from airflow_eip_provider.releases import auto_termination, release_name
+from airflow_eip_provider.releases import auto_termination, release_name, release_problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from airflow_eip_provider.preflight.setup import Setup
 
 _SUBJECT = "job_flow_overrides"
 _MOST_TAGS = 50  # of a cluster (EMR Management Guide, "Tag restrictions"); tags that begin with "aws:" do not count
+_IDLE_SECONDS = range(60, 604_801)  # EMR API Reference, AutoTerminationPolicy
+# The three ways to describe the nodes; a cluster has exactly one (EMR API Reference, JobFlowInstancesConfig).
+_WAYS = {
+    "InstanceGroups": ("InstanceGroups",),
+    "InstanceFleets": ("InstanceFleets",),
+    "MasterInstanceType": ("MasterInstanceType", "SlaveInstanceType", "InstanceCount"),
+}
 # The parameters that determine the number of nodes.
 _SIZES = (
     "Instances.InstanceCount",
@@ -73,6 +80,45 @@ def _rendering_hint(problems: str) -> str:
             "write it so that it stays text, such as \"'20260101'\", or do not set that option"
         )
     return ""
+
+
+@partial(Check, "values", "EMR accepts the values of the cluster's parameters", needs=(shape,), missing=_no_job_flow)
+def values(setup: Setup) -> Iterator[Finding]:
+    """Find values that RunJobFlow refuses, which would be known only after the wait for the address."""
+    job_flow = setup.job_flow or {}
+    for what, remedy in (*_placement_problems(setup), *_value_problems(job_flow)):
+        yield error(_SUBJECT, what=what, why="EMR refuses the launch", remedy=remedy)
+
+
+def _placement_problems(setup: Setup) -> Iterator[tuple[str, str]]:
+    instances = setup.instances
+    ways = [way for way, names in _WAYS.items() if any(instances.get(name) for name in names)]
+    places = [f"Instances.{name}" for names in _WAYS.values() for name in names]
+    if len(ways) > 1 or (not ways and setup.template_at(*places) is None):
+        found = f"they describe the nodes by {' and '.join(ways)}" if ways else "they describe no nodes"
+        yield found, "give exactly one of InstanceGroups, InstanceFleets, or MasterInstanceType with InstanceCount"
+    one, several = instances.get("Ec2SubnetId"), instances.get("Ec2SubnetIds") or ()
+    if any(isinstance(name, str) and not name.strip() for name in (one, *several)):
+        yield "a subnet ID in Instances is empty", "give the ID of a subnet, and see that its template renders to one"
+    if one and several:
+        yield "both Ec2SubnetId and Ec2SubnetIds are given", "give one of them"
+    if len(several) > 1 and ways and "InstanceFleets" not in ways:
+        yield f"Ec2SubnetIds has {len(several)} subnets", "give one subnet, or use InstanceFleets; or give fallbacks"
+
+
+def _value_problems(job_flow: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    if (problem := release_problem(job_flow)) is not None:
+        yield problem, "give a release as ReleaseLabel, such as 'emr-7.5.0'"
+    idle = (job_flow.get("AutoTerminationPolicy") or {}).get("IdleTimeout")
+    if idle is not None and idle not in _IDLE_SECONDS:
+        yield f"AutoTerminationPolicy.IdleTimeout is {idle}", "give seconds from 60 to 604800, which are seven days"
+    for number, action in enumerate(job_flow.get("BootstrapActions") or ()):
+        path = action.get("ScriptBootstrapAction", {}).get("Path")
+        if isinstance(path, str) and not path.strip():
+            yield (
+                f"BootstrapActions[{number}] has an empty Path",
+                "give the script's place, such as s3://BUCKET/NAME.sh",
+            )
 
 
 @partial(
@@ -149,6 +195,27 @@ def tags(setup: Setup) -> Iterator[Finding]:
             what=f"Tags has {', '.join(map(repr, reserved))}",
             why="keys that begin with 'aws:' are reserved for AWS, and EMR refuses the launch",
             remedy="rename them",
+        )
+    if own := [key for key in keys if key.startswith(OWN_PREFIX) and key != KEEP_TAG]:
+        yield error(
+            _SUBJECT,
+            what=f"Tags has {', '.join(map(repr, own))}",
+            why=f"this provider finds its clusters by the tags that begin with '{OWN_PREFIX}', and sets them itself",
+            remedy=f"leave them out; only '{KEEP_TAG}' is for you to set",
+        )
+    if repeated := sorted({key for key in keys if key and keys.count(key) > 1}):
+        yield error(
+            _SUBJECT,
+            what=f"Tags has {', '.join(map(repr, repeated))} more than once",
+            why="a cluster has one value of a tag",
+            remedy="give each key once",
+        )
+    if "" in keys:
+        yield error(
+            _SUBJECT,
+            what="a tag has no Key, or an empty one",
+            why="EMR refuses the launch",
+            remedy='write {"Key": …, "Value": …}',
         )
     if len(keys) + MOST_CLUSTER_TAGS > _MOST_TAGS:
         yield error(

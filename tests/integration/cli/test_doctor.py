@@ -70,7 +70,17 @@ def test_with_a_subnet_alone_what_concerns_the_cluster_is_skipped(examine, subne
     said = examine("--subnet-id", subnet_id, file=False)
     skipped = {c["check"] for c in said.result["checks"] if c["skipped"]}
     assert said.status == 0
-    assert skipped == {"job-flow", "lifetime", "idle", "tags", "primary", "topology", "lock-store", "instance-types"}
+    assert skipped == {
+        "job-flow",
+        "values",
+        "lifetime",
+        "idle",
+        "tags",
+        "primary",
+        "topology",
+        "lock-store",
+        "instance-types",
+    }
 
 
 def test_what_there_is_nothing_to_look_at_for_is_no_success(examine):

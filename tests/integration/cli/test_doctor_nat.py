@@ -102,6 +102,7 @@ def test_with_a_subnet_alone_what_concerns_the_cluster_is_skipped(made, network)
         "instance-types",
         "lock-store",
         "tags",
+        "values",
     }
 
 

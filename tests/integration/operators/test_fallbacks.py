@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from botocore.exceptions import ClientError
 
 from airflow_eip_provider.airflow_compat import AirflowFailException, AirflowTaskTimeout
 from airflow_eip_provider.aws.lag import READS_LAG_SECONDS
@@ -324,7 +323,7 @@ def test_a_launch_that_is_refused_for_another_reason_fails(clocked, create, stor
     clocked.faults.add(
         operation="RunJobFlow", kind="error", code="ValidationException", message="no such role", status=400
     )
-    with pytest.raises(ClientError, match="no such role"):
+    with pytest.raises(AirflowFailException, match=r"launching cluster .*no such role"):
         Task(create(lock_store=store)).run()
 
 

@@ -79,7 +79,83 @@ def test_what_a_release_lacks_is_found(job_flow, given, severity):
     assert [found for found, _ in said(checks.idle_termination, job_flow, **given)] == severity
 
 
-@pytest.mark.parametrize(("keys", "found"), [(["a"], 0), (["AWS:x"], 1), ([f"k{n}" for n in range(50)], 1)])
+GROUPS = {"InstanceGroups": [{"InstanceRole": "MASTER", "InstanceType": "m5.xlarge", "InstanceCount": 1}]}
+FLEETS = {"InstanceFleets": [{"InstanceFleetType": "MASTER", "TargetOnDemandCapacity": 1}]}
+SUBNETS = ["subnet-a", "subnet-b"]
+
+
+@pytest.mark.parametrize(
+    ("instances", "what"),
+    [
+        (GROUPS, None),
+        (FLEETS, None),
+        ({"MasterInstanceType": "m5.xlarge", "SlaveInstanceType": "m5.xlarge", "InstanceCount": 3}, None),
+        ({**GROUPS, **FLEETS}, "by InstanceGroups and InstanceFleets"),
+        ({**GROUPS, "MasterInstanceType": "m5.xlarge"}, "by InstanceGroups and MasterInstanceType"),
+        ({}, "no nodes"),
+        ({"InstanceGroups": [], "InstanceFleets": []}, "no nodes"),
+        ({**FLEETS, "Ec2SubnetIds": SUBNETS}, None),
+        ({**GROUPS, "Ec2SubnetIds": SUBNETS[:1]}, None),
+        ({**GROUPS, "Ec2SubnetIds": SUBNETS}, "Ec2SubnetIds has 2 subnets"),
+        ({**FLEETS, "Ec2SubnetIds": SUBNETS, "Ec2SubnetId": "subnet-a"}, "both Ec2SubnetId"),
+        ({**GROUPS, "Ec2SubnetId": ""}, "a subnet ID in Instances is empty"),
+        ({**FLEETS, "Ec2SubnetIds": ["subnet-a", " "]}, "a subnet ID in Instances is empty"),
+    ],
+)
+def test_the_nodes_and_their_subnets_are_described_in_one_way(instances, what):
+    found = said(checks.values, {"Instances": instances})
+    assert [severity for severity, _ in found] == ["error"] * (what is not None)
+    assert what is None or what in found[0][1]
+
+
+@pytest.mark.parametrize("place", ["Instances", "Instances.InstanceGroups", "Instances.InstanceGroups.InstanceType"])
+def test_nodes_that_a_template_describes_are_unknown_and_not_missing(place):
+    assert said(checks.values, {"Instances": {}}, templated=frozenset({place})) == []
+    assert said(checks.values, {"Instances": {}}, templated=frozenset({"Instances.Ec2SubnetId"})) != []
+
+
+@pytest.mark.parametrize(
+    ("parameters", "what"),
+    [
+        *[({"ReleaseLabel": label}, None) for label in ("emr-4.9.6", "emr-7.12.0", "emr-10.0.0", "emr-spark-8.0.0")],
+        ({"ReleaseLabel": "emr-7.5.0-preview.1"}, None),
+        *[({"AmiVersion": version}, None) for version in ("3.11.0", "2.4", "latest")],
+        *[
+            ({"ReleaseLabel": label}, f"ReleaseLabel is {label!r}")
+            for label in ("", "abc", "7.5.0", "emr-7", "{{ x }}")
+        ],
+        ({"AmiVersion": ""}, "AmiVersion is ''"),
+        ({"ReleaseLabel": "emr-7.5.0", "AmiVersion": "3.11.0"}, "both ReleaseLabel and AmiVersion"),
+        ({"AutoTerminationPolicy": {"IdleTimeout": 60}}, None),
+        ({"AutoTerminationPolicy": {}}, None),
+        *[({"AutoTerminationPolicy": {"IdleTimeout": n}}, "IdleTimeout is") for n in (0, 30, 59, 604801, True)],
+        ({"BootstrapActions": [{"Name": "x", "ScriptBootstrapAction": {"Path": "s3://b/x"}}]}, None),
+        ({"BootstrapActions": [{"Name": "x", "ScriptBootstrapAction": {"Path": " "}}]}, "BootstrapActions[0]"),
+    ],
+    ids=str,
+)
+def test_values_that_emr_refuses_are_found(parameters, what):
+    found = said(checks.values, {"Instances": GROUPS, **parameters})
+    assert [severity for severity, _ in found] == ["error"] * (what is not None)
+    assert what is None or what in found[0][1]
+
+
+def test_a_tag_without_a_key_is_found():
+    assert "no Key" in said(checks.tags, {"Tags": [{"Value": "x"}, {"Value": "y"}]})[0][1]
+
+
+@pytest.mark.parametrize(
+    ("keys", "found"),
+    [
+        (["a"], 0),
+        (["AWS:x"], 1),
+        ([f"k{n}" for n in range(50)], 1),
+        (["airflow-eip:owner"], 1),
+        (["airflow-eip:keep"], 0),
+        (["a", "a"], 1),
+        (["a", "A"], 0),
+    ],
+)
 def test_emr_takes_the_tags(keys, found):
     assert len(said(checks.tags, {"Tags": [{"Key": key} for key in keys]})) == found
 

@@ -23,6 +23,7 @@ RUN_JOB_FLOW = EMR.operation_model("RunJobFlow").input_shape
 ADD_STEPS = EMR.operation_model("AddJobFlowSteps").input_shape
 CHECKS = (
     job_flow.shape,
+    job_flow.values,
     job_flow.lifetime,
     job_flow.idle_termination,
     job_flow.tags,
