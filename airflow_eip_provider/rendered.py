@@ -47,6 +47,17 @@ def check_choice(parameter: str, value: object, choices: Collection[object]) -> 
         )
 
 
+def check_flags(task: object, *names: str) -> None:
+    """Check that parameters that are true or false are not texts, of which Python takes "False" for true."""
+    for name in names:
+        if isinstance(value := getattr(task, name), str):
+            raise InvalidInputError(
+                f"checking {name} {value!r}",
+                problem="this is a text, and even 'False' would count as true",
+                remedy="give True or False, without quotes",
+            )
+
+
 def number_of(value: object) -> float | None:
     """Return a number, or the number in a string (as templates render to); ``None`` for any other value."""
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, ParamValidationError
 
 from airflow_eip_provider.airflow_compat import AirflowNotFoundException
 from airflow_eip_provider.aws.errors import error_code, is_denied
+from airflow_eip_provider.aws.resource_ids import is_role_arn
 from airflow_eip_provider.exceptions import (
     AddressBusyError,
     AddressNotFoundError,
+    InvalidInputError,
     MissingConnectionError,
     NotKnownYetError,
     NotPermittedError,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from airflow_eip_provider.aws.addresses import Address, Holder, Instance
 
 # EC2's reads are eventually consistent (EC2 API, "Eventual consistency").
@@ -26,12 +32,53 @@ _NOT_KNOWN = frozenset({"InvalidNetworkInterfaceID.NotFound", "InvalidInstanceID
 _NO_INTERFACE = "eni-00000000000000000"
 
 
+@contextmanager
+def _naming(conn_id: str | None, region_name: object) -> Iterator[None]:
+    """Turn an error about the parameters of a client into one that names where they come from."""
+    try:
+        yield
+    except (AttributeError, ParamValidationError, TypeError, ValueError) as error:
+        connection = f"connection '{conn_id}'" if conn_id else "boto3's default credentials"
+        region = f" in region {region_name!r}" if region_name is not None else ""
+        raise InvalidInputError(
+            f"making an AWS client with {connection}{region}",
+            problem=f"{type(error).__name__}: {error}",
+            remedy="correct the connection and its extra, region_name, botocore_config, or the environment variables "
+            "of boto3 (AWS_…)",
+        ) from error
+
+
 class StrictConnectionMixin:
     """
-    Raises an error for a missing connection.
+    Raises an error for a missing connection, and for one with which boto3 cannot make a client.
 
-    The stock AWS hook logs a warning and uses boto3's default credentials, which may be those of another account.
+    The stock AWS hook logs a warning for a missing connection and uses boto3's default credentials, which may be those
+    of another account.
     """
+
+    aws_conn_id: str | None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        with _naming(kwargs.get("aws_conn_id"), kwargs.get("region_name")):
+            super().__init__(*args, **kwargs)
+
+    @cached_property
+    def conn_config(self) -> Any:
+        """The content of the connection, as the stock hook reads it."""
+        with _naming(self.aws_conn_id, None):
+            return super().conn_config  # type: ignore[misc]
+
+    def get_client_type(self, region_name: str | None = None, *args: Any, **kwargs: Any) -> Any:
+        """
+        Return a boto3 client.
+
+        :raises InvalidInputError: when the connection, or a parameter, has a value that boto3 does not accept.
+        """
+        with _naming(self.aws_conn_id, region_name):
+            role_arn = self.conn_config.role_arn
+            if role_arn is not None and not is_role_arn(role_arn):
+                raise ValueError(f"role_arn is {role_arn!r}, not the ARN of an IAM role")
+            return super().get_client_type(region_name, *args, **kwargs)  # type: ignore[misc]
 
     @classmethod
     def get_connection(cls, conn_id: str) -> Any:

@@ -10,6 +10,7 @@ from botocore.exceptions import ClientError
 
 from airflow_eip_provider.airflow_compat import AirflowNotFoundException
 from airflow_eip_provider.aws.errors import error_code
+from airflow_eip_provider.exceptions import InvalidInputError
 from airflow_eip_provider.hooks.eip import StrictConnectionMixin
 
 if TYPE_CHECKING:
@@ -36,9 +37,15 @@ class EmrClusterHook(StrictConnectionMixin, EmrHook):
         base: dict[str, Any] = {}
         if self.emr_conn_id:
             try:
-                base = EmrHook.get_connection(self.emr_conn_id).extra_dejson.copy()
+                base = EmrHook.get_connection(self.emr_conn_id).extra_dejson
             except AirflowNotFoundException:
                 self.log.info("No EMR connection '%s': starting from an empty configuration", self.emr_conn_id)
+        if not isinstance(base, dict):
+            raise InvalidInputError(
+                f"reading the extra of Airflow connection '{self.emr_conn_id}'",
+                problem=f"it is {type(base).__name__}, not a JSON object",
+                remedy="give RunJobFlow's parameters there, or emr_conn_id=None",
+            )
         return {**base, **overrides}
 
     def submit_steps(self, job_flow_id: str, steps: Sequence[Mapping[str, Any]], **options: Any) -> list[str]:

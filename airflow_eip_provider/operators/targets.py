@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from airflow_eip_provider.aws.resource_ids import check_instance_id, check_job_flow_id
 from airflow_eip_provider.aws.tags import ALLOCATION_TAG, OWNER_TAG
 from airflow_eip_provider.exceptions import InvalidInputError
-from airflow_eip_provider.ids import INSTANCE_ID, JOB_FLOW_ID
 from airflow_eip_provider.operators.lease_settings import lock_store_uri
 from airflow_eip_provider.rendered import is_nothing
 
@@ -17,34 +17,14 @@ if TYPE_CHECKING:
     from airflow_eip_provider.triggers.verdict import Verdict
     from airflow_eip_provider.triggers.watch import WatchTrigger
 
-
-def check_job_flow_id(job_flow_id: object) -> None:
-    """
-    Check the form of a rendered cluster ID.
-
-    :raises InvalidInputError: for anything else, such as a name, a template that was not rendered, or a list as text.
-    """
-    if not isinstance(job_flow_id, str) or not JOB_FLOW_ID.fullmatch(job_flow_id):
-        raise InvalidInputError(
-            f"checking job_flow_id {job_flow_id!r}",
-            problem="this is not the ID of an EMR cluster",
-            remedy="give what EMR shows as 'Cluster ID' (j-…), e.g. the output of the creating task; a template inside "
-            "an f-string needs its braces doubled",
-        )
-
-
-def check_instance_id(instance_id: object) -> None:
-    """
-    Check the form of a rendered instance ID.
-
-    :raises InvalidInputError: for anything else.
-    """
-    if not isinstance(instance_id, str) or not INSTANCE_ID.fullmatch(instance_id):
-        raise InvalidInputError(
-            f"checking instance_id {instance_id!r}",
-            problem="this is not the ID of an EC2 instance",
-            remedy="give what EC2 shows as 'Instance ID' (i-…)",
-        )
+__all__ = [
+    "check_instance_id",
+    "check_job_flow_id",
+    "check_nothing_left",
+    "check_one_target",
+    "judge_running",
+    "running_trigger",
+]
 
 
 def check_one_target(**targets: object) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from airflow_eip_provider.aws.resource_ids import check_job_flow_id
 from airflow_eip_provider.cli.drill.checks import run_checks
 from airflow_eip_provider.cli.drill.plan import Plan
 from airflow_eip_provider.cli.drill.resources import Resources
@@ -14,7 +15,6 @@ from airflow_eip_provider.cli.session import Session
 from airflow_eip_provider.exceptions import InvalidInputError, TransientError
 from airflow_eip_provider.hooks.aws import PATIENT, AwsHooks
 from airflow_eip_provider.operators.lease_settings import configured_lock_store
-from airflow_eip_provider.operators.targets import check_job_flow_id
 
 
 def plan_drill(**settings: Any) -> dict[str, Any]:
