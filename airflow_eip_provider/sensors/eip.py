@@ -8,18 +8,21 @@ from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
 from airflow_eip_provider import clock, metrics
 from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE
+from airflow_eip_provider.aws.allocation_ids import check_allocation_id
 from airflow_eip_provider.aws.lag import SECOND_LOOK_SECONDS
+from airflow_eip_provider.aws.resource_ids import check_instance_id, check_job_flow_id
 from airflow_eip_provider.exceptions import (
     AddressLostError,
     AddressNotFoundError,
     ClusterEndedError,
     ElasticIpError,
     InvalidInputError,
+    PermanentError,
 )
 from airflow_eip_provider.hooks.address_pool import followed_address, names_pool
 from airflow_eip_provider.links.eip import ElasticIpLink
 from airflow_eip_provider.notifications import Notifying, checked_notifier
-from airflow_eip_provider.rendered import check_choice, rendered
+from airflow_eip_provider.rendered import check_choice, check_flags, rendered
 from airflow_eip_provider.sensors.watching import WatchingSensor
 
 if TYPE_CHECKING:
@@ -96,18 +99,19 @@ class EipAssociationSensor(Notifying, WatchingSensor):
 
     def execute(self, context: Context) -> Any:
         """Poll once, then wait in the worker or in the triggerer; the result is the same."""
-        if names_pool(self.allocation_id):
-            try:
+        try:
+            if names_pool(self.allocation_id):
                 self.allocation_id = self._followed_address()
-            except InvalidInputError as error:
-                self.fail(error)
-        ElasticIpLink.persist(
-            context=context,
-            operator=self,
-            region_name=self.aws.eip.conn_region_name,
-            aws_partition=self.aws.eip.conn_partition,
-            allocation_id=self.allocation_id,
-        )
+            self._check_parameters()
+            ElasticIpLink.persist(
+                context=context,
+                operator=self,
+                region_name=self.aws.eip.conn_region_name,
+                aws_partition=self.aws.eip.conn_partition,
+                allocation_id=self.allocation_id,
+            )
+        except PermanentError as error:
+            self.fail(error)
         return super().execute(context)
 
     def _followed_address(self) -> str:
@@ -142,7 +146,6 @@ class EipAssociationSensor(Notifying, WatchingSensor):
         from airflow_eip_provider.triggers.observed import Observed
         from airflow_eip_provider.triggers.second_look import SecondLook
 
-        self._check_parameters()
         second_look = SecondLook(clock.time())
         while True:
             verdict = judge_association(
@@ -187,9 +190,15 @@ class EipAssociationSensor(Notifying, WatchingSensor):
         )
 
     def _check_parameters(self) -> None:
+        check_flags(self, "deferrable", "was_bound")
         check_choice("expect", self.expect, ("associated", "free"))
+        doing = f"waiting for Elastic IP '{self.allocation_id}'"
+        rendered(self.allocation_id, name="allocation_id", doing="waiting for an Elastic IP")
+        check_allocation_id(self.allocation_id)
+        checks = {"job_flow_id": check_job_flow_id, "instance_id": check_instance_id}
         for name in sorted(self._given):
-            rendered(getattr(self, name), name=name, doing=f"waiting for Elastic IP '{self.allocation_id}'")
+            rendered(getattr(self, name), name=name, doing=doing)
+            checks[name](getattr(self, name))
         if self.was_bound and (self.expect != "associated" or "job_flow_id" not in self._given):
             raise InvalidInputError(
                 "checking was_bound=True",

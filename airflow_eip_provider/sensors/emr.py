@@ -10,10 +10,11 @@ from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
 from airflow_eip_provider import clock
 from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE
+from airflow_eip_provider.aws.resource_ids import check_job_flow_id
 from airflow_eip_provider.exceptions import ClusterEndedError, ElasticIpError, InvalidInputError
 from airflow_eip_provider.health.checks import HttpCheck, as_mappings, checked_checks
 from airflow_eip_provider.health.judgement import Threshold
-from airflow_eip_provider.rendered import check_choice, rendered
+from airflow_eip_provider.rendered import check_choice, check_flags, rendered
 from airflow_eip_provider.sensors.watching import WatchingSensor
 
 if TYPE_CHECKING:
@@ -139,6 +140,8 @@ class EmrPrimaryHealthSensor(WatchingSensor):
         from airflow_eip_provider.triggers.health import Known, PrimaryWatch, check_host
 
         job_flow_id = rendered(self.job_flow_id, name="job_flow_id", doing="watching the health of a cluster")
+        check_job_flow_id(self.job_flow_id)
+        check_flags(self, "deferrable")
         check_choice("until", self.until, ("unhealthy", "healthy"))
         check_host(self.host)
         if not isinstance(self.start_timeout, timedelta) or self.start_timeout < timedelta(0):

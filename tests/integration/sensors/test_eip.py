@@ -144,6 +144,42 @@ def test_a_target_that_rendered_to_nothing_does_not_mean_anywhere(
         Task(sensor(allocation_id, deferrable=deferrable, **{name: nothing})).run()
 
 
+@pytest.mark.parametrize("nothing", [None, "None", ""], ids=repr)
+def test_an_address_that_rendered_to_nothing_is_refused(clocked, deferrable, nothing):
+    with pytest.raises(AirflowFailException, match=f"allocation_id is {nothing!r}: its template"):
+        Task(sensor(nothing, deferrable=deferrable)).run()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *[{"job_flow_id": value} for value in ("abc", "{{ x }}", [], {}, 0, False, ["a"])],
+        *[{"instance_id": value} for value in ("abc", "{{ x }}", [], 0, False)],
+        *[{"allocation_id": value} for value in ("abc", "{{ x }}", 5)],
+    ],
+    ids=str,
+)
+def test_a_malformed_id_is_refused_at_once_and_does_not_mean_anywhere(
+    clocked, allocation_id, instance_id, deferrable, ec2, wrong
+):
+    ec2.associate_address(AllocationId=allocation_id, NetworkInterfaceId=interface_of(ec2, instance_id))
+    given = sensor(**{"allocation_id": allocation_id, "deferrable": deferrable, "soft_fail": True, **wrong})
+    with pytest.raises(AirflowFailException, match=f"checking {next(iter(wrong))} "):
+        Task(given).run()
+
+
+@pytest.mark.parametrize("given", [{"region_name": "no where"}, {"botocore_config": {"nosuch": 1}}], ids=str)
+def test_a_client_that_boto3_cannot_make_fails_the_sensor_at_once(clocked, allocation_id, deferrable, given):
+    with pytest.raises(AirflowFailException, match="making an AWS client with boto3's default credentials"):
+        Task(sensor(allocation_id, deferrable=deferrable, **given)).run()
+
+
+@pytest.mark.parametrize("name", ["deferrable", "was_bound"])
+def test_a_text_is_neither_true_nor_false(clocked, allocation_id, name):
+    with pytest.raises(AirflowFailException, match=f"checking {name} 'False'"):
+        Task(sensor(allocation_id, job_flow_id="j-1", **{name: "False"})).run()
+
+
 def test_without_a_target_anywhere_will_do(clocked, allocation_id, instance_id, deferrable, ec2):
     ec2.associate_address(AllocationId=allocation_id, NetworkInterfaceId=interface_of(ec2, instance_id))
     assert Task(sensor(allocation_id, deferrable=deferrable)).run()["instance_id"] == instance_id
