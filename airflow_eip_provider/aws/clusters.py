@@ -30,6 +30,7 @@ ENDED_STATES = frozenset({"TERMINATED", "TERMINATED_WITH_ERRORS"})
 READY_STATES = frozenset({"RUNNING", "WAITING"})
 LIVE_STATES = ("STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING")
 NOT_ENDED_STATES = (*LIVE_STATES, "TERMINATING")
+CLUSTER_STATES = (*NOT_ENDED_STATES, *sorted(ENDED_STATES))
 ACTIVE_STEP_STATES = ("PENDING", "RUNNING", "CANCEL_PENDING")
 GUARD_MARK = "[eip "  # in the name of every fenced step, before the nonce of the task that submitted it
 _STEP_IDS_PER_CALL = 10  # the limit of ListSteps (EMR API Reference, ListSteps)

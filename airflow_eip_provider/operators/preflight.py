@@ -6,11 +6,12 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow_eip_provider.aws.allocation_ids import check_allocation_id
+from airflow_eip_provider.aws.resource_ids import is_role_arn
 from airflow_eip_provider.exceptions import InvalidInputError, PreflightError
 from airflow_eip_provider.hooks.address_pool import AddressPool
 from airflow_eip_provider.literals import parse_literal
 from airflow_eip_provider.operators.step_list import checked_steps, known_steps
-from airflow_eip_provider.rendered import number_of
+from airflow_eip_provider.rendered import number_of, rendered
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "check_allocation_id",
+    "check_cluster_states",
     "check_duration",
+    "check_execution_role",
     "check_idle_timeout",
     "check_waits",
     "checked_mapping",
@@ -141,6 +144,31 @@ def check_duration(parameter: str, value: object) -> None:
             f"{parameter} {value!r}",
             problem=f"this is not a timedelta from 0 to {_LONGEST_WAIT.days} days",
             remedy=f"write {parameter}=timedelta(...), such as timedelta(hours=1)",
+        )
+
+
+def check_execution_role(value: object) -> None:
+    """Check the runtime role of steps. Without one (``None``) they have the rights of the instance profile."""
+    if value is None:
+        return
+    rendered(value, name="execution_role_arn", doing="submitting steps")
+    if not is_role_arn(value):
+        raise _invalid(
+            f"execution_role_arn {value!r}",
+            problem="this is not the ARN of an IAM role",
+            remedy="give arn:aws:iam::ACCOUNT:role/NAME",
+        )
+
+
+def check_cluster_states(value: object) -> None:
+    """Check the states of EMR in which a cluster is looked for by its name."""
+    from airflow_eip_provider.aws.clusters import CLUSTER_STATES
+
+    if not isinstance(value, (list, tuple)) or any(state not in CLUSTER_STATES for state in value):
+        raise _invalid(
+            f"cluster_states {value!r}",
+            problem="this is not a list of states of EMR",
+            remedy=f"give a list of some of {', '.join(CLUSTER_STATES)}",
         )
 
 

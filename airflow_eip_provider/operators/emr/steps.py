@@ -35,7 +35,7 @@ from airflow_eip_provider.operators.phases import (
 )
 from airflow_eip_provider.operators.rendering import StructuredFields
 from airflow_eip_provider.operators.targets import check_job_flow_id
-from airflow_eip_provider.rendered import is_nothing
+from airflow_eip_provider.rendered import check_flags, is_nothing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -111,7 +111,8 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
     :param steps: as in the stock operator: any sequence of mappings, or a string that contains one. Arguments are
         strings, also with ``render_template_as_native_obj``; one that ends in ".json" is not a template file.
         (templated, ``.json``)
-    :param execution_role_arn: the runtime role of the steps. (templated)
+    :param execution_role_arn: the runtime role of the steps; ``None``, not an empty text, for that of the cluster's
+        instance profile. (templated)
     :param lock_store: as in ``EmrCreateWithStaticIpOperator``.
     :param wait_for_completion: only ``True``, because an unwatched step is not fenced.
     :param waiter_delay: seconds between two polls of steps and address; at least 10 when deferred.
@@ -314,6 +315,10 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
                 problem="an unwatched step would continue after the address has left",
                 remedy="leave wait_for_completion out",
             )
+        check_flags(self, "deferrable")
+        preflight.check_execution_role(self.execution_role_arn)
+        if self.job_flow_name is not None:
+            preflight.check_cluster_states(self.cluster_states)
         return preflight.checked_steps(self.steps)
 
     def _job_flow_id(self) -> str:

@@ -36,6 +36,22 @@ def test_steps_given_as_text_are_understood(clocked, job_flow_id, steps_operator
     assert len(Task(steps_operator(job_flow_id, steps=text)).run()) == 1
 
 
+@pytest.mark.parametrize("role", ["None", "", "abc", 5, "{{ role }}", "arn:aws:iam::123456789012:user/x"])
+def test_a_runtime_role_that_is_none_is_refused_and_does_not_mean_the_instance_profile(
+    clocked, steps_operator, role, assert_nothing_changed
+):
+    with pytest.raises(AirflowFailException, match="execution_role_arn"):
+        Task(steps_operator("j-1", execution_role_arn=role)).run()
+    assert_nothing_changed()
+
+
+@pytest.mark.parametrize("states", ["WAITING", ["waiting"], [None], {"WAITING": 1}, 5])
+def test_states_that_emr_does_not_have_are_refused(clocked, steps_operator, states, assert_nothing_changed):
+    with pytest.raises(AirflowFailException, match="cluster_states"):
+        Task(steps_operator(None, job_flow_name="daily", cluster_states=states)).run()
+    assert_nothing_changed()
+
+
 def test_no_step_is_submitted_to_a_cluster_without_the_address(clocked, job_flow_id, steps_operator, ec2, emr):
     free_address(ec2)
     with pytest.raises(AirflowFailException, match=f"{job_flow_id}.*is not associated"):
