@@ -264,6 +264,17 @@ def reading_arguments(option: str = "") -> Iterator[None]:
         raise UsageError(f"reading {option}" if option else "", problem=problem, remedy=error.remedy) from error
 
 
+def check_report(path: str | None) -> None:
+    """
+    Check, before anything is launched or stopped, that ``--report`` can be written.
+
+    :raises UsageError: when its folder does not exist.
+    """
+    if path and (not Path(path).absolute().parent.is_dir() or Path(path).is_dir()):
+        doing, problem = f"reading --report '{path}'", "its folder does not exist, or it is a folder"
+        raise UsageError(doing, problem=problem, remedy="name a file in a folder that exists")
+
+
 def read_job_flow_overrides(options: argparse.Namespace) -> dict[str, Any] | None:
     """
     Return the content of the file of ``--job-flow-overrides``; ``None`` when none is given.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airflow_eip_provider.cli.arguments import (
@@ -11,6 +10,7 @@ from airflow_eip_provider.cli.arguments import (
     add_common_arguments,
     add_duration,
     add_list,
+    check_report,
     duration,
     reading_arguments,
 )
@@ -160,9 +160,7 @@ def _check_confirmation(options: argparse.Namespace) -> None:
         return
     if options.plan:
         raise UsageError("reading --execute", problem="--plan is also given", remedy="give one")
-    if options.report and not Path(options.report).absolute().parent.is_dir():
-        doing, problem = f"reading --report '{options.report}'", "its folder does not exist"
-        raise UsageError(doing, problem=problem, remedy="name a file in a folder that exists")
+    check_report(options.report and f"{options.report}.json")
     problem = ""
     if options.yes is None and not sys.stdin.isatty():
         problem = "--execute needs a confirmation, and there is no terminal to ask for it"

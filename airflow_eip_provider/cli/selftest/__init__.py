@@ -9,6 +9,7 @@ from airflow_eip_provider.cli.arguments import (
     add_common_arguments,
     add_duration,
     add_list,
+    check_report,
     reading_arguments,
 )
 from airflow_eip_provider.cli.command import FAILED, FOUND, OK, Command, Parser
@@ -93,6 +94,7 @@ def run(options: argparse.Namespace) -> int:
         from airflow_eip_provider.operators.lease_settings import lock_store_uri
 
         with reading_arguments():
+            check_report(options.report)
             plan = plan_from_options(options, lock_store_uri(lock_store_of(options)))
         if not options.plan:
             from airflow_eip_provider.cli.selftest.work import SelfTest

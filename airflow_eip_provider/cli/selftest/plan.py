@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,8 @@ IDLE_TIMEOUT = timedelta(minutes=15)
 DROP_LIMIT = timedelta(minutes=10)
 # In addition to the limits: polls for what AWS may show late, and for a failed step's logs.
 _MARGIN = timedelta(minutes=10)
+_SUBNET_ID = re.compile(r"subnet-[0-9a-f]+")
+_LOG_URI = re.compile(r"s3[an]?://[a-z0-9][a-z0-9.-]+(/\S*)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +129,12 @@ def plan_from_options(options: argparse.Namespace, lock_store: str | None) -> Pl
     """
     check_allocation_id(options.allocation_id)
     check_waits(options.poll, 1)
+    for option, value, pattern, remedy in (
+        ("--subnet-id", options.subnet_id, _SUBNET_ID, "give the ID that EC2 shows, subnet-..."),
+        ("--log-uri", options.log_uri, _LOG_URI, "give a place such as s3://BUCKET/PREFIX/"),
+    ):
+        if value is not None and not pattern.fullmatch(value):
+            raise UsageError(f"reading {option}", problem=f"it is {value!r}", remedy=remedy)
     if options.timeout <= timedelta(0):
         raise UsageError("reading --timeout", problem="it is 0", remedy="give minutes, such as 30m")
     probe: dict[str, Any] = {"servers": list(options.server), "echo_url": options.echo_url or ECHO_URL}

@@ -408,7 +408,12 @@ def test_overrides_are_merged_into_the_smallest_cluster(selftest, tmp_path):
         (["--poll", "0"], "waiter_delay 0.0"),
         (["--timeout", "0"], "--timeout"),
         (["--job-flow-overrides", "/nowhere.json"], "--job-flow-overrides '/nowhere.json'"),
-        (["--server", "no server"], "no server"),
+        (["--server", "no server"], "servers[0]: this is not HOST"),
+        (["--report", "/nonexistent/x.json"], "--report '/nonexistent/x.json'"),
+        (["--subnet-id", "abc"], "--subnet-id"),
+        (["--log-uri", "foo"], "--log-uri"),
+        (["--subnet-id", "abc", "--plan"], "--subnet-id"),
+        (["--log-uri", "foo", "--plan"], "--log-uri"),
         (["--allocation-id", "203.0.113.1"], "allocation_id '203.0.113.1'"),
     ],
 )
