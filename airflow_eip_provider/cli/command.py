@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 # argparse itself exits with WRONG. A process that a signal ends exits with 128 + its number, as in a shell.
 OK, FAILED, WRONG, FOUND, INCOMPLETE, INTERRUPTED = 0, 1, 2, 3, 4, 130
+UNREAD = 141  # SIGPIPE: the reader of the output has ended before the command did
 # The exit statuses of all commands; a command describes in more detail those that need it.
 EXIT_STATUSES = {
     OK: "success, or nothing to do",
@@ -20,7 +21,7 @@ EXIT_STATUSES = {
     WRONG: "invalid arguments",
     FOUND: "the command found what it looks for, such as a problem",
     INCOMPLETE: "nothing was found, but some input could not be read",
-    INTERRUPTED: "stopped by Ctrl-C (143 by SIGTERM, 129 by SIGHUP)",
+    INTERRUPTED: "stopped by Ctrl-C (143 by SIGTERM, 129 by SIGHUP, 141 by SIGPIPE)",
 }
 _OF_EVERY_COMMAND = (OK, FAILED, WRONG, INTERRUPTED)
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airflow_eip_provider.cli import (
@@ -19,7 +23,7 @@ from airflow_eip_provider.cli import (
     status,
     wait,
 )
-from airflow_eip_provider.cli.command import FAILED, INTERRUPTED, WRONG, Command
+from airflow_eip_provider.cli.command import FAILED, INTERRUPTED, UNREAD, WRONG, Command
 from airflow_eip_provider.cli.output import note
 from airflow_eip_provider.exceptions import ElasticIpError, UsageError, without_passwords
 
@@ -43,19 +47,48 @@ COMMANDS: list[Command] = sorted(
     (command for commands in GROUPS.values() for command in commands), key=lambda command: command.name
 )
 
+_OUTPUT_ERRORS = frozenset({errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+
 
 def execute(command: Command, options: argparse.Namespace) -> int:
-    """Run a command and return its exit status; print an expected error without a traceback."""
+    """
+    Run a command and return its exit status; print an expected error without a traceback.
+
+    A program that reads only the beginning of the output, such as ``head``, ends it without a message.
+    """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by the caller
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - open until the end
+    status = UNREAD
+    try:
+        status = _run(command, options)
+        sys.stdout.flush()
+    except OSError as error:
+        if not _is_of_output(error):
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python writes when it ends
+        if not isinstance(error, BrokenPipeError):
+            note(f"error: the output cannot be written: {error.strerror}")
+            return FAILED
+    return status
+
+
+def _run(command: Command, options: argparse.Namespace) -> int:
     try:
         return command.run(options)
     except KeyboardInterrupt:
         note("stopped")
         return INTERRUPTED
     except Exception as error:
-        if not _is_expected(error):
+        if _is_of_output(error) or not _is_expected(error):
             raise
         note(f"error: {without_passwords(str(error))}")
         return WRONG if isinstance(error, UsageError) else FAILED
+
+
+def _is_of_output(error: Exception) -> bool:
+    """Return whether the error came from writing to standard output; those of files and of the network say more."""
+    return isinstance(error, OSError) and error.filename is None and error.errno in _OUTPUT_ERRORS
 
 
 def _is_expected(error: Exception) -> bool:
