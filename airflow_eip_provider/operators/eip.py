@@ -26,7 +26,7 @@ from airflow_eip_provider.operators.targets import (
     judge_running,
     running_trigger,
 )
-from airflow_eip_provider.rendered import is_nothing
+from airflow_eip_provider.rendered import check_flags, is_nothing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -124,6 +124,7 @@ class EipAssociateOperator(LeasingOperator, _TargetOperator):
     def begin(self, context: Context) -> AssociateState:
         """Check the parameters before anything is changed."""
         check_one_target(job_flow_id=self.job_flow_id, instance_id=self.instance_id)
+        check_flags(self, "deferrable")
         self.read_addresses(context)
         preflight.check_waits(self.waiter_delay, self.waiter_max_attempts)
         preflight.check_duration("lock_timeout", self.lock_timeout)

@@ -41,11 +41,20 @@ def lock_store_uri(given: Any) -> str | None:
     """
     Resolve the lock store: the operator's parameter, else ``[eip] lock_store``; ``None`` is the physical lock alone.
 
+    An empty text is not None: it comes from an environment variable that is not set, and without the queue the tasks
+    would only compete.
+
     :raises InvalidInputError: for a malformed URI, and for a store without the name of this environment.
     """
     uri = configured_lock_store() if given is UNSET else given
-    if not uri:
+    if uri is None:
         return None
+    if not isinstance(uri, str) or not uri:
+        raise InvalidInputError(
+            f"checking lock_store {uri!r}",
+            problem="this is not a URI; only None means that there is no queue",
+            remedy="give the URI of the lock store, None for no queue, or leave the parameter out for [eip] lock_store",
+        )
     from airflow_eip_provider.stores.uri import parse_uri
 
     uri = with_configured_grace(str(uri))

@@ -29,9 +29,16 @@ from airflow_eip_provider.links.livy import DriverLogLink, SparkUiLink
 from airflow_eip_provider.notifications import checked_notifier
 from airflow_eip_provider.operators import preflight
 from airflow_eip_provider.operators.lease_settings import UNSET
-from airflow_eip_provider.operators.livy_parameters import as_stored, check_place, check_storable, check_watch, refused
+from airflow_eip_provider.operators.livy_parameters import (
+    as_stored,
+    check_mappings,
+    check_place,
+    check_storable,
+    check_watch,
+    refused,
+)
 from airflow_eip_provider.operators.phases import PhasedOperator, Result, State
-from airflow_eip_provider.rendered import is_nothing, rendered
+from airflow_eip_provider.rendered import check_flags, is_nothing, rendered
 
 try:
     from airflow.providers.apache.livy.hooks.livy import LivyHook
@@ -201,6 +208,8 @@ class LivyBatchWithStaticIpOperator(PhasedOperator, LivyOperator):  # type: igno
             if getattr(self, name) is not None:
                 setattr(self, name, rendered(getattr(self, name), name=name, doing="submitting a Livy batch"))
         check_watch(self._polling_interval, may_repeat=self.may_repeat)
+        check_flags(self, "deferrable")
+        check_mappings(extra_headers=self._extra_headers, extra_options=self._extra_options, retry_args=self.retry_args)
         preflight.check_duration("batch_timeout", self.batch_timeout)
         preflight.check_duration("lost_after", self.lost_after)
         check_place(self.allocation_id, job_flow_id=self.job_flow_id, server_url=self.server_url)

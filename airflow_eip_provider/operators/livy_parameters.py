@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from airflow_eip_provider.aws.resource_ids import check_job_flow_id
 from airflow_eip_provider.exceptions import InvalidInputError
 from airflow_eip_provider.operators.preflight import check_allocation_id
-from airflow_eip_provider.operators.targets import check_job_flow_id
+from airflow_eip_provider.rendered import number_of
 
 
 def as_stored(hook_parameters: dict[str, Any]) -> dict[str, Any]:
@@ -42,13 +44,24 @@ def check_storable(hook_parameters: dict[str, Any]) -> None:
         )
 
 
+def check_mappings(**parameters: object) -> None:
+    """
+    Check parameters that are mappings, or not given.
+
+    :raises InvalidInputError: when one is something else; the error does not contain it, as it may be a password.
+    """
+    for name, value in parameters.items():
+        if value is not None and not isinstance(value, Mapping):
+            raise refused(name, problem=f"it is {type(value).__name__}, not a mapping", remedy="give a dict")
+
+
 def check_watch(polling_interval: Any, *, may_repeat: bool) -> None:
     """
     Check that the batch is polled, and run only once.
 
     :raises InvalidInputError: when it is not.
     """
-    if float(polling_interval or 0) <= 0:
+    if (number_of(polling_interval) or 0) <= 0:
         raise refused(
             f"polling_interval={polling_interval!r}",
             problem="nothing would notice the end of the batch, and it could run after the address has left",

@@ -24,7 +24,7 @@ from airflow_eip_provider.operators.lease_settings import UNSET, attempt_of
 from airflow_eip_provider.operators.leasing import observed_due_seconds, with_estimate
 from airflow_eip_provider.operators.phases import CLUSTER_LINKS, Result
 from airflow_eip_provider.operators.rendering import StructuredFields
-from airflow_eip_provider.rendered import check_choice
+from airflow_eip_provider.rendered import check_choice, check_flags
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -94,7 +94,7 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LaunchingOperator, EmrCrea
     :param job_flow_overrides: as in the stock operator; merged over the extra of ``emr_conn_id``. (templated,
         ``.json``)
     :param lock_store: the store of the queue: ``dynamodb://TABLE?region=…&create=true`` or ``s3://BUCKET/PREFIX``;
-        ``None`` for EC2's refusal to re-associate as the only lock. Default: ``[eip] lock_store``.
+        ``None``, not an empty text, for EC2's refusal to re-associate as the only lock. Default: ``[eip] lock_store``.
     :param bind_at: "primary_running", or "cluster_ready" to bind when the cluster is RUNNING or WAITING.
     :param prewarm: whether a queued task starts its cluster early, so that it binds seconds after the release. "auto":
         so that it is ready about when the address becomes free, estimated from earlier leases
@@ -461,6 +461,13 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LaunchingOperator, EmrCrea
 
     def _check_parameters(self) -> None:
         preflight.check_waits(self.waiter_delay, self.waiter_max_attempts)
+        check_flags(self, "accept_self_termination", "deferrable")
+        if self.wait_policy is not None and getattr(self.wait_policy, "name", None) not in _WAIT_TARGETS:
+            raise InvalidInputError(
+                f"checking wait_policy {self.wait_policy!r}",
+                problem="this is not a WaitPolicy of the Amazon provider",
+                remedy=f"give None, or WaitPolicy.{' or WaitPolicy.'.join(_WAIT_TARGETS)}",
+            )
         preflight.check_duration("lock_timeout", self.lock_timeout)
         preflight.check_idle_timeout(self.idle_timeout)
         self.check_start_timeout()

@@ -70,6 +70,25 @@ def operator(allocation_id: str) -> Callable[..., LivyBatchWithStaticIpOperator]
     return make
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("polling_interval", "abc"),
+        ("polling_interval", float("nan")),
+        ("polling_interval", "0"),
+        ("extra_headers", 1),
+        ("extra_headers", "S3cr3t"),
+        ("extra_options", 1),
+        ("retry_args", ["a"]),
+        ("deferrable", "False"),
+    ],
+)
+def test_parameters_of_a_wrong_type_are_refused(clocked, operator, name, value):
+    with pytest.raises(AirflowFailException, match=f"checking {name}") as error:
+        Task(operator("j-1", **{name: value})).run()
+    assert "S3cr3t" not in str(error.value)
+
+
 @pytest.fixture
 def while_posting(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]], None]:
     """Call a function once between the check of the fence and the POST."""

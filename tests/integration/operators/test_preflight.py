@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
+from airflow_eip_provider.airflow_compat import AirflowFailException
 from harness.life import Task
+from tests.integration.operators.aws_state import STORE, is_associated, launches
 
 
 @pytest.mark.parametrize("malformed", ["eipalloc-xyz", "203.0.113.7", "eipassoc-0123456789abcdef0", "", None, 7])
@@ -37,6 +41,60 @@ def test_address_that_a_nat_gateway_keeps(refused, ec2, allocation_id, subnet_id
     clocked.clock.advance(clocked.durations.nat_gateway_association)
     clocked.events.clear()
     refused(allocation_id, "NAT gateway", allocation_id=allocation_id)
+
+
+@pytest.mark.parametrize("lock_store", ["", [], False, 0], ids=repr)
+def test_an_empty_lock_store_does_not_mean_that_there_is_no_queue(refused, lock_store):
+    refused("lock_store", "only None means that there is no queue", lock_store=lock_store)
+
+
+@pytest.mark.parametrize("name", ["accept_self_termination", "deferrable"])
+def test_a_text_is_neither_true_nor_false(refused, name):
+    refused(f"checking {name} 'False'", "without quotes", **{name: "False"})
+
+
+@pytest.mark.parametrize("wait_policy", ["", "WAIT_FOR_COMPLETION", 5, []], ids=repr)
+def test_a_wait_policy_that_does_not_exist(refused, wait_policy):
+    refused("wait_policy", "WaitPolicy.WAIT_FOR", wait_policy=wait_policy)
+
+
+@pytest.mark.parametrize("extra", [[1, 2], "text"], ids=repr)
+def test_an_emr_connection_whose_extra_is_no_mapping(refused, monkeypatch, extra):
+    monkeypatch.setenv("AIRFLOW_CONN_EMR_X", json.dumps({"conn_type": "emr", "extra": json.dumps(extra)}))
+    refused("'emr_x'", emr_conn_id="emr_x")
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"region_name": 5},
+        {"role_arn": "foo"},
+        {"endpoint_url": "foo"},
+        {"config_kwargs": {"nosuch": 1}},
+    ],
+    ids=str,
+)
+def test_a_connection_with_which_boto3_makes_no_client(refused, monkeypatch, extra):
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_X", json.dumps({"conn_type": "aws", "extra": extra}))
+    refused("making an AWS client with connection 'aws_x'", aws_conn_id="aws_x")
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"region_name": "no where"},
+        {"region_name": 5},
+        {"region_name": "https://user:S3cr3t@host"},
+        {"botocore_config": {"nosuch": 1}},
+        {"botocore_config": "abc"},
+    ],
+    ids=str,
+)
+def test_parameters_with_which_boto3_makes_no_client(refused, create_operator, parameters):
+    refused("making an AWS client with boto3's default credentials", **parameters)
+    with pytest.raises(AirflowFailException) as error:
+        Task(create_operator(**parameters)).run()
+    assert "S3cr3t" not in str(error.value)
 
 
 @pytest.mark.parametrize("overrides", ["[1, 2]", [1], "no mapping at all", 7])
@@ -142,6 +200,23 @@ def test_missing_permission_to_associate(refused, clocked, allocation_id):
 
 def test_steps_inside_the_overrides(refused, overrides, step):
     refused("EmrAddStepsWithStaticIpOperator", job_flow_overrides={**overrides, "Steps": [step()]})
+
+
+def test_values_that_emr_would_refuse_are_refused_before_the_wait_for_the_address(refused, overrides):
+    refused("ReleaseLabel is 'abc'", "EMR refuses the launch", job_flow_overrides={**overrides, "ReleaseLabel": "abc"})
+    refused("airflow-eip:owner", job_flow_overrides={**overrides, "Tags": [{"Key": "airflow-eip:owner", "Value": ""}]})
+
+
+@pytest.mark.parametrize("lock_store", [None, STORE])
+def test_what_only_emr_can_refuse_fails_without_a_retry_and_leaves_nothing(
+    clocked, create_operator, overrides, ec2, lock_store
+):
+    overrides["ReleaseLabel"] = "emr-99.0.0"
+    task = Task(create_operator(lock_store=lock_store))
+    with pytest.raises(AirflowFailException, match=r"launching cluster 'daily': EMR refuses its parameters: .*emr-99"):
+        task.run()
+    assert launches(clocked) == []
+    assert not is_associated(ec2)
 
 
 def test_cluster_that_would_end_before_its_first_step(refused, overrides):
