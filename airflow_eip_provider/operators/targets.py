@@ -17,15 +17,6 @@ if TYPE_CHECKING:
     from airflow_eip_provider.triggers.verdict import Verdict
     from airflow_eip_provider.triggers.watch import WatchTrigger
 
-__all__ = [
-    "check_instance_id",
-    "check_job_flow_id",
-    "check_nothing_left",
-    "check_one_target",
-    "judge_running",
-    "running_trigger",
-]
-
 
 def check_one_target(**targets: object) -> None:
     """

@@ -13,6 +13,7 @@ from airflow_eip_provider import clock, metrics
 from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE, own_xcom
 from airflow_eip_provider.aws.errors import was_throttled
 from airflow_eip_provider.aws.lag import READS_LAG_SECONDS, SECOND_LOOK_SECONDS, until_shown
+from airflow_eip_provider.aws.resource_ids import check_job_flow_id
 from airflow_eip_provider.exceptions import (
     AddressLostError,
     ClusterEndedError,
@@ -34,7 +35,6 @@ from airflow_eip_provider.operators.phases import (
     wait_timed_out,
 )
 from airflow_eip_provider.operators.rendering import StructuredFields
-from airflow_eip_provider.operators.targets import check_job_flow_id
 from airflow_eip_provider.rendered import check_flags, is_nothing
 
 if TYPE_CHECKING:

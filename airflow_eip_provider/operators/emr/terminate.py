@@ -12,12 +12,13 @@ from airflow_eip_provider import clock, metrics
 from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE, earliest_start
 from airflow_eip_provider.aws.errors import is_transient
 from airflow_eip_provider.aws.lag import until_shown
+from airflow_eip_provider.aws.resource_ids import check_job_flow_id
 from airflow_eip_provider.hooks.address_pool import names_pool
 from airflow_eip_provider.hooks.emr import EmrClusterHook
 from airflow_eip_provider.operators import preflight
 from airflow_eip_provider.operators.lease_settings import UNSET
 from airflow_eip_provider.operators.phases import CLUSTER_LINKS, PhasedOperator, Result, State, wait_timed_out
-from airflow_eip_provider.operators.targets import check_job_flow_id, check_nothing_left
+from airflow_eip_provider.operators.targets import check_nothing_left
 from airflow_eip_provider.rendered import is_nothing
 
 if TYPE_CHECKING:

@@ -13,6 +13,7 @@ from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 from airflow_eip_provider import clock, metrics
 from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE
 from airflow_eip_provider.aws.clusters import GUARD_MARK, read_all_primaries
+from airflow_eip_provider.aws.resource_ids import check_job_flow_id
 from airflow_eip_provider.aws.tags import CLUSTER_TAG, IN_CHARGE_TAG, OWNER_DIGEST_TAG, SUCCESSOR_TAG, TRY_TAG
 from airflow_eip_provider.exceptions import (
     InvalidInputError,
@@ -31,7 +32,6 @@ from airflow_eip_provider.operators.leasing import observed_due_seconds
 from airflow_eip_provider.operators.phases import CLUSTER_LINKS, Result
 from airflow_eip_provider.operators.primary_health import PrimaryHealthOperator, health_error
 from airflow_eip_provider.operators.rendering import StructuredFields
-from airflow_eip_provider.operators.targets import check_job_flow_id
 from airflow_eip_provider.rendered import check_choice, is_nothing
 
 if TYPE_CHECKING:
