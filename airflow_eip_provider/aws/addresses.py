@@ -205,6 +205,23 @@ def read_primaries(ec2: Any, job_flow_ids: Collection[str]) -> dict[str, Instanc
     return primaries
 
 
+def put_on_primary(ec2: Any, allocation_id: str, *, job_flow_id: str) -> str | None:
+    """
+    Associate an address with the primary node of a cluster, unless anything has it (ec2:AssociateAddress).
+
+    :return: the association ID; ``None`` when something has the address, or the cluster has no running primary node.
+    """
+    primary = read_primaries(ec2, [job_flow_id]).get(job_flow_id)
+    if primary is None or primary.state != "running" or primary.network_interface_id is None:
+        return None
+    with IgnoreCodes("Resource.AlreadyAssociated"):
+        response = ec2.associate_address(
+            AllocationId=allocation_id, NetworkInterfaceId=primary.network_interface_id, AllowReassociation=False
+        )
+        return str(response["AssociationId"])
+    return None
+
+
 def read_tagged_instances(ec2: Any, tag: str) -> list[Instance]:
     """Read the instances with a tag, whatever its value; terminated ones are left out."""
     return _read_instances(ec2, {"tag-key": [tag], "instance-state-name": _NOT_TERMINATED})

@@ -52,6 +52,7 @@ from airflow_eip_provider.lease.transitions import (
     Event,
     Leave,
     Move,
+    MoveBack,
     Prewarm,
     Prewarmed,
     Queue,
@@ -66,7 +67,7 @@ from airflow_eip_provider.lease.world import LeaseTags, TooLate
 
 if TYPE_CHECKING:
     from airflow_eip_provider.lease.record import Attempt, Entry, Lease, Limits, Record
-    from airflow_eip_provider.lease.world import ReadOnlyWorld, Resource, Unclear, World
+    from airflow_eip_provider.lease.world import AddressLocation, ReadOnlyWorld, Resource, Unclear, World
 
 # After this many rounds, `enter` pauses before each further observation.
 _ROUNDS = 12
@@ -213,7 +214,12 @@ def move(
         written = snapshot if after == snapshot.record else change(world, snapshot, event, limits)
         if written is not None:
             return Acquired(written)
-    return enter(world, lease_request, due_seconds=due_seconds, moved_from=moved_from, limits=limits)
+    entered = enter(world, lease_request, due_seconds=due_seconds, moved_from=moved_from, limits=limits)
+    lease = entered.snapshot.record.lease if isinstance(entered, Acquired) else None
+    if lease is not None and lease.phase is Phase.ACTIVE and lease.resource_id == moved_from:
+        # Meanwhile an older attempt has given it back.
+        return move(world, lease_request, moved_from=moved_from, due_seconds=due_seconds, limits=limits)
+    return entered
 
 
 def _result_without_write(
@@ -409,6 +415,23 @@ def relocate(world: ReadOnlyWorld, lease_tags: LeaseTags, *, resource_id: str) -
     return associated.resource_id if is_own else resource_id
 
 
+def take_off(world: World, attempt: Attempt, *, token: int, moved_from: str) -> LeaseLost | None:
+    """
+    Disassociate the address from the cluster whose service a failover moves.
+
+    The association is read before the record. So what an attempt that is no longer current still sends names an
+    association that existed before the lease was given back, and :func:`_give_back` makes another one.
+    """
+    location = world.read_location()
+    lease = world.read_record().record.lease
+    if lease is None or lease.token != token or lease.attempt != attempt or lease.phase is Phase.RELEASING:
+        state = f"leased to {lease.attempt.name}, and {lease.phase.name.lower()}" if lease else "not leased"
+        return LeaseLost(f"it is now {state}")
+    if location.association_id is not None and moved_from in location.resource_ids:
+        world.disassociate(location.association_id)
+    return None
+
+
 def hand_over(
     world: World, attempt: Attempt, *, token: int, resource_id: str, limits: Limits = LIMITS
 ) -> Snapshot | LeaseLost:
@@ -489,6 +512,9 @@ class Work:
     :param association_id: the association that it made, if it knows: it is undone whatever EC2 shows.
     :param may_lag: it may have made an association a moment ago: search until EC2 must show it.
     :param succeeded: its task has succeeded, perhaps long ago: only what the record shows as unfinished is undone.
+    :param moved_from: the cluster whose service it moves, if it is a failover: that cluster gets address and lease
+        back if it is live. Nothing is undone after the hand-over.
+    :param keeps_lease: if that cluster is not live, a retry continues with the lease as it is, or with the queue entry.
     """
 
     attempt: Attempt
@@ -498,6 +524,8 @@ class Work:
     association_id: str | None = None
     may_lag: bool = False
     succeeded: bool = False
+    moved_from: str | None = None
+    keeps_lease: bool = False
 
 
 def undo(world: World, work: Work, limits: Limits = LIMITS) -> None:
@@ -548,12 +576,96 @@ def _undo_holder(world: World, snapshot: Snapshot, lease: Lease, work: Work, lim
     if work.attempt.is_superseded_by(lease.attempt):
         _undo_older(world, work, lease, current=lease.token)
         return True
+    if work.moved_from is not None:
+        if lease.phase is Phase.ACTIVE:
+            return True  # it was handed over, or given back
+        if lease.moved_from == work.moved_from and lease.is_before_handover:
+            given_back = _give_back(world, snapshot, lease, work, limits)
+            if given_back is not None:
+                return given_back
+        if work.keeps_lease and lease.phase is Phase.ACQUIRED:
+            return True
     # If this process dies before it has terminated the cluster, any owner that observes the lease later does it.
     releasing = StartRelease(lease.token, to_be_terminated=work.terminate)
     if lease.phase is not Phase.RELEASING and change(world, snapshot, releasing, limits) is None:
         return False
     _undo_lease(world, lease.token, work.launched or lease.resource_id, work, limits)
     return True
+
+
+def _give_back(world: World, snapshot: Snapshot, lease: Lease, work: Work, limits: Limits) -> bool | None:
+    """
+    Undo the move of a failover: address and lease return to the cluster that the service has not left yet.
+
+    The address comes first, so the lease is never active on a cluster without it. If EC2 does not answer, the failover
+    keeps the lease, and a retry continues.
+
+    :return: ``False`` to read again; ``None`` when that cluster cannot have the address.
+    """
+    old = str(lease.moved_from)
+    if not world.read_resource(old).is_live:
+        return None
+    if lease.attempt != work.attempt and lease.phase is Phase.ACQUIRED:
+        # An older attempt may still run; from now on it finds that it is not current.
+        change(world, snapshot, Reenter(work.attempt), limits)
+        return False
+    made_free = _free_for_old(world, snapshot, lease, work, limits)
+    if not made_free:
+        return made_free
+    association_id = world.put_on(old)
+    if association_id is None and old not in world.read_location().resource_ids:
+        return None
+    written = apply(world, MoveBack(work.attempt, lease.token), limits)
+    if isinstance(written, Refused):
+        if association_id is not None:
+            _take_off_again(world, old, association_id)
+        return False
+    # No attempt adopts a cluster of the lease any more.
+    _terminate_live(world, clusters_of(world, lease))
+    if work.terminate and work.launched is not None:
+        world.terminate(work.launched)
+    return True
+
+
+def _free_for_old(world: World, snapshot: Snapshot, lease: Lease, work: Work, limits: Limits) -> bool | None:
+    """
+    Free the address for a failover's old cluster.
+
+    :return: ``False`` to read again; ``None`` when the new cluster has it and a retry hands it over.
+    """
+    old = str(lease.moved_from)
+    location = world.settled_location(work.launched) if work.launched and work.may_lag else world.read_location()
+    if work.launched is None or work.launched not in location.resource_ids:
+        if old in location.resource_ids and lease.may_have_orphans:
+            _end_old_association(world, old, location)
+        return True
+    if work.keeps_lease and lease.phase is Phase.ACQUIRED:
+        return None
+    # Written before the address leaves that cluster, so that no newer attempt hands it over meanwhile (rule 2).
+    releasing = StartRelease(lease.token, to_be_terminated=work.terminate)
+    if lease.phase is not Phase.RELEASING and change(world, snapshot, releasing, limits) is None:
+        return False
+    if location.association_id is not None:
+        world.disassociate(location.association_id)
+    return True
+
+
+def _end_old_association(world: World, resource_id: str, location: AddressLocation) -> None:
+    """
+    Undo the association with a failover's old cluster, because an older attempt may be about to do it.
+
+    What that attempt still sends cannot undo the association that follows. While a step runs on the cluster, no attempt
+    has come so far.
+    """
+    if location.association_id is not None and not world.active_steps(resource_id, guarded=True):
+        world.disassociate(location.association_id)
+
+
+def _take_off_again(world: World, resource_id: str, association_id: str) -> None:
+    """Undo an association with a failover's old cluster, unless a failover of that cluster still has the lease."""
+    lease = world.read_record().record.lease
+    if lease is None or lease.phase is Phase.RELEASING or resource_id not in {lease.resource_id, lease.moved_from}:
+        world.disassociate(association_id)
 
 
 def _undo_waiter(world: World, snapshot: Snapshot, entry: Entry, work: Work, limits: Limits) -> bool:
@@ -564,6 +676,8 @@ def _undo_waiter(world: World, snapshot: Snapshot, entry: Entry, work: Work, lim
     """
     if work.attempt.is_superseded_by(entry.attempt):
         _undo_older(world, work, snapshot.record.lease, current=entry.token)
+        return True
+    if work.keeps_lease:
         return True
     if change(world, snapshot, Leave(work.attempt), limits) is None:
         return False

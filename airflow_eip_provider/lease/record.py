@@ -88,6 +88,11 @@ class Lease:
     since: Optional[float] = None
     moved_from: Optional[str] = None
 
+    @property
+    def is_before_handover(self) -> bool:
+        """Whether the lease was never active, so that no cluster of it may have the address for good."""
+        return self.phase is Phase.ACQUIRED or (self.phase is Phase.RELEASING and self.resource_id is None)
+
     def is_given_up(self, resource_id: str | None) -> bool:
         """Whether this cluster did not start, so that no attempt adopts it or hands it over."""
         is_own = resource_id is not None and resource_id == self.resource_id

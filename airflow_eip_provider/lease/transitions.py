@@ -152,6 +152,20 @@ class Move:
 
 
 @dataclass(frozen=True, slots=True)
+class MoveBack:
+    """
+    Give a moved lease back to the cluster that it left, which has the address again: the inverse of :class:`Move`.
+
+    The lease gets the next token, so what the failover still does under its own token is refused.
+
+    :param token: the current token of the lease.
+    """
+
+    attempt: Attempt
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
 class StartRelease:
     """
     Start the release: no further step may start.
@@ -197,7 +211,19 @@ _LEASED = ("acquired", "active", "releasing")
 _ANY = (FREE, *_LEASED)
 
 Event: TypeAlias = Union[
-    Acquire, Queue, Reenter, Prewarm, Prewarmed, Bring, Activate, Replace, Move, StartRelease, Release, Leave
+    Acquire,
+    Queue,
+    Reenter,
+    Prewarm,
+    Prewarmed,
+    Bring,
+    Activate,
+    Replace,
+    Move,
+    MoveBack,
+    StartRelease,
+    Release,
+    Leave,
 ]
 
 
@@ -429,7 +455,8 @@ def _renewed(lease: Lease, now: float) -> Lease:
 
 def _move(record: Record, event: Move, now: float, limits: Limits) -> Record | Refused:
     lease = record.lease
-    if lease is not None and lease.attempt == event.attempt and lease.moved_from == event.resource_id:
+    is_moved = lease is not None and lease.moved_from == event.resource_id != lease.resource_id
+    if is_moved and lease is not None and lease.attempt == event.attempt:
         return record
     if lease is None or lease.token != event.token or lease.resource_id != event.resource_id:
         return Refused(f"token {event.token} is not current, or not of {event.resource_id}")
@@ -443,6 +470,29 @@ def _move(record: Record, event: Move, now: float, limits: Limits) -> Record | R
     why = f"{MOVED} by {event.attempt.name}"
     after = _with_history(record, lease, now, limits, why=why, keep=lease.resource_id)
     return replace(after, issued=moved.token, lease=moved)
+
+
+def _move_back(record: Record, event: MoveBack, now: float, limits: Limits) -> Record | Refused:
+    lease = record.lease
+    if lease is None or lease.moved_from is None:
+        return Refused("no failover has the lease")
+    if lease.attempt == event.attempt and lease.phase is Phase.ACTIVE and lease.resource_id == lease.moved_from:
+        return record
+    if lease.token != event.token or lease.attempt.owner != event.attempt.owner:
+        return Refused(f"token {event.token} is not current, or not of this owner")
+    if event.attempt.is_superseded_by(lease.attempt):
+        return _superseded(event.attempt, lease.attempt)
+    if not lease.is_before_handover:
+        return Refused(f"the lease is {lease.phase.name.lower()}, with {lease.resource_id}")
+    # No record names the cluster that the failover launched, so until it has surely surfaced it is a possible orphan.
+    ended = replace(lease, resource_id=None, written_at=now, may_have_orphans=bool(lease.cluster_name))
+    after = _with_history(record, ended, now, limits, why=f"{MOVED} back by {event.attempt.name}", keep=None)
+    back = replace(
+        Lease(record.issued + 1, event.attempt, Phase.ACTIVE, now, now, now, cluster_name=""),
+        resource_id=lease.moved_from,
+        moved_from=lease.moved_from,
+    )
+    return replace(after, issued=back.token, lease=back)
 
 
 def _start_release(record: Record, event: StartRelease, now: float, limits: Limits) -> Record | Refused:
@@ -568,6 +618,14 @@ TABLE: tuple[Row, ...] = (
         "the token is current",
     ),
     Row(Move, _move, ("active",), "acquired", "a failover", "the token is current, and the cluster has it"),
+    Row(
+        MoveBack,
+        _move_back,
+        ("acquired", "releasing"),
+        "active",
+        "a failover that failed",
+        "the token is current, and no newer attempt has it; not handed over",
+    ),
     Row(
         StartRelease,
         _start_release,

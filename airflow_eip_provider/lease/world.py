@@ -172,3 +172,10 @@ class World(ReadOnlyWorld, Protocol):
 
     def disassociate(self, association_id: str) -> None:
         """Undo one association, if it still exists."""
+
+    def put_on(self, resource_id: str) -> str | None:
+        """
+        Associate the address with the primary node of a cluster, unless anything has it.
+
+        :return: the association ID; ``None`` when something has the address, or the cluster has no such node.
+        """

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from airflow_eip_provider import clock
+from airflow_eip_provider.aws.addresses import put_on_primary
 from airflow_eip_provider.aws.clusters import read_cluster
 from airflow_eip_provider.aws.endings import end
 from airflow_eip_provider.aws.lag import until_shown
@@ -290,12 +291,11 @@ class StoreLeaseClient(LeaseClient):
         if isinstance(handed, protocol.LeaseLost):
             raise self._lost(handed)
 
-    def check_current(self, attempt: Attempt, *, token: int | None) -> None:
-        """Check that the record names this attempt, and that no release has started."""
-        lease = self.read().record.lease
-        if lease is None or lease.token != token or lease.attempt != attempt or lease.phase is Phase.RELEASING:
-            state = f"leased to {lease.attempt.name}, and {lease.phase.name.lower()}" if lease else "not leased"
-            raise LeaseLostError(self.allocation_id, who=self._who, problem=f"it is now {state}")
+    def take_off(self, attempt: Attempt, *, token: int | None, moved_from: str) -> None:
+        """Disassociate the address from the old cluster, if the record still names this attempt."""
+        lost = protocol.take_off(self.world(), attempt, token=token or 0, moved_from=moved_from)
+        if lost is not None:
+            raise self._lost(lost)
 
     def undo(self, undo: Undo) -> None:
         """Undo what an attempt did, and remove what was made for a cluster that is ending."""
@@ -307,6 +307,8 @@ class StoreLeaseClient(LeaseClient):
             association_id=undo.association_id,
             may_lag=undo.may_lag,
             succeeded=undo.succeeded,
+            moved_from=undo.moved_from,
+            keeps_lease=undo.keeps_lease,
         )
         protocol.undo(self.world(undoing=True), work)
         if undo.launched and undo.resource_id is not None:
@@ -518,6 +520,11 @@ class LeaseWorld(LeaseReads):
         """Undo one association, if it still exists; for that of a NAT gateway, delete the gateway."""
         self._check_alive()
         remove_association(self.clients["ec2"], association_id)
+
+    def put_on(self, resource_id: str) -> str | None:
+        """Associate the address with the primary node of a cluster, unless anything has it."""
+        self._check_alive()
+        return put_on_primary(self.clients["ec2"], self.allocation_id, job_flow_id=resource_id)
 
     def _check_alive(self) -> None:
         """Raise an error after a kill. Call it before a change: reading is allowed, and undoing has to continue."""

@@ -139,6 +139,9 @@ class Undo:
     :param created_after: no attempt of the owner launched anything before; seconds since the epoch.
     :param succeeded: its task has succeeded, perhaps long ago, so it may have handed over the resource: undo only what
         it has certainly not handed over.
+    :param moved_from: the cluster from which it moves a service; it gets the address back if it can have it.
+    :param was_freed: the address may have been disassociated from that cluster.
+    :param keeps_lease: a retry follows, and continues with what that cluster cannot have back.
     :param step_ids: the steps that it submitted to that cluster; if set, they are all that has to be undone.
     """
 
@@ -153,6 +156,9 @@ class Undo:
     is_unclear: bool = False
     created_after: float = 0.0
     succeeded: bool = False
+    moved_from: str | None = None
+    was_freed: bool = False
+    keeps_lease: bool = False
     step_ids: tuple[str, ...] | None = None
 
 
@@ -352,12 +358,13 @@ class LeaseClient(LeaseQueue):
         :raises SupersededError: when a newer attempt of the owner is running.
         """
 
-    def check_current(self, attempt: Attempt, *, token: int | None) -> None:
+    def take_off(self, attempt: Attempt, *, token: int | None, moved_from: str) -> None:
         """
-        Check that this attempt still has the lease.
+        Disassociate the address from the cluster whose service a failover moves.
 
-        :raises LeaseLostError: when it does not.
+        :raises LeaseLostError: when this attempt no longer has the lease.
         """
+        self.disassociate(moved_from)
 
     def has_address(self, resource_id: str) -> bool:
         """Whether the address is on a resource."""

@@ -13,7 +13,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from airflow_eip_provider import clock
-from airflow_eip_provider.aws.addresses import read_primaries
+from airflow_eip_provider.aws.addresses import put_on_primary, read_primaries
 from airflow_eip_provider.aws.clusters import read_cluster, read_successors, read_tagged_clusters
 from airflow_eip_provider.aws.endings import end
 from airflow_eip_provider.aws.lag import READS_LAG_SECONDS, until_shown
@@ -217,6 +217,8 @@ class PhysicalLeaseClient(LeaseClient):
         """Free the address, and terminate what the attempt launched, also a cluster that EMR shows late."""
         if undo.resource_id is not None:
             self._undo_resource(undo.resource_id, undo)
+        if undo.moved_from is not None and undo.was_freed:
+            self._put_back(undo.moved_from)
         if not (undo.launched and undo.terminate and undo.attempt.owner):
             return
         if undo.is_unclear:
@@ -267,6 +269,14 @@ class PhysicalLeaseClient(LeaseClient):
             cluster = cluster or read_cluster(self.clients["emr"], resource_id)
             if cluster is not None:
                 remove_own_gateways(self.clients["ec2"], cluster, allocation_id=self.allocation_id)
+
+    def _put_back(self, job_flow_id: str) -> None:
+        """Associate the address with the cluster that a failover has not replaced, unless anything has it."""
+        cluster = read_cluster(self.clients["emr"], job_flow_id)
+        if cluster is None or cluster.is_ending:
+            return
+        if put_on_primary(self.clients["ec2"], self.allocation_id, job_flow_id=job_flow_id) is not None:
+            log.info("Elastic IP %s is on cluster %s again", self.allocation_id, job_flow_id)
 
     def _has_service(self, cluster: Cluster) -> bool:
         """Whether a failover has moved a service to a cluster, which may have been launched by another failover."""

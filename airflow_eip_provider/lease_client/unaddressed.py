@@ -43,6 +43,9 @@ class UnaddressedLeaseClient(PhysicalLeaseClient):
         """Return ``False``."""
         return False
 
+    def _put_back(self, job_flow_id: str) -> None:
+        """Do nothing."""
+
     def _location(self) -> AddressLocation:
         return AddressLocation()
 

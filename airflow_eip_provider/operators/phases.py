@@ -157,6 +157,7 @@ class PhasedOperator(Addressed, Notifying):
     _state: Any = None
     _undone = False
     _finished = False
+    _is_final = False
 
     @property
     def may_have_changed(self) -> bool:
@@ -170,6 +171,11 @@ class PhasedOperator(Addressed, Notifying):
     def advance(self, context: Context, state: Any, event: dict[str, Any] | None) -> WatchTrigger | Result:
         """Read from AWS, act, and return what to wait for or the result."""
         raise NotImplementedError
+
+    def is_retried(self, context: Context) -> bool:
+        """Whether Airflow retries the task if this try fails now."""
+        ti = context["ti"]
+        return not self.kill.is_set and not self._is_final and ti.try_number <= ti.max_tries
 
     def to_undo(self, context: Context, state: Any | None) -> Undo | None:
         """Return what this try must undo; ``state`` is ``None`` when it was lost."""
@@ -266,6 +272,7 @@ class PhasedOperator(Addressed, Notifying):
         except TaskDeferred:
             raise
         except BaseException as error:
+            self._is_final = isinstance(error, (*self.permanent_errors, AirflowFailException))
             self._undo_quietly(context, self._state, after=None if resumed else error)
             if isinstance(error, LOST_ERRORS):
                 self.count(metrics.LOST)

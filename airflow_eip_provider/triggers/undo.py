@@ -34,7 +34,8 @@ def as_stored(undo: Undo | None, *, allocation_id: str | Sequence[str] | None, l
     what: dict[str, Any] = {"allocation_id": addresses, "terminate": undo.terminate}
     if lock_store is not None:  # the kind and its keys are those of the first version
         what |= {"lock_store": lock_store, "speaker": asdict(undo.attempt)}
-        return "tenancy", {**what, "launched": undo.resource_id, "token": undo.token}
+        what |= {"launched": undo.resource_id, "token": undo.token}
+        return "tenancy", what if undo.moved_from is None else {**what, "moved_from": undo.moved_from}
     if not undo.launched or undo.resource_id is None:
         return None  # a deferred task that launches nothing has not associated anything yet
     return "cluster", {**what, "job_flow_id": undo.resource_id, "try_number": undo.attempt.try_number}
@@ -52,7 +53,14 @@ def from_stored(kind: str, what: Mapping[str, Any]) -> Undo:
         raise ValueError(f"there is no undo of kind {kind!r}")
     attempt, resource_id = Attempt(**what["speaker"]), what["launched"]
     launched = resource_id is not None and is_cluster(resource_id)
-    return Undo(attempt, resource_id, token=what["token"], launched=launched, terminate=what["terminate"])
+    return Undo(
+        attempt,
+        resource_id,
+        token=what["token"],
+        launched=launched,
+        terminate=what["terminate"],
+        moved_from=what.get("moved_from"),
+    )
 
 
 def undo_stored(

@@ -116,16 +116,22 @@ class SuccessorOperator(LaunchingOperator):
             self.lease_client.release(job_flow_id, why="its cluster has ended, and no other could take over")
 
     def to_undo(self, context: Context, state: FailoverState | None) -> Undo | None:
-        """Terminate what this try launched, and release the lease, unless the new cluster has the address."""
+        """
+        Terminate what this try launched, and return address and lease to the old cluster, until the new one has both.
+
+        This also undoes what earlier tries left, if this one failed before it had the lease again.
+        """
         from airflow_eip_provider.lease_client.interface import Undo
 
-        progress = self._progress(state) if state else own_xcom(context, _PROGRESS)
-        if not progress or progress["keeps"]:
-            return None
+        progress = (self._progress(state) if state else own_xcom(context, _PROGRESS)) or {}
         nonce, token = self.known_lease(context, state)
-        launched, launcher = progress["launched"], self.__dict__.get("_launching")
+        has_begun = nonce is not None or context["ti"].try_number > 1
+        if progress.get("keeps") or not has_begun or is_nothing(self.job_flow_id):
+            return None
+        launched, launcher = bool(progress.get("launched")), self.__dict__.get("_launching")
         # The progress was stored before the launch, so its ID may be missing.
-        job_flow_id = progress["job_flow_id"] or (own_xcom(context, "job_flow_id") if launched else None)
+        job_flow_id = progress.get("job_flow_id") or (own_xcom(context, "job_flow_id") if launched else None)
+        has_started = state is not None and state.is_started
         return Undo(
             attempt_of(context, nonce),
             job_flow_id,
@@ -133,18 +139,27 @@ class SuccessorOperator(LaunchingOperator):
             launched=launched,
             terminate=launched,
             may_lag=not launched,
-            may_be_adopted=not self.kill.is_set and context["ti"].try_number <= context["ti"].max_tries,
+            may_be_adopted=self.is_retried(context),
             is_unclear=launcher is not None and launcher.is_unclear,
             created_after=earliest_start(context),
+            moved_from=self.job_flow_id,
+            was_freed=bool(progress.get("was_freed")),
+            # A retry would wait again for a cluster that has not started.
+            keeps_lease=self.is_retried(context) and (has_started or job_flow_id is None or not launched),
         )
 
     @staticmethod
     def _progress(state: FailoverState) -> dict[str, Any] | None:
         """Return what an undo needs to know; ``None`` before this try has the lease."""
         if not state.leased:
-            return None
+            return {"keeps": True} if state.keeps else None
         job_flow_id = state.job_flow_id if state.launched or state.may_be_bound else None
-        return {"job_flow_id": job_flow_id, "launched": state.launched, "keeps": state.keeps}
+        return {
+            "job_flow_id": job_flow_id,
+            "launched": state.launched,
+            "keeps": state.keeps,
+            "was_freed": state.may_be_bound,
+        }
 
     def note(self, context: Context, state: FailoverState) -> None:
         """Store what an undo needs to know, in case the deferral's hint is lost."""

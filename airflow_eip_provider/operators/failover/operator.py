@@ -69,16 +69,16 @@ class EmrFailoverOperator(
 
     The task can safely run twice, and at the same time as another failover of the same cluster. With a lock store one
     conditional write decides, and the other tasks wait and return its result. Without one, all tasks use the same new
-    cluster, and EC2 refuses a second association. A retry continues where the try before stopped, also after a kill or
-    a clear.
+    cluster, and EC2 refuses a second association. After a crash a retry continues where the try before stopped.
 
     Returns the job flow ID of the cluster that has the service now. Pushes ``job_flow_id`` (the same), ``static_ip``
     as ``EmrCreateWithStaticIpOperator`` does, and ``failover`` = {moved, why, from, to, kind, by, targets, old, times,
     seconds}: ``kind`` is "warm" or "cold", ``old`` is "terminated" or "kept", ``times`` (UTC) and ``seconds`` since the
     detection are {detected, bound, healthy}.
 
-    If the task fails or is killed before the new cluster has the address, it terminates a cluster that it launched and
-    releases the lease; the old cluster is unchanged. Afterwards nothing is undone: the new cluster has the service.
+    If the task fails or is killed before the new cluster has the address, it returns address and lease to the old
+    cluster and terminates a cluster that it launched. If the old cluster is no longer live, a retry continues with the
+    lease; without a retry it is released. Afterwards nothing is undone: the new cluster has the service.
 
     IAM: ec2:DescribeAddresses, ec2:AssociateAddress, ec2:DisassociateAddress, ec2:DescribeInstances,
     ec2:DescribeInstanceStatus, ec2:DescribeNetworkInterfaces, ec2:DescribeNatGateways,
@@ -412,14 +412,15 @@ class EmrFailoverOperator(
             return None
         job_flow_id = self.agreed(state)
         attempt = attempt_of(context, state.nonce)
-        self.lease_client.check_current(attempt, token=state.token)
         site = self._site(context, state)
         if site.poll("primary_running").status != "done":
             # Otherwise the old cluster, which may still serve, would lose the address too early.
             return self.wait_for_cluster(state, "primary_running", deadline=state.lock_deadline)
         self.kill.check()
-        self.lease_client.disassociate(self.job_flow_id)
-        state.may_be_bound = True
+        if not state.may_be_bound:
+            state.may_be_bound = True
+            self.note(context, state)
+        self.lease_client.take_off(attempt, token=state.token, moved_from=self.job_flow_id)
         bound = self.binding_of(state.candidate).bind(site)
         if isinstance(bound, ClusterWait):
             return self.wait_for_cluster(state, bound.target, deadline=state.lock_deadline)

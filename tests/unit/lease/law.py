@@ -44,7 +44,10 @@ class Ledger:
             assert after.lease.token > max(self.leased, default=0) or after.lease.token in passed, "in order of arrival"
             self.leased.add(after.lease.token)
         elif after.lease.token != before.lease.token:
-            assert after.lease.moved_from == before.lease.resource_id, "a lease ends before the next begins"
+            moved_back = after.lease.resource_id == after.lease.moved_from == before.lease.moved_from is not None
+            assert moved_back or after.lease.moved_from == before.lease.resource_id, (
+                "a lease ends before the next begins"
+            )
             assert after.lease.token == after.issued > before.issued, "a failover gets a new token"
             self.leased.add(after.lease.token)
 

@@ -16,6 +16,7 @@ from airflow_eip_provider.lease.transitions import (
     Bring,
     Leave,
     Move,
+    MoveBack,
     Prewarm,
     Prewarmed,
     Queue,
@@ -74,6 +75,7 @@ FREE_QUEUED = after(Release(1, None, "done"), start=QUEUED)
 GIVEN_UP = after(take(), Replace(A, 1, "j-1"))
 MOVE = Move(B, 1, "j-1", "standby", 600.0)
 MOVED = after(MOVE, start=ACTIVE)
+BACK = after(MoveBack(B, 2), start=MOVED)
 LATER = NOW + 100
 
 ALLOWED = [
@@ -106,6 +108,10 @@ ALLOWED = [
     pytest.param(ACTIVE, MOVE, "acquired", id="move the lease off a cluster"),
     pytest.param(TWO_QUEUED, Move(A2, 1, "j-1", "", 600.0), "acquired", id="its own, while others queue"),
     pytest.param(MOVED, Activate(B, 2, "j-2"), "active", id="hand over to the cluster that takes over"),
+    pytest.param(MOVED, MoveBack(B, 2), "active", id="give the lease back"),
+    pytest.param(MOVED, MoveBack(B2, 2), "active", id="a retry gives it back"),
+    pytest.param(after(StartRelease(2), start=MOVED), MoveBack(B, 2), "active", id="give it back during the undo"),
+    pytest.param(BACK, Move(B, 3, "j-1", "", 600.0), "acquired", id="move it again"),
     pytest.param(QUEUED, Leave(B), "active", id="leave the queue"),
     pytest.param(QUEUED, Leave(B2), "active", id="a retry leaves the queue"),
 ]
@@ -119,6 +125,25 @@ REFUSED = [
         after(Reenter(A2), start=ACQUIRED), Replace(A, 1, "j-1"), "try 2 acts for", True, id="an old try replaces"
     ),
     pytest.param(MOVED, Move(C, 1, "j-1", "", 600.0), "token 1 is not current", False, id="a second failover"),
+    pytest.param(ACTIVE, MoveBack(A, 1), "no failover has the lease", False, id="to give back what was not moved"),
+    pytest.param(MOVED, MoveBack(C, 2), "not of this owner", False, id="another owner gives it back"),
+    pytest.param(MOVED, MoveBack(B, 1), "token 1 is not current", False, id="to give back under another token"),
+    pytest.param(after(Reenter(B2), start=MOVED), MoveBack(B, 2), "try 2 acts", True, id="an old try gives it back"),
+    pytest.param(
+        after(Activate(B, 2, "j-2"), start=MOVED),
+        MoveBack(B, 2),
+        "the lease is active",
+        False,
+        id="after the hand-over",
+    ),
+    pytest.param(
+        after(Activate(B, 2, "j-2"), StartRelease(2), start=MOVED),
+        MoveBack(B, 2),
+        "the lease is releasing",
+        False,
+        id="in the release after it",
+    ),
+    pytest.param(BACK, Activate(B, 2, "j-2"), "token 2 is not current", False, id="to hand over what was given back"),
     pytest.param(ACTIVE, Move(B, 1, "j-9", "", 600.0), "not of j-9", False, id="to move another cluster's lease"),
     pytest.param(RELEASING, MOVE, "the lease is releasing", False, id="to move what is being released"),
     pytest.param(
@@ -409,3 +434,22 @@ def test_giving_a_cluster_up_renews_the_time_to_launch_and_to_hand_over():
     assert given_up.lease.written_at == LATER
     assert given_up.lease.handover_by - ACQUIRED.lease.handover_by == LATER - NOW
     assert after(Replace(A, 1, "j-1"), start=given_up, now=LATER + 100) == given_up, "once"
+
+
+def test_a_lease_that_is_given_back_is_that_of_the_old_cluster_again():
+    assert BACK.lease is not None
+    assert (BACK.lease.token, BACK.lease.resource_id, BACK.issued) == (3, "j-1", 3)
+    assert not BACK.has_moved_from("j-1")
+    assert [ended.why.split()[0] for ended in BACK.history] == ["moved", "moved"]
+    (orphan,) = BACK.possible_orphans
+    assert (orphan.token, orphan.keep) == (2, None), "a cluster that the failover launched"
+
+
+def test_a_series_of_failovers_is_still_known_after_the_last_one_was_given_back():
+    again = MOVED
+    for event in (Activate(B, 2, "j-2"), Move(C, 2, "j-2", "", 600.0), MoveBack(C, 3)):
+        moved = step(again, event, NOW, replace(LIMITS, history=9))
+        assert not isinstance(moved, Refused)
+        again = moved
+    assert again.has_moved_from("j-1")
+    assert not again.has_moved_from("j-2")

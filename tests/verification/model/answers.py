@@ -149,6 +149,12 @@ def _associate(world: World, actor: Actor, resource_id: str) -> tuple[World, Any
     return replace(world, at=cluster.resource_id, association=world.association + 1), "bound"
 
 
+def _put_on(world: World, actor: Actor, resource_id: str) -> tuple[World, Any]:
+    """Associate the address, and say by which association, if this request has made one."""
+    after, _ = _associate(world, actor, resource_id)
+    return after, None if after == world else str(after.association)
+
+
 def _add_step(world: World, actor: Actor, resource_id: str) -> tuple[World, Any]:
     cluster = world.cluster(resource_id)
     if cluster is None or cluster.state != "live":
@@ -184,6 +190,7 @@ _CHANGES: dict[str, Callable[..., tuple[World, Any]]] = {
     "give_lease_tags": _give_lease_tags,
     "terminate": _terminate,
     "disassociate": _disassociate,
+    "put_on": _put_on,
     "associate": lambda *asked: _associate(*asked),  # noqa: PLW0108
     "add_step": _add_step,
     "cancel_step": _cancel_step,

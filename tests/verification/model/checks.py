@@ -166,6 +166,9 @@ def _check_takeover(world: World, lease: Lease) -> None:
 
 def _check_change(world: World, actor: Actor, before: Lease, lease: Lease) -> None:
     if lease.token != before.token:
+        if world.service and lease.resource_id == world.service:
+            _check_move_back(world, actor, before, lease)
+            return
         has_moved = lease.moved_from == before.resource_id == world.service and before.phase is Phase.ACTIVE
         if not has_moved or lease.phase is not Phase.ACQUIRED or lease.token != world.record.issued + 1:
             raise ViolationError("I1: a lease replaced another without its end")
@@ -181,6 +184,17 @@ def _check_change(world: World, actor: Actor, before: Lease, lease: Lease) -> No
         raise ViolationError(
             f"I7: {actor} starts the release of a lease of {before.attempt.owner} while {busy[0]} runs a step"
         )
+
+
+def _check_move_back(world: World, actor: Actor, before: Lease, lease: Lease) -> None:
+    """Check that only the failover that has the lease gives it back, with the address, and before its hand-over."""
+    if before.phase is Phase.ACTIVE or before.attempt.owner != actor.owner or before.moved_from != world.service:
+        raise ViolationError(f"I1: {actor} takes the lease of {before.attempt.owner} back")
+    if lease.token != world.record.issued + 1 or lease.phase is not Phase.ACTIVE:
+        raise ViolationError("I1: a lease replaced another without its end")
+    cluster = world.cluster(world.service)
+    if world.at != world.service and cluster is not None and cluster.state == "live":
+        raise ViolationError(f"moved back: {world.service} has the lease again, and not the address")
 
 
 def _check_try(actor: Actor, before: Lease) -> None:

@@ -248,7 +248,9 @@ class Moves:
         lease = observation.snapshot.record.lease
         if lease is None or is_for_others(observation, LIMITS):
             return "move"
-        return "gone" if lease.phase is Phase.ACTIVE else None
+        if lease.phase is not Phase.ACTIVE:
+            return None
+        return "move" if lease.resource_id == world.service else "gone"  # the other one failed, and moved it back
 
     def _estimates(self, state: State) -> Iterator[tuple[str, State]]:
         """Let a waiting process estimate that its cluster has to be started early; it need not do so."""

@@ -327,6 +327,42 @@ MUTATIONS = (
         scenario(1, start=SERVICE),
         swap(protocol, "move", patches.freed_first),
     ),
+    Mutation(
+        "a failover moves the lease back before the address",
+        "I5",
+        scenario(1, "kill 1", start=SERVICE),
+        swap(protocol, "_give_back", patches.given_back_without_address),
+    ),
+    Mutation(
+        "a failover moves back what a newer attempt has",
+        "rule 1",
+        scenario(1, "kill 1, clear 1", start=SERVICE),
+        law(transitions.MoveBack, patches.moved_back_by_anyone),
+    ),
+    Mutation(
+        "a failover takes the address off the old cluster without a check of the lease",
+        "I4",
+        scenario(1, "kill 1, clear 1", start=SERVICE),
+        swap(protocol, "take_off", patches.taken_off_unchecked),
+    ),
+    Mutation(
+        "the old cluster keeps an association that an older attempt may undo",
+        "I4",
+        scenario(1, "kill 1, clear 1", start=SERVICE),
+        swap(protocol, "_end_old_association", patches.do_nothing),
+    ),
+    Mutation(
+        "a failover frees its new cluster before it writes RELEASING",
+        "rule 2",
+        scenario(1, "kill 1, clear 1", start=SERVICE),
+        swap(protocol, "_free_for_old", patches.freed_unwritten),
+    ),
+    Mutation(
+        "a lease that is moved back leaves no possible orphan",
+        "I6, rule 6",
+        scenario(1, "kill 1, crash 1, slow 1", start=SERVICE),
+        law(transitions.MoveBack, patches.changed("_move_back", possible_orphans=())),
+    ),
     # Possible orphans.
     Mutation(
         "no owner sweeps", "rule 6", scenario(1, start=POSSIBLE_ORPHAN), swap(protocol, "_sweep", patches.do_nothing)

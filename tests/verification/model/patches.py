@@ -311,6 +311,31 @@ def relocated_if_known(world: Any, lease_tags: Any, *, resource_id: str) -> str:
     return found if found == resource_id or world.read_resource(found).is_known else resource_id
 
 
+def given_back_without_address(world: Any, snapshot: Any, lease: Any, work: Any, limits: Any) -> bool:
+    protocol.apply(world, transitions.MoveBack(work.attempt, lease.token), limits)
+    return True
+
+
+def moved_back_by_anyone(record: Any, event: Any, now: float, limits: Any) -> Any:
+    lease = record.lease
+    is_own = lease is not None and lease.attempt.owner == event.attempt.owner
+    return transitions._move_back(record, replace(event, attempt=lease.attempt) if is_own else event, now, limits)
+
+
+def taken_off_unchecked(world: Any, attempt: Any, *, token: int, moved_from: str) -> None:
+    protocol._disassociate(world, moved_from)
+
+
+def freed_unwritten(world: Any, snapshot: Any, lease: Any, work: Any, limits: Any) -> bool:
+    """Free the address wherever it is, without a write."""
+    location = world.read_location()
+    if work.launched in location.resource_ids:
+        world.disassociate(location.association_id)
+    elif lease.moved_from in location.resource_ids and lease.may_have_orphans:
+        protocol._end_old_association(world, lease.moved_from, location)
+    return True
+
+
 def not_relocated(world: Any, lease_tags: Any, *, resource_id: str) -> str:
     """Continue with the same cluster, wherever the address is."""
     return resource_id

@@ -115,7 +115,8 @@ class Tasks:
     for a pool of addresses: enter_any → (wait → enter_any)* → launch …, at one of them;
         before it has one: any failure → undo_all → failed
     a failover moves the lease of another owner's cluster to one of its own:
-        move → (wait or other → move)* → quiet → launch → free → bind → hand_over → retire → returned
+        move → (wait or other → move)* → quiet → launch → free → bind → hand_over → retire → returned;
+        a failure before the hand-over → undo, which moves lease and address back → failed
     steps: guard → add → look_again → (watch →) (cancel →) done
     release: close → idle → release → done
     terminate: end → idle → release → done
@@ -170,7 +171,7 @@ class Tasks:
             case "move":
                 key = (self.lease_request(process), self.moves_from)
             case "free":
-                key = (self.moves_from,)
+                key = (process.attempt, process.token, self.moves_from)
             case "launch":
                 key = (process.snapshot, process.attempt, self.fallbacks)
             case "replace":
@@ -178,7 +179,7 @@ class Tasks:
             case "hand_over":
                 key = (process.attempt, process.token, process.resource_id)
             case "undo":
-                key = (process.attempt, process.resource_id, process.token)
+                key = (process.attempt, process.resource_id, process.token, self.moves_from or None)
             case "relocate":
                 key = (LeaseTags(process.token, process.owner), process.resource_id)
             case "guard" | "look_again" | "close" | "release":
@@ -262,6 +263,7 @@ _AFTER_FUNCTION = {
     ("move", protocol.Superseded): "gone",
     ("move", protocol.MovedByAnother): "other",
     ("free", type(None)): "bind",
+    ("free", protocol.LeaseLost): "undo",
     ("launch", str): "bind",
     ("launch", protocol.LeaseLost): "undo",
     ("launch", Unclear): "undo",
@@ -302,7 +304,9 @@ _FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "move": lambda world, lease_request, moved_from: protocol.move(
         world, lease_request, moved_from=moved_from, due_seconds=1e9, limits=LIMITS
     ),
-    "free": lambda world, resource_id: protocol._disassociate(world, resource_id),  # noqa: PLW0108
+    "free": lambda world, attempt, token, moved_from: protocol.take_off(
+        world, attempt, token=token, moved_from=moved_from
+    ),
     "launch": lambda world, snapshot, attempt, replaces: protocol.launch(
         world, snapshot, attempt, LIMITS, replaces=replaces
     ),
@@ -312,8 +316,8 @@ _FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "hand_over": lambda world, attempt, token, resource_id: protocol.hand_over(
         world, attempt, token=token, resource_id=resource_id, limits=LIMITS
     ),
-    "undo": lambda world, attempt, resource_id, token: protocol.undo(
-        world, protocol.Work(attempt, resource_id, token), LIMITS
+    "undo": lambda world, attempt, resource_id, token, moved_from: protocol.undo(
+        world, protocol.Work(attempt, resource_id, token, moved_from=moved_from), LIMITS
     ),
     "relocate": lambda world, lease_tags, resource_id: protocol.relocate(world, lease_tags, resource_id=resource_id),
     "guard": lambda world, resource_id: protocol.guard(world, resource_id),  # noqa: PLW0108
