@@ -524,7 +524,10 @@ class LeaseWorld(LeaseReads):
     def put_on(self, resource_id: str) -> str | None:
         """Associate the address with the primary node of a cluster, unless anything has it."""
         self._check_alive()
-        return put_on_primary(self.clients["ec2"], self.allocation_id, job_flow_id=resource_id)
+        association_id = put_on_primary(self.clients["ec2"], self.allocation_id, job_flow_id=resource_id)
+        if association_id is not None:
+            log.info("Elastic IP %s is on cluster %s again", self.allocation_id, resource_id)
+        return association_id
 
     def _check_alive(self) -> None:
         """Raise an error after a kill. Call it before a change: reading is allowed, and undoing has to continue."""

@@ -10,6 +10,7 @@ from airflow_eip_provider.aws.tags import SUCCESSOR_TAG, as_items
 from airflow_eip_provider.candidates import Candidate, candidates_of
 from airflow_eip_provider.exceptions import LeaseLostError
 from airflow_eip_provider.operators.emr.launching import LaunchingOperator
+from airflow_eip_provider.operators.failover.state import moment
 from airflow_eip_provider.operators.lease_settings import attempt_of
 from airflow_eip_provider.rendered import is_nothing
 
@@ -108,12 +109,28 @@ class SuccessorOperator(LaunchingOperator):
     def undo(self, context: Context, state: FailoverState | None) -> None:
         """Undo; in the last try also release the lease if the new cluster has ended after it took over."""
         super().undo(context, state)
+        self._log_kept_lease(context, state)
         job_flow_id = None if state is None else state.job_flow_id if state.handed_over else state.lost
         if job_flow_id is None or context["ti"].try_number <= context["ti"].max_tries:
             return
         cluster = self.emr.get_cluster(job_flow_id)
         if cluster is not None and cluster.has_ended:
             self.lease_client.release(job_flow_id, why="its cluster has ended, and no other could take over")
+
+    def _log_kept_lease(self, context: Context, state: FailoverState | None) -> None:
+        """Log that the retry continues with the lease, because the old cluster cannot have it back."""
+        undo = self.to_undo(context, state)
+        lease = self.lease_client.read().record.lease if undo is not None and undo.keeps_lease else None
+        if undo is None or lease is None or lease.attempt != undo.attempt or not lease.is_before_handover:
+            return
+        self.log.warning(
+            "Cluster %s cannot have Elastic IP %s back, so this task keeps the lease, token %s, for its retry; without "
+            "one the next owner ends it after %s",
+            self.job_flow_id,
+            self.allocation_id,
+            lease.token,
+            moment(lease.handover_by),
+        )
 
     def to_undo(self, context: Context, state: FailoverState | None) -> Undo | None:
         """
