@@ -8,7 +8,6 @@ from typing import Any
 
 import botocore.session
 
-from airflow_eip_provider.aws.parameters import parameter_problems
 from airflow_eip_provider.exceptions import InvalidInputError
 from airflow_eip_provider.literals import is_template, parse_literal
 
@@ -62,6 +61,8 @@ def known_steps(value: object) -> list[Any] | None:
 
 
 def _checked_list(value: object) -> list[dict[str, Any]]:
+    from airflow_eip_provider.aws.parameters import parameter_problems
+
     given = parse_literal(value)
     if isinstance(given, str) and given:
         lazy = " It is the text of a lazy sequence: pass the task's output itself." if given.startswith("Lazy") else ""

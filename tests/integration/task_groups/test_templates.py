@@ -119,14 +119,14 @@ def test_what_they_become_is_what_is_asked(native: Any, given: Any, servers: lis
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"servers": ["{{ bad }}"]}, "server 'a b'"),
-        ({"servers": "{{ bad }}"}, "server 'a b'"),
-        ({"servers": "{{ n }}"}, "servers 3"),
-        ({"servers": "{{ [n] }}"}, "server 3"),
-        ({"echo_url": "{{ bad }}"}, "echo_url 'a b'"),
-        ({"public_ip": "{{ bad }}"}, "public_ip 'a b'"),
-        ({"executors": "{{ bad }}"}, "executors 'a b'"),
-        ({"executors": "{{ -n }}"}, "executors, wait_seconds and timeout_seconds"),
+        ({"servers": ["{{ bad }}"]}, r"servers\[0\]: this is not HOST"),
+        ({"servers": "{{ bad }}"}, r"servers\[0\]: this is not HOST"),
+        ({"servers": "{{ n }}"}, "servers: this is int, not a list"),
+        ({"servers": "{{ [n] }}"}, r"servers\[0\]: this is not HOST"),
+        ({"echo_url": "{{ bad }}"}, "echo_url: this is not an https"),
+        ({"public_ip": "{{ bad }}"}, "public_ip: this is not an IPv4 address"),
+        ({"executors": "{{ bad }}"}, "executors: this is not a number"),
+        ({"executors": "{{ -n }}"}, "executors: it is not from 0 to"),
         ({"servers": "{{ [] }}", "echo_url": None}, "neither a server nor an echo_url"),
     ],
 )
@@ -140,7 +140,7 @@ def test_a_probe_that_becomes_wrong_is_not_submitted(clocked, allocation_id, def
         probe = cluster.probe_egress("{{ bad }}", public_ip=IP)
     probe.job_flow_id = "j-1"
     probe.render_template_fields({"bad": "a b"})
-    with pytest.raises(AirflowFailException, match="server 'a b'"):
+    with pytest.raises(AirflowFailException, match=r"servers\[0\]: this is not HOST"):
         Task(probe).run()
     assert [event for event in clocked.events.read(kind="call") if event["operation"] == "AddJobFlowSteps"] == []
 
@@ -148,10 +148,10 @@ def test_a_probe_that_becomes_wrong_is_not_submitted(clocked, allocation_id, def
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"public_ip": None}, "public_ip None"),
-        ({"servers": 7}, "servers 7"),
-        ({"servers": [7]}, "server 7"),
-        ({"executors": "two"}, "executors 'two'"),
+        ({"public_ip": None}, "public_ip: this is not an IPv4 address"),
+        ({"servers": 7}, "servers: this is int, not a list"),
+        ({"servers": [7]}, r"servers\[0\]: this is not HOST"),
+        ({"executors": "two"}, "executors: this is not a number"),
     ],
 )
 def test_what_is_wrong_already_is_refused_by_name(given: Any, message: str) -> None:
