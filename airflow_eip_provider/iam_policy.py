@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import boto3
 from botocore.exceptions import UnknownRegionError
 
-from airflow_eip_provider.aws.allocation_ids import check_allocation_id
 from airflow_eip_provider.aws.quotas import STANDARD_VCPUS
+from airflow_eip_provider.aws.resource_ids import check_allocation_id
 from airflow_eip_provider.aws.step_logs import spellings, split_log_uri
 from airflow_eip_provider.aws.tags import ADOPTERS_TAG, ALLOCATION_TAG, IN_CHARGE_TAG, SUCCESSOR_TAG, TRY_TAG
 from airflow_eip_provider.exceptions import InvalidInputError

@@ -1,13 +1,27 @@
-"""Checks of the IDs of clusters and instances, and of the ARNs of roles."""
+"""Checks of the IDs of Elastic IPs, clusters and instances, and of the ARNs of roles."""
 
 from __future__ import annotations
 
 import re
 
 from airflow_eip_provider.exceptions import InvalidInputError
-from airflow_eip_provider.ids import INSTANCE_ID, JOB_FLOW_ID
+from airflow_eip_provider.ids import ALLOCATION_ID, INSTANCE_ID, JOB_FLOW_ID
 
 _ROLE_ARN = re.compile(r"arn:aws[\w-]*:iam::\d{12}:role/.+")
+
+
+def check_allocation_id(allocation_id: object) -> None:
+    """
+    Check the form of an allocation ID.
+
+    :raises InvalidInputError: for anything else.
+    """
+    if not isinstance(allocation_id, str) or not ALLOCATION_ID.fullmatch(allocation_id):
+        raise InvalidInputError(
+            f"checking allocation_id {allocation_id!r}",
+            problem="this is not the allocation ID of an Elastic IP",
+            remedy="give the 'Allocation ID' that EC2 shows (eipalloc-…), not the address or its association ID",
+        )
 
 
 def check_job_flow_id(job_flow_id: object) -> None:

@@ -192,7 +192,7 @@ def allocation_id_of(options: argparse.Namespace) -> str | None:
 
 
 def _check_allocation_id(allocation_id: str) -> None:
-    from airflow_eip_provider.aws.allocation_ids import check_allocation_id
+    from airflow_eip_provider.aws.resource_ids import check_allocation_id
 
     with reading_arguments():
         check_allocation_id(allocation_id)

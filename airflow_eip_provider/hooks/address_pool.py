@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any
 
-from airflow_eip_provider.aws.allocation_ids import check_allocation_id
 from airflow_eip_provider.aws.errors import is_transient
+from airflow_eip_provider.aws.resource_ids import check_allocation_id
 from airflow_eip_provider.aws.tags import ALLOCATION_TAG
 from airflow_eip_provider.exceptions import InvalidInputError, LockStoreError
 from airflow_eip_provider.literals import parse_literal

@@ -5,8 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow_eip_provider.aws.allocation_ids import check_allocation_id
-from airflow_eip_provider.aws.resource_ids import is_role_arn
+from airflow_eip_provider.aws.resource_ids import check_allocation_id, is_role_arn
 from airflow_eip_provider.exceptions import InvalidInputError, PreflightError
 from airflow_eip_provider.hooks.address_pool import AddressPool
 from airflow_eip_provider.literals import parse_literal

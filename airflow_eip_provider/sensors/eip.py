@@ -8,9 +8,8 @@ from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
 from airflow_eip_provider import clock, metrics
 from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE
-from airflow_eip_provider.aws.allocation_ids import check_allocation_id
 from airflow_eip_provider.aws.lag import SECOND_LOOK_SECONDS
-from airflow_eip_provider.aws.resource_ids import check_instance_id, check_job_flow_id
+from airflow_eip_provider.aws.resource_ids import check_allocation_id, check_instance_id, check_job_flow_id
 from airflow_eip_provider.exceptions import (
     AddressLostError,
     AddressNotFoundError,

@@ -48,7 +48,7 @@ ONLY_AT_RUN_TIME = (
     "ui",
 )
 # The parts of aws that make no request and define no class: error codes, names of tags, how far answers may lag.
-NEEDED = {"aws", "aws.allocation_ids", "aws.errors", "aws.lag", "aws.resource_ids", "aws.tags"}
+NEEDED = {"aws", "aws.errors", "aws.lag", "aws.resource_ids", "aws.tags"}
 MOST_MODULES = 48
 
 

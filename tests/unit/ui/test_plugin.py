@@ -8,7 +8,7 @@ from importlib.metadata import entry_points
 
 import pytest
 
-from airflow_eip_provider.aws.allocation_ids import check_allocation_id
+from airflow_eip_provider.aws.resource_ids import check_allocation_id
 from airflow_eip_provider.exceptions import InvalidInputError
 from airflow_eip_provider.provider_info import get_provider_info
 from airflow_eip_provider.ui import source
