@@ -211,6 +211,7 @@ def move(
             if after.superseded:
                 return Superseded()
             break
+        _sweep(world, snapshot.record)  # what an earlier try of a failover that was moved back may have launched
         written = snapshot if after == snapshot.record else change(world, snapshot, event, limits)
         if written is not None:
             return Acquired(written)
@@ -578,7 +579,9 @@ def _undo_holder(world: World, snapshot: Snapshot, lease: Lease, work: Work, lim
         return True
     if work.moved_from is not None:
         if lease.phase is Phase.ACTIVE:
-            return True  # it was handed over, or given back
+            # It was handed over, or given back, perhaps while RunJobFlow was in flight under the earlier lease.
+            _undo_older(world, work, lease, current=lease.token)
+            return True
         if lease.moved_from == work.moved_from and lease.is_before_handover:
             given_back = _give_back(world, snapshot, lease, work, limits)
             if given_back is not None:
@@ -655,7 +658,7 @@ def _end_old_association(world: World, resource_id: str, location: AddressLocati
     Undo the association with a failover's old cluster, because an older attempt may be about to do it.
 
     What that attempt still sends cannot undo the association that follows. While a step runs on the cluster, no attempt
-    has come so far.
+    has come so far, unless ``steps_timeout`` was over.
     """
     if location.association_id is not None and not world.active_steps(resource_id, guarded=True):
         world.disassociate(location.association_id)

@@ -91,7 +91,9 @@ class Lease:
     @property
     def is_before_handover(self) -> bool:
         """Whether the lease was never active, so that no cluster of it may have the address for good."""
-        return self.phase is Phase.ACQUIRED or (self.phase is Phase.RELEASING and self.resource_id is None)
+        # A cluster that was given up may be named before the hand-over.
+        undone = self.resource_id is None or self.to_be_terminated
+        return self.phase is Phase.ACQUIRED or (self.phase is Phase.RELEASING and undone)
 
     def is_given_up(self, resource_id: str | None) -> bool:
         """Whether this cluster did not start, so that no attempt adopts it or hands it over."""

@@ -177,5 +177,5 @@ class World(ReadOnlyWorld, Protocol):
         """
         Associate the address with the primary node of a cluster, unless anything has it.
 
-        :return: the association ID; ``None`` when something has the address, or the cluster has no such node.
+        :return: the association ID; ``None`` if something has the address, no such node runs, or EC2 refuses.
         """

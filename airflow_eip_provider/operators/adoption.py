@@ -8,7 +8,8 @@ its number into a tag, and an older one reads it before it cancels.
 All tasks of a cluster share the tag, because EMR allows 50 tags. Its value has one entry for each task, ``DIGEST.TRY``,
 the newest first; what does not fit is left out. The tag only prevents an unnecessary cancellation: without it (tags may
 lag for a minute, two tasks may write it at once, the role may not be allowed to) the older try cancels, and the newer
-one fails and is retried.
+one fails and is retried. A DAG run that is deleted and created again with the same run ID begins again at try 1; on the
+same cluster, its tries up to the number in the tag leave their steps running when they are killed.
 """
 
 from __future__ import annotations

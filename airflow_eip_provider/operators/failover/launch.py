@@ -155,7 +155,7 @@ class SuccessorOperator(LaunchingOperator):
             token=token,
             launched=launched,
             terminate=launched,
-            may_lag=not launched,
+            may_lag=not launched or bool(progress.get("was_freed")),
             may_be_adopted=self.is_retried(context),
             is_unclear=launcher is not None and launcher.is_unclear,
             created_after=earliest_start(context),

@@ -155,6 +155,18 @@ def vanish_after(monkeypatch: pytest.MonkeyPatch, task: Task, operation: str, nt
     raise AssertionError(f"there was no {operation} number {nth}")
 
 
+def before_call(monkeypatch: pytest.MonkeyPatch, operation: str, act: Callable[[], Any]) -> None:
+    """Call a function once, right before the first request of this operation is sent."""
+    real, count = BaseClient._make_api_call, itertools.count(1)
+
+    def called(self: Any, name: str, parameters: Any) -> Any:
+        if name == operation and not parameters.get("DryRun") and next(count) == 1:
+            act()
+        return real(self, name, parameters)
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", called)
+
+
 def after_call(monkeypatch: pytest.MonkeyPatch, operation: str, act: Callable[[], Any], *, nth: int = 1) -> None:
     """Call a function once, right after the nth request of this operation, before its caller continues."""
     real, count = BaseClient._make_api_call, itertools.count(1)

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_eip_provider.aws.addresses import read_address
+from airflow_eip_provider.exceptions import LaunchUnclearError
 from airflow_eip_provider.lease.record import Phase
+from airflow_eip_provider.lease_client import reads
+from airflow_eip_provider.lease_client.client import LeaseWorld
 from airflow_eip_provider.operators.failover.operator import EmrFailoverOperator
+from airflow_eip_provider.operators.launch import Launcher
 from airflow_eip_provider.triggers.undo import undo_stored
 from harness.life import Task
 from tests.integration.operators.aws_state import STORE, read_record
-from tests.integration.operators.failover_stage import after_call, vanish_after
+from tests.integration.operators.failover_stage import after_call, before_call, vanish_after
+from tests.integration.operators.past import Past
+from tests.load_balancer import ZONES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 pytestmark = pytest.mark.usefixtures("no_pause")
 
@@ -206,3 +216,90 @@ def test_a_failover_is_made_again_after_it_was_given_back(clocked, staged, lease
     assert lease().token == token + 1
     clocked.clock.advance(300)
     stage.check_moved_to(stage.standby)
+
+
+def killing(task: Task) -> Callable[[], None]:
+    """Return a function that kills the process in which the task runs at that moment."""
+
+    def kill() -> None:
+        task.operator.on_kill()  # another operator after each deferral
+
+    return kill
+
+
+def ended(task: Task) -> Task:
+    task.start()
+    while not task.ended:
+        task.go_on()
+    return task
+
+
+def test_a_kill_while_run_job_flow_is_in_flight_leaves_no_second_cluster(clocked, staged, monkeypatch, lease):
+    stage = staged(warm=False)
+    task = stage.failover(force=True, **stage.cold())
+    before_call(monkeypatch, "RunJobFlow", killing(task))
+    task.start()
+    clocked.clock.advance(300)
+    check_old_serves(stage, lease)
+
+
+def test_an_old_answer_of_ec2_does_not_give_the_lease_back_without_the_address(
+    clocked, staged, monkeypatch, lease, boto, allocation_id
+):
+    """The address is on the new cluster, and EC2 shows it on the old one for half a minute."""
+    stage = staged(warm=False)
+    task = stage.failover(force=True, **stage.cold())
+    past = Past(clocked, monkeypatch)
+    monkeypatch.setattr(reads, "read_address", past._read_address)
+    was = read_address(boto("ec2"), allocation_id)
+
+    def kill() -> None:
+        past.show_address(was, seconds=30)
+        task.operator.on_kill()
+
+    after_call(monkeypatch, "AssociateAddress", kill)
+    ended(task)
+    assert past.stale_answers
+    clocked.clock.advance(300)
+    check_old_serves(stage, lease)
+
+
+@pytest.mark.parametrize("has_replaced", [True, False], ids=["after a fallback", "the first candidate"])
+def test_a_kill_after_the_association_gives_the_service_back(clocked, staged, monkeypatch, lease, has_replaced):
+    stage = staged(warm=False)
+    if has_replaced:
+        clocked.limit_capacity(ZONES[1])
+    elsewhere = [{"Instances": {"Ec2SubnetId": stage.subnet(ZONES[0])["SubnetId"]}}]
+    task = stage.failover(force=True, **stage.cold(), fallbacks=elsewhere)
+    after_call(monkeypatch, "AssociateAddress", killing(task))
+    ended(task)
+    clocked.clock.advance(300)
+    check_old_serves(stage, lease)
+
+
+def test_a_retry_terminates_the_cluster_of_a_launch_whose_answer_was_lost(clocked, staged, monkeypatch, lease):
+    """EMR shows that cluster only after the first try has moved the lease back."""
+    stage = staged(warm=False)
+
+    def unclear(*_: Any, **__: Any) -> str:
+        raise LaunchUnclearError("livy", owner="failover", problem="no answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Launcher, "_search", unclear)
+        patch.setattr(LeaseWorld, "find_clusters", lambda *_: ())
+        clocked.faults.add(operation="RunJobFlow", kind="lost_response", times=1)
+        failed(stage.failover(force=True, **stage.cold()))
+    clocked.clock.advance(300)
+    new = stage.failover(force=True, try_number=2, **stage.cold()).run()
+    clocked.clock.advance(600)
+    assert stage.live() == {new}
+
+
+def test_a_last_try_that_cannot_give_the_address_back_terminates_its_cluster(clocked, staged, lease):
+    """The address was released from the account meanwhile."""
+    stage, code = staged(warm=False), "InvalidAllocationID.NotFound"
+    clocked.faults.add(operation="AssociateAddress", kind="error", code=code, message="no", status=400, times=1000)
+    ended(stage.failover(force=True, try_number=3, **stage.cold()))
+    clocked.clock.advance(300)
+    assert stage.live() == {stage.old}
+    assert lease() is None
