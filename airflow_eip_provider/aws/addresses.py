@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from airflow_eip_provider.aws.errors import IgnoreCodes
+from botocore.exceptions import ClientError
+
+from airflow_eip_provider.aws.errors import IgnoreCodes, is_transient
 from airflow_eip_provider.aws.nat_gateways import read_carrying_gateway
 from airflow_eip_provider.aws.pages import as_filters, read_pages
 from airflow_eip_provider.aws.tags import CLUSTER_TAG, OWNER_TAG, ROLE_TAG, tags_of
@@ -14,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
     from airflow_eip_provider.aws.nat_gateways import Gateway
+
+log = logging.getLogger(__name__)
 
 _VALUES_PER_FILTER = 200  # EC2 API Reference, DescribeInstances: "up to 200 values for a filter"
 _NOT_TERMINATED = ("pending", "running", "stopping", "stopped", "shutting-down")
@@ -207,18 +212,25 @@ def read_primaries(ec2: Any, job_flow_ids: Collection[str]) -> dict[str, Instanc
 
 def put_on_primary(ec2: Any, allocation_id: str, *, job_flow_id: str) -> str | None:
     """
-    Associate an address with the primary node of a cluster, unless anything has it (ec2:AssociateAddress).
+    Associate an address with the primary node of a cluster that had it (ec2:AssociateAddress).
 
-    :return: the association ID; ``None`` when something has the address, or the cluster has no running primary node.
+    :return: the association ID; ``None`` if something has the address, no such node runs, or EC2 refuses.
+    :raises ClientError: if a retry may help.
     """
     primary = read_primaries(ec2, [job_flow_id]).get(job_flow_id)
     if primary is None or primary.state != "running" or primary.network_interface_id is None:
         return None
-    with IgnoreCodes("Resource.AlreadyAssociated"):
-        response = ec2.associate_address(
-            AllocationId=allocation_id, NetworkInterfaceId=primary.network_interface_id, AllowReassociation=False
-        )
-        return str(response["AssociationId"])
+    try:
+        with IgnoreCodes("Resource.AlreadyAssociated"):
+            response = ec2.associate_address(
+                AllocationId=allocation_id, NetworkInterfaceId=primary.network_interface_id, AllowReassociation=False
+            )
+            log.info("Elastic IP %s is on cluster %s again", allocation_id, job_flow_id)
+            return str(response["AssociationId"])
+    except ClientError as error:
+        if is_transient(error):
+            raise
+        log.warning("Cluster %s cannot have Elastic IP %s back: %s", job_flow_id, allocation_id, error)
     return None
 
 

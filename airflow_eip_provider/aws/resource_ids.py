@@ -16,12 +16,13 @@ def check_allocation_id(allocation_id: object) -> None:
 
     :raises InvalidInputError: for anything else.
     """
-    if not isinstance(allocation_id, str) or not ALLOCATION_ID.fullmatch(allocation_id):
-        raise InvalidInputError(
-            f"checking allocation_id {allocation_id!r}",
-            problem="this is not the allocation ID of an Elastic IP",
-            remedy="give the 'Allocation ID' that EC2 shows (eipalloc-…), not the address or its association ID",
-        )
+    _check(
+        "allocation_id",
+        allocation_id,
+        ALLOCATION_ID,
+        problem="this is not the allocation ID of an Elastic IP",
+        remedy="give the 'Allocation ID' that EC2 shows (eipalloc-…), not the address or its association ID",
+    )
 
 
 def check_job_flow_id(job_flow_id: object) -> None:
@@ -30,13 +31,14 @@ def check_job_flow_id(job_flow_id: object) -> None:
 
     :raises InvalidInputError: for anything else, such as a name, a template that was not rendered, or a list as text.
     """
-    if not isinstance(job_flow_id, str) or not JOB_FLOW_ID.fullmatch(job_flow_id):
-        raise InvalidInputError(
-            f"checking job_flow_id {job_flow_id!r}",
-            problem="this is not the ID of an EMR cluster",
-            remedy="give what EMR shows as 'Cluster ID' (j-…), e.g. the output of the creating task; a template inside "
-            "an f-string needs its braces doubled",
-        )
+    _check(
+        "job_flow_id",
+        job_flow_id,
+        JOB_FLOW_ID,
+        problem="this is not the ID of an EMR cluster",
+        remedy="give what EMR shows as 'Cluster ID' (j-…), e.g. the output of the creating task; a template inside "
+        "an f-string needs its braces doubled",
+    )
 
 
 def check_instance_id(instance_id: object) -> None:
@@ -45,12 +47,18 @@ def check_instance_id(instance_id: object) -> None:
 
     :raises InvalidInputError: for anything else.
     """
-    if not isinstance(instance_id, str) or not INSTANCE_ID.fullmatch(instance_id):
-        raise InvalidInputError(
-            f"checking instance_id {instance_id!r}",
-            problem="this is not the ID of an EC2 instance",
-            remedy="give what EC2 shows as 'Instance ID' (i-…)",
-        )
+    _check(
+        "instance_id",
+        instance_id,
+        INSTANCE_ID,
+        problem="this is not the ID of an EC2 instance",
+        remedy="give what EC2 shows as 'Instance ID' (i-…)",
+    )
+
+
+def _check(name: str, value: object, form: re.Pattern[str], *, problem: str, remedy: str) -> None:
+    if not isinstance(value, str) or not form.fullmatch(value):
+        raise InvalidInputError(f"checking {name} {value!r}", problem=problem, remedy=remedy)
 
 
 def is_role_arn(value: object) -> bool:

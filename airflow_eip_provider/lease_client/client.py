@@ -14,7 +14,6 @@ from airflow_eip_provider import clock
 from airflow_eip_provider.aws.addresses import put_on_primary
 from airflow_eip_provider.aws.clusters import read_cluster
 from airflow_eip_provider.aws.endings import end
-from airflow_eip_provider.aws.errors import is_transient
 from airflow_eip_provider.aws.lag import until_shown
 from airflow_eip_provider.aws.nat_gateway_changes import is_behind_own_gateway, remove_association, remove_gateways
 from airflow_eip_provider.aws.tags import ALLOCATION_TAG, TOKEN_TAG, as_items
@@ -525,16 +524,7 @@ class LeaseWorld(LeaseReads):
     def put_on(self, resource_id: str) -> str | None:
         """Associate the address with the primary node of a cluster, unless anything has it or EC2 refuses it."""
         self._check_alive()
-        try:
-            association_id = put_on_primary(self.clients["ec2"], self.allocation_id, job_flow_id=resource_id)
-        except ClientError as error:
-            if is_transient(error):
-                raise  # a retry continues
-            log.warning("Cluster %s cannot have Elastic IP %s back: %s", resource_id, self.allocation_id, error)
-            return None
-        if association_id is not None:
-            log.info("Elastic IP %s is on cluster %s again", self.allocation_id, resource_id)
-        return association_id
+        return put_on_primary(self.clients["ec2"], self.allocation_id, job_flow_id=resource_id)
 
     def _check_alive(self) -> None:
         """Raise an error after a kill. Call it before a change: reading is allowed, and undoing has to continue."""

@@ -265,7 +265,7 @@ class LeaseQueue(ABC):
         :param due_seconds: for how long the wait in the queue has observed that the lease has to be ended; of a pool,
             by allocation ID.
         :raises SupersededError: when a newer attempt of the owner is running.
-        :raises AddressNotFoundError: when no address exists any more.
+        :raises AddressNotFoundError: when none of the addresses exists.
         """
 
     @abstractmethod

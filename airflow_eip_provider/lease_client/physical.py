@@ -273,10 +273,8 @@ class PhysicalLeaseClient(LeaseClient):
     def _put_back(self, job_flow_id: str) -> None:
         """Associate the address with the cluster that a failover has not replaced, unless anything has it."""
         cluster = read_cluster(self.clients["emr"], job_flow_id)
-        if cluster is None or cluster.is_ending:
-            return
-        if put_on_primary(self.clients["ec2"], self.allocation_id, job_flow_id=job_flow_id) is not None:
-            log.info("Elastic IP %s is on cluster %s again", self.allocation_id, job_flow_id)
+        if cluster is not None and not cluster.is_ending:
+            put_on_primary(self.clients["ec2"], self.allocation_id, job_flow_id=job_flow_id)
 
     def _has_service(self, cluster: Cluster) -> bool:
         """Whether a failover has moved a service to a cluster, which may have been launched by another failover."""

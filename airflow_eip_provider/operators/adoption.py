@@ -56,7 +56,7 @@ def is_adopted(emr: EmrClusterHook, job_flow_id: str, mark: StepMark | BatchMark
     """
     Whether a newer try has adopted what this try, or an earlier one, submitted.
 
-    ``False`` when the tag cannot be read within seconds: work that nobody watches must not continue.
+    ``False`` when the tag cannot be read within seconds: work that no task watches must not continue.
     """
     try:
         tries = _tries_of(emr.read_tags_promptly(job_flow_id).get(ADOPTERS_TAG, ""))

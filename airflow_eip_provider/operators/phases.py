@@ -172,10 +172,13 @@ class PhasedOperator(Addressed, Notifying):
         """Read from AWS, act, and return what to wait for or the result."""
         raise NotImplementedError
 
+    def may_be_retried(self, context: Context) -> bool:
+        """Whether Airflow may run a newer try while this one ends; not after a kill."""
+        return not self.kill.is_set and context["ti"].try_number <= context["ti"].max_tries
+
     def is_retried(self, context: Context) -> bool:
-        """Whether Airflow retries the task if this try fails now."""
-        ti = context["ti"]
-        return not self.kill.is_set and not self._is_final and ti.try_number <= ti.max_tries
+        """Whether Airflow retries the task if this try fails with its error."""
+        return self.may_be_retried(context) and not self._is_final
 
     def to_undo(self, context: Context, state: Any | None) -> Undo | None:
         """Return what this try must undo; ``state`` is ``None`` when it was lost."""

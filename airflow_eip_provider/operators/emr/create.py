@@ -416,7 +416,7 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LaunchingOperator, EmrCrea
             terminate=self._terminates,
             may_lag=not self._terminates,
             # A newer try runs at the same time only if Airflow retries a task whose process it has lost.
-            may_be_adopted=not self.kill.is_set and try_number <= context["ti"].max_tries,
+            may_be_adopted=self.may_be_retried(context),
             is_unclear=is_unclear,
             created_after=earliest_start(context),
         )

@@ -156,7 +156,7 @@ class SuccessorOperator(LaunchingOperator):
             launched=launched,
             terminate=launched,
             may_lag=not launched or bool(progress.get("was_freed")),
-            may_be_adopted=self.is_retried(context),
+            may_be_adopted=self.may_be_retried(context),
             is_unclear=launcher is not None and launcher.is_unclear,
             created_after=earliest_start(context),
             moved_from=self.job_flow_id,
