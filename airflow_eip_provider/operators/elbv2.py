@@ -20,7 +20,7 @@ from airflow_eip_provider.literals import parse_literal
 from airflow_eip_provider.operators import preflight
 from airflow_eip_provider.operators.phases import PhasedOperator, Result, State, wait_timed_out
 from airflow_eip_provider.operators.targets import check_one_target, judge_running, running_trigger
-from airflow_eip_provider.rendered import check_choice, is_nothing
+from airflow_eip_provider.rendered import check_choice, check_flags, is_nothing
 
 if TYPE_CHECKING:
     from airflow_eip_provider.airflow_compat import Context
@@ -118,6 +118,7 @@ class NlbTargetsOperator(PhasedOperator, AwsBaseOperator[ElasticLoadBalancingHoo
     def begin(self, context: Context) -> TargetsState:
         """Check the parameters before anything is changed."""
         check_choice("action", self.action, _ACTIONS)
+        check_flags(self, "wait_for_completion", "deferrable")
         self._check_node()
         preflight.check_waits(self.waiter_delay, self.waiter_max_attempts)
         self._groups()

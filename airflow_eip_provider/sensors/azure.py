@@ -9,6 +9,7 @@ from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE
 from airflow_eip_provider.hooks.address_pool import names_pool
 from airflow_eip_provider.hooks.azure import AzureSqlFirewallHook, checked_public_ips, checked_servers
+from airflow_eip_provider.rendered import check_flags
 from airflow_eip_provider.sensors.watching import WatchingSensor
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ class AzureSqlFirewallRuleSensor(WatchingSensor):
     def _checked(self) -> tuple[list[SqlServer], str | list[str]]:
         from airflow_eip_provider.hooks.aws import AwsHooks
 
+        check_flags(self, "deferrable")
         servers = checked_servers(self.servers)
         public_ips = checked_public_ips(
             lambda: AwsHooks.of(self), allocation_id=self.allocation_id, public_ip=self.public_ip

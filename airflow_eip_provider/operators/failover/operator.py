@@ -32,7 +32,7 @@ from airflow_eip_provider.operators.leasing import observed_due_seconds
 from airflow_eip_provider.operators.phases import CLUSTER_LINKS, Result
 from airflow_eip_provider.operators.primary_health import PrimaryHealthOperator, health_error
 from airflow_eip_provider.operators.rendering import StructuredFields
-from airflow_eip_provider.rendered import check_choice, is_nothing
+from airflow_eip_provider.rendered import check_choice, check_flags, is_nothing
 
 if TYPE_CHECKING:
     from airflow_eip_provider.airflow_compat import Context
@@ -535,6 +535,7 @@ class EmrFailoverOperator(
         from airflow_eip_provider.triggers.health import check_host
 
         check_job_flow_id(self.job_flow_id)
+        check_flags(self, "force", "deferrable")
         if self.standby_job_flow_id == self.job_flow_id:
             raise InvalidInputError(
                 f"moving the service of cluster '{self.job_flow_id}' to '{self.standby_job_flow_id}'",

@@ -251,6 +251,8 @@ def test_another_vpc_is_refused(clocked, launch, groups, elb, ec2):
         ({"job_flow_id": None, "private_ip": "10.0.0"}, "not an IPv4 address"),
         ({"job_flow_id": None, "private_ip": "10.0.0.5"}, "no running instance has this address"),
         ({"waiter_delay": 0}, "waiter_delay"),
+        ({"wait_for_completion": "False"}, "wait_for_completion 'False'.*without quotes"),
+        ({"deferrable": "False"}, "deferrable 'False'.*without quotes"),
     ],
 )
 def test_wrong_parameters_are_refused(clocked, groups, wrong, why):

@@ -244,6 +244,8 @@ def test_a_failover_that_is_cleared_after_its_end_is_not_counted_again(staged, m
         (lambda _: {"host": "None"}, "checking host 'None'"),
         (lambda _: {"host": None}, "checking host None"),
         (lambda _: {"host": "{privte_ip}"}, "checking host"),
+        (lambda _: {"force": "False"}, "force 'False'"),
+        (lambda _: {"deferrable": "False"}, "deferrable 'False'"),
     ],
 )
 @pytest.mark.parametrize("force", [False, True], ids=["healthy", "forced"])

@@ -65,6 +65,11 @@ def test_what_no_waiting_mends_fails_at_once(azure, deferrable, servers):
         Task(sensor(servers=servers, deferrable=deferrable)).run()
 
 
+def test_a_text_is_neither_true_nor_false(azure):
+    with pytest.raises(AirflowFailException, match=r"deferrable 'False'.*without quotes"):
+        Task(sensor(deferrable="False")).run()
+
+
 def test_a_permission_that_is_taken_away_meanwhile_fails_the_trigger(azure, clocked):
     task = Task(sensor(deferrable=True))
     task.start()
