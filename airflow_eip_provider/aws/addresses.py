@@ -158,6 +158,12 @@ def read_addresses(ec2: Any, allocation_ids: Collection[str]) -> dict[str, Addre
     return addresses
 
 
+def read_addresses_on(ec2: Any, network_interface_id: str) -> list[Address]:
+    """Read the addresses that are associated with a network interface."""
+    filters = as_filters({"network-interface-id": [network_interface_id]})
+    return [_address(item) for item in ec2.describe_addresses(Filters=filters)["Addresses"]]
+
+
 def read_all_addresses(ec2: Any) -> list[Address]:
     """Read every address of this account and region."""
     return [_address(item) for item in ec2.describe_addresses()["Addresses"]]

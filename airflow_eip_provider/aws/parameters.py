@@ -21,5 +21,14 @@ def parameter_problems(parameters: Mapping[str, Any], shape: Any) -> str:
 
     :param shape: botocore's model of the request.
     """
-    report = ParamValidator().validate(parameters, shape)
+    report = ParamValidator().validate(_masked(parameters), shape)
     return " ".join(_VALUE.sub("type: ", report.generate_report()).split())
+
+
+def _masked(value: Any) -> Any:
+    """Return a value of the same types and lengths without its texts."""
+    if isinstance(value, (str, bytes)):
+        return ("x" if isinstance(value, str) else b"x") * len(value)
+    if isinstance(value, dict):
+        return {key: _masked(item) for key, item in value.items()}
+    return type(value)(map(_masked, value)) if type(value) in {list, tuple} else value

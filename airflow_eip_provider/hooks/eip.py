@@ -109,6 +109,12 @@ class ElasticIpHook(StrictConnectionMixin, AwsBaseHook):
 
         return read_address(self.conn, allocation_id)
 
+    def get_addresses_on(self, network_interface_id: str) -> list[Address]:
+        """Return the addresses that are associated with an interface (ec2:DescribeAddresses)."""
+        from airflow_eip_provider.aws.addresses import read_addresses_on
+
+        return read_addresses_on(self.conn, network_interface_id)
+
     def get_instance(self, instance_id: str) -> Instance | None:
         """Return an instance with its primary network interface (ec2:DescribeInstances)."""
         from airflow_eip_provider.aws.addresses import read_instance

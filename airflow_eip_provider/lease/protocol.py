@@ -44,7 +44,7 @@ from airflow_eip_provider.lease.observation import (
     may_be_new,
     observe,
 )
-from airflow_eip_provider.lease.record import LIMITS, TAKEN_OVER, UNDONE, Phase
+from airflow_eip_provider.lease.record import LIMITS, MOVED, TAKEN_OVER, UNDONE, Phase
 from airflow_eip_provider.lease.store import Snapshot
 from airflow_eip_provider.lease.transitions import (
     Acquire,
@@ -578,8 +578,9 @@ def _undo_holder(world: World, snapshot: Snapshot, lease: Lease, work: Work, lim
         _undo_older(world, work, lease, current=lease.token)
         return True
     if work.moved_from is not None:
-        if lease.phase is Phase.ACTIVE:
-            # It was handed over, or given back, perhaps while RunJobFlow was in flight under the earlier lease.
+        if lease.phase is Phase.ACTIVE or not lease.is_before_handover:
+            # It was handed over, or given back, perhaps while RunJobFlow was in flight under the earlier lease. Since
+            # then others may have begun to release it.
             _undo_older(world, work, lease, current=lease.token)
             return True
         if lease.moved_from == work.moved_from and lease.is_before_handover:
@@ -589,11 +590,16 @@ def _undo_holder(world: World, snapshot: Snapshot, lease: Lease, work: Work, lim
         if work.keeps_lease and lease.phase is Phase.ACQUIRED:
             return True
     # If this process dies before it has terminated the cluster, any owner that observes the lease later does it.
-    releasing = StartRelease(lease.token, to_be_terminated=work.terminate)
+    releasing = StartRelease(lease.token, to_be_terminated=_ends_clusters(work, lease))
     if lease.phase is not Phase.RELEASING and change(world, snapshot, releasing, limits) is None:
         return False
     _undo_lease(world, lease.token, work.launched or lease.resource_id, work, limits)
     return True
+
+
+def _ends_clusters(work: Work, lease: Lease) -> bool:
+    """Whether the clusters with the lease's tags end. A failover may not know that an earlier try has launched one."""
+    return work.terminate or (work.moved_from is not None and bool(lease.cluster_name))
 
 
 def _give_back(world: World, snapshot: Snapshot, lease: Lease, work: Work, limits: Limits) -> bool | None:
@@ -606,7 +612,7 @@ def _give_back(world: World, snapshot: Snapshot, lease: Lease, work: Work, limit
     :return: ``False`` to read again; ``None`` when that cluster cannot have the address.
     """
     old = str(lease.moved_from)
-    if not world.read_resource(old).is_live:
+    if not (world.read_resource(old).is_live and _had_service(world, snapshot.record, old)):
         return None
     if lease.attempt != work.attempt and lease.phase is Phase.ACQUIRED:
         # An older attempt may still run; from now on it finds that it is not current.
@@ -630,6 +636,13 @@ def _give_back(world: World, snapshot: Snapshot, lease: Lease, work: Work, limit
     return True
 
 
+def _had_service(world: World, record: Record, resource_id: str) -> bool:
+    """Whether a failover moved the lease off a cluster, or that has the address: not after its early release."""
+    last = record.history[-1] if record.history else None
+    was_moved = last is not None and last.resource_id == resource_id and last.why.startswith(MOVED)
+    return was_moved or resource_id in world.read_location().resource_ids
+
+
 def _free_for_old(world: World, snapshot: Snapshot, lease: Lease, work: Work, limits: Limits) -> bool | None:
     """
     Free the address for a failover's old cluster.
@@ -645,7 +658,7 @@ def _free_for_old(world: World, snapshot: Snapshot, lease: Lease, work: Work, li
     if work.keeps_lease and lease.phase is Phase.ACQUIRED:
         return None
     # Written before the address leaves that cluster, so that no newer attempt hands it over meanwhile (rule 2).
-    releasing = StartRelease(lease.token, to_be_terminated=work.terminate)
+    releasing = StartRelease(lease.token, to_be_terminated=_ends_clusters(work, lease))
     if lease.phase is not Phase.RELEASING and change(world, snapshot, releasing, limits) is None:
         return False
     if location.association_id is not None:
@@ -702,7 +715,7 @@ def _undo_lease(world: World, token: int, resource_id: str | None, work: Work, l
             return
         # EMR may show the cluster later; then a sweep finds it by its lease tags.
         unknown = resource_id is None or (work.terminate and not world.terminate(resource_id))
-        if work.terminate and (lease.may_have_orphans or unknown):
+        if _ends_clusters(work, lease) and (lease.may_have_orphans or unknown):
             _terminate_live(world, clusters_of(world, lease))
         if resource_id is not None:
             # A cluster that is not terminated may run other steps.

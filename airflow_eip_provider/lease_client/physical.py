@@ -117,7 +117,10 @@ class PhysicalLeaseClient(LeaseClient):
         in_charge = IN_CHARGE_TAG in cluster.tags
         if in_charge and (latest := self._in_charge_after(cluster.job_flow_id)) is not None:
             return Successor(latest, in_charge=True, is_own=False, has_address=True)
-        has_address = in_charge or cluster.job_flow_id in self._location().resource_ids
+        location = self._location()
+        if not in_charge and OWNER_DIGEST_TAG not in cluster.tags and old in location.resource_ids:
+            return None  # a standby from a failover that has ended, or has not moved anything yet
+        has_address = in_charge or cluster.job_flow_id in location.resource_ids
         return Successor(cluster.job_flow_id, in_charge=in_charge, is_own=True, has_address=has_address)
 
     def _in_charge_after(self, old: str) -> str | None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_eip_provider.aws.errors import had_no_effect
-from airflow_eip_provider.exceptions import AddressBusyError, AddressNotFoundError, InvalidInputError
+from airflow_eip_provider.exceptions import AddressBusyError, AddressNotFoundError, InvalidInputError, TransientError
 
 if TYPE_CHECKING:
     from airflow_eip_provider.aws.addresses import Address
@@ -74,6 +74,8 @@ class Binder:
                 # botocore's own retry after a lost response gets this answer too: then the address is here.
                 self._hook.log.info("EC2 refused: %s", error)
                 address = self.address()
+                if address.is_free:
+                    self._check_no_other(network_interface_id=network_interface_id, instance_id=instance_id)
             else:
                 # EC2's reads are eventually consistent; its response to a change is not.
                 return replace(
@@ -83,6 +85,22 @@ class Binder:
                     instance_id=instance_id,
                 )
         return address if address.network_interface_id == network_interface_id else None
+
+    def _check_no_other(self, *, network_interface_id: str, instance_id: str) -> None:
+        """
+        Check that no other Elastic IP is where the address is to be: a private address can have one.
+
+        :raises TransientError: naming the other one.
+        """
+        instance, on_interface = self._hook.get_instance(instance_id), self._hook.get_addresses_on(network_interface_id)
+        for other in on_interface:
+            if instance is not None and other.private_ip == instance.private_ip:
+                raise TransientError(
+                    f"associating Elastic IP '{self._allocation_id}' with instance '{instance_id}'",
+                    problem=f"Elastic IP '{other.allocation_id}' ({other.public_ip}) is there, and the instance's "
+                    "primary private address can have only one",
+                    remedy="disassociate that one, or name it as allocation_id",
+                )
 
     def check_not_beside(self, *, network_interface_id: str, instance_id: str, job_flow_id: str | None) -> None:
         """

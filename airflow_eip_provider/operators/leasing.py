@@ -6,18 +6,24 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_eip_provider import clock, metrics
-from airflow_eip_provider.airflow_compat import own_xcom
+from airflow_eip_provider.airflow_compat import earliest_start, own_xcom
 from airflow_eip_provider.aws.tags import ALLOCATION_TAG
-from airflow_eip_provider.exceptions import AddressBusyError, InvalidInputError, LockStoreUnavailableError
+from airflow_eip_provider.exceptions import (
+    AddressBusyError,
+    InvalidInputError,
+    LockStoreUnavailableError,
+    PreflightError,
+)
 from airflow_eip_provider.hooks.address_pool import AddressPool, names_pool, read_pool
 from airflow_eip_provider.links.eip import ElasticIpLink
 from airflow_eip_provider.literals import parse_literal
 from airflow_eip_provider.operators import preflight
-from airflow_eip_provider.operators.lease_settings import attempt_of
+from airflow_eip_provider.operators.lease_settings import attempt_of, lock_store_uri
 from airflow_eip_provider.operators.phases import SHORTEST_DEFERRAL_SECONDS, PhasedOperator, State
 from airflow_eip_provider.rendered import is_nothing
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import timedelta
 
     from airflow_eip_provider.airflow_compat import Context
@@ -94,18 +100,27 @@ class LeasingOperator(PhasedOperator):
         """
         Find the addresses that ``allocation_id`` names; leave out unusable ones with a warning.
 
+        What an earlier try launched for one of these is undone, as no lease or queue that this try uses leads to it.
+
         :raises PreflightError: when it names several and none is usable, or when no address is admitted by all
             ``servers``.
         """
         self._named_several = names_pool(self._named)  # as rendered: an earlier call may have failed after this
         self.__dict__.pop("_lease_queue", None)
-        named = self._read_pool(context)
+        launched_for = self._launched_for(context)
+        named = self._read_pool(launched_for)
         servers = () if is_nothing(self.servers) else parse_literal(self.servers)
         if servers or isinstance(named, AddressPool):
             pool = named if isinstance(named, AddressPool) else AddressPool([named])
-            usable, problems = preflight.usable_addresses(
-                pool, self.aws, servers=servers, azure_conn_id=self.azure_conn_id
-            )
+            usable = AddressPool()
+            try:
+                usable, problems = preflight.usable_addresses(
+                    pool, self.aws, servers=servers, azure_conn_id=self.azure_conn_id
+                )
+            except PreflightError:
+                self._undo_unusable(context, launched_for)
+                raise
+            self._undo_unusable(context, {name: launched_for[name] for name in launched_for if name not in usable})
             for problem in problems:
                 self.log.warning("An address of the pool is left out: %s", problem)
             if isinstance(named, AddressPool):
@@ -113,17 +128,36 @@ class LeasingOperator(PhasedOperator):
                 self.log.info("Any one of these Elastic IPs can be used: %s", named)
         self.allocation_id = named
 
-    def _read_pool(self, context: Context) -> str | AddressPool:
+    def _launched_for(self, context: Context) -> dict[str, str]:
+        """Return the clusters that earlier tries launched, by the address of a pool for which they did."""
+        if not names_pool(self._named) or context["ti"].try_number == 1:
+            return {}
+        clusters = self.clusters_of_earlier_tries(context)
+        return {c.tags[ALLOCATION_TAG]: c.job_flow_id for c in clusters if ALLOCATION_TAG in c.tags}
+
+    def _undo_unusable(self, context: Context, launched_for: Mapping[str, str]) -> None:
+        """Undo what earlier tries did with addresses that cannot be used any more."""
+        from airflow_eip_provider.lease_client.interface import Undo
+
+        attempt, lock_store = attempt_of(context), lock_store_uri(self.lock_store)
+        for allocation_id, job_flow_id in launched_for.items():
+            self.log.warning(
+                "Terminating cluster %s, which an earlier try launched for Elastic IP %s: this address cannot be used",
+                job_flow_id,
+                allocation_id,
+            )
+            lease_client = self.aws.lease_client(lock_store, allocation_id, kill=self.kill, dag_id=self._dag_id)
+            created_after = earliest_start(context)
+            lease_client.undo(
+                Undo(attempt, job_flow_id, launched=True, terminate=True, may_lag=True, created_after=created_after)
+            )
+
+    def _read_pool(self, launched_for: Mapping[str, str]) -> str | AddressPool:
         """
         Return the addresses that ``allocation_id`` names now, and those that earlier tries launched clusters for.
 
         The latter may have left the pool since, but this owner may have their lease or a place in their queue.
         """
-        launched_for: dict[str, str] = {}
-        if names_pool(self._named) and context["ti"].try_number > 1:
-            for cluster in self.clusters_of_earlier_tries(context):
-                if (allocation_id := cluster.tags.get(ALLOCATION_TAG)) is not None:
-                    launched_for[allocation_id] = cluster.job_flow_id
         try:
             named = read_pool(self._named, self.aws)
         except InvalidInputError as error:
@@ -380,7 +414,7 @@ class LeasingOperator(PhasedOperator):
             self.allocation_id = linked["allocation_id"]
         elif not isinstance(self.allocation_id, AddressPool):
             self._named = self.allocation_id
-            self.allocation_id = self._read_pool(context)
+            self.allocation_id = self._read_pool(self._launched_for(context))
         self.__dict__.pop("_lease_queue", None)
 
     def address_timed_out(self, state: LeasingState, event: dict[str, Any]) -> AddressBusyError:

@@ -81,4 +81,6 @@ def undo_stored(
         aws.emr.cancel_steps(str(undo.resource_id), step_ids=undo.step_ids)
         return
     lease_client = aws.lease_queue(what.get("lock_store"), what["allocation_id"])
+    # A failover undoes nothing after its hand-over, even if it fails.
+    spare_handed_over = spare_handed_over or undo.moved_from is not None
     lease_client.undo(replace(undo, succeeded=spare_handed_over))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_eip_provider import clock
 from airflow_eip_provider.airflow_compat import earliest_start, own_xcom
-from airflow_eip_provider.aws.tags import SUCCESSOR_TAG, as_items
+from airflow_eip_provider.aws.tags import IN_CHARGE_TAG, OWNER_DIGEST_TAG, SUCCESSOR_TAG, as_items
 from airflow_eip_provider.candidates import Candidate, candidates_of
 from airflow_eip_provider.exceptions import LeaseLostError
 from airflow_eip_provider.operators.emr.launching import LaunchingOperator
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from airflow_eip_provider.airflow_compat import Context
     from airflow_eip_provider.lease.observation import LeaseRequest
     from airflow_eip_provider.lease.protocol import Acquired
+    from airflow_eip_provider.lease.record import Attempt
     from airflow_eip_provider.lease_client.interface import Undo
     from airflow_eip_provider.operators.bindings.primary_node import PrimaryNode
     from airflow_eip_provider.operators.failover.state import FailoverState
@@ -110,7 +111,12 @@ class SuccessorOperator(LaunchingOperator):
         """Undo; in the last try also release the lease if the new cluster has ended after it took over."""
         super().undo(context, state)
         self._log_kept_lease(context, state)
-        job_flow_id = None if state is None else state.job_flow_id if state.handed_over else state.lost
+        if state is None:
+            return
+        if state.leased and state.job_flow_id and not (state.keeps or state.launched):
+            # Otherwise a later failover would continue with this standby, although the old cluster may be healthy.
+            self.emr.conn.add_tags(ResourceId=state.job_flow_id, Tags=as_items({SUCCESSOR_TAG: ""}))
+        job_flow_id = state.job_flow_id if state.handed_over else state.lost
         if job_flow_id is None or context["ti"].try_number <= context["ti"].max_tries:
             return
         cluster = self.emr.get_cluster(job_flow_id)
@@ -142,9 +148,15 @@ class SuccessorOperator(LaunchingOperator):
 
         progress = (self._progress(state) if state else own_xcom(context, _PROGRESS)) or {}
         nonce, token = self.known_lease(context, state)
-        has_begun = nonce is not None or context["ti"].try_number > 1
-        if progress.get("keeps") or not has_begun or is_nothing(self.job_flow_id):
+        is_retry = context["ti"].try_number > 1
+        if progress.get("keeps") or not (is_retry or nonce is not None) or is_nothing(self.job_flow_id):
             return None
+        # Kept, because a repeated undo must be by the same attempt: another one would be superseded by it.
+        nonce = nonce or self.__dict__.setdefault("_undo_nonce", attempt_of(context).nonce)
+        if is_retry and not progress:
+            progress = self._progress_of_earlier_tries(attempt_of(context, nonce))
+            if progress.get("keeps"):
+                return None
         launched, launcher = bool(progress.get("launched")), self.__dict__.get("_launching")
         # The progress was stored before the launch, so its ID may be missing.
         job_flow_id = progress.get("job_flow_id") or (own_xcom(context, "job_flow_id") if launched else None)
@@ -155,7 +167,7 @@ class SuccessorOperator(LaunchingOperator):
             token=token,
             launched=launched,
             terminate=launched,
-            may_lag=not launched or bool(progress.get("was_freed")),
+            may_lag=not launched or bool(progress.get("may_be_bound")),
             may_be_adopted=self.may_be_retried(context),
             is_unclear=launcher is not None and launcher.is_unclear,
             created_after=earliest_start(context),
@@ -164,6 +176,26 @@ class SuccessorOperator(LaunchingOperator):
             # A retry would wait again for a cluster that has not started.
             keeps_lease=self.is_retried(context) and (has_started or job_flow_id is None or not launched),
         )
+
+    def _progress_of_earlier_tries(self, attempt: Attempt) -> dict[str, Any]:
+        """Return the progress of earlier tries that ended without an undo, according to the lease and to tags."""
+        from airflow_eip_provider.aws.clusters import read_successors
+
+        successor = self.lease_client.successor(self.job_flow_id, attempt=attempt)
+        if successor is None or not successor.is_own:
+            return {}
+        if successor.has_address:
+            return {"keeps": True}
+        found = [c for c in read_successors(self.emr.conn, self.job_flow_id) if IN_CHARGE_TAG not in c.tags]
+        launched = [cluster for cluster in found if cluster.tags.get(OWNER_DIGEST_TAG) == attempt.owner]
+        bound = [cluster for cluster in found if self.lease_client.has_address(cluster.job_flow_id)]
+        cluster = next(iter(bound + launched), None)
+        return {
+            "job_flow_id": cluster and cluster.job_flow_id,
+            "launched": cluster in launched,
+            "may_be_bound": True,
+            "was_freed": True,
+        }
 
     @staticmethod
     def _progress(state: FailoverState) -> dict[str, Any] | None:
@@ -175,7 +207,8 @@ class SuccessorOperator(LaunchingOperator):
             "job_flow_id": job_flow_id,
             "launched": state.launched,
             "keeps": state.keeps,
-            "was_freed": state.may_be_bound,
+            "may_be_bound": state.may_be_bound,
+            "was_freed": state.may_be_bound and state.was_freed is not False,
         }
 
     def note(self, context: Context, state: FailoverState) -> None:

@@ -369,12 +369,14 @@ class EmrFailoverOperator(
         from airflow_eip_provider.lease.record import LIMITS
 
         is_cold = state.job_flow_id is None or state.launched
+        may_launch = is_cold or not is_nothing(self.job_flow_overrides)
         # An earlier failover may have moved the address to the standby.
         has_address = not is_cold and self.lease_client.has_address(str(state.job_flow_id))
         return LeaseRequest(
             attempt_of(context, state.nonce),
-            cluster_name=self.launcher(context).config["Name"] if is_cold else "",
-            handover_seconds=LIMITS.surface + (self.handover_seconds if is_cold else 0.0),
+            # A retry may have to launch a cluster although this try has found a standby.
+            cluster_name=self.launcher(context).config["Name"] if may_launch else "",
+            handover_seconds=LIMITS.surface + (self.handover_seconds if may_launch else 0.0),
             wants=str(state.job_flow_id) if has_address else self.job_flow_id,
         )
 
@@ -417,8 +419,9 @@ class EmrFailoverOperator(
             # Otherwise the old cluster, which may still serve, would lose the address too early.
             return self.wait_for_cluster(state, "primary_running", deadline=state.lock_deadline)
         self.kill.check()
-        if not state.may_be_bound:
-            state.may_be_bound = True
+        has_left = not self.lease_client.has_address(self.job_flow_id)
+        if not state.may_be_bound or (state.was_freed is False and not has_left):
+            state.may_be_bound, state.was_freed = True, not has_left
             self.note(context, state)
         self.lease_client.take_off(attempt, token=state.token, moved_from=self.job_flow_id)
         bound = self.binding_of(state.candidate).bind(site)
@@ -452,7 +455,9 @@ class EmrFailoverOperator(
             members = self.members_of(str(state.job_flow_id))
             self.kill.check()
             self.aws.load_balancers.register(members)
-            self.tag(str(state.job_flow_id), {IN_CHARGE_TAG: moment(state.bound_at)})
+            # The name of the old cluster again, in case another failover with this standby was undone meanwhile.
+            in_charge = {IN_CHARGE_TAG: moment(state.bound_at), SUCCESSOR_TAG: self.job_flow_id}
+            self.tag(str(state.job_flow_id), in_charge)
             state.members = [asdict(member) for member in members]
         if not state.serves:
             verdict: Verdict | WatchTrigger | None = self._health_of(state, event, waited_for="health")

@@ -21,10 +21,12 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.airflow
 
 COLUMNS = 80
+# A line of Airflow's log, such as a deprecation of Airflow in the Amazon provider.
+_LOGGED = re.compile(r"^(?:\x1b\[[0-9;]*m)*\d{4}-\d\d-\d\dT[0-9:.]+Z.*\n", re.MULTILINE)
 
 
 def seen(home: Path, *arguments: str, **environment: str) -> tuple[int, str]:
-    """Run the console script in a terminal; return the exit status and what was written to it."""
+    """Run the console script in a terminal; return the exit status and what it wrote, without Airflow's log."""
     kept = {
         name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "COLUMNS", "NO_COLOR"))
     }
@@ -45,7 +47,7 @@ def seen(home: Path, *arguments: str, **environment: str) -> tuple[int, str]:
             break
         written += some
     os.close(terminal)
-    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), written.decode()
+    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), _LOGGED.sub("", written.decode())
 
 
 def lines(written: str) -> list[str]:

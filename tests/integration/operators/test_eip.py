@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from airflow_eip_provider.airflow_compat import AirflowFailException
-from airflow_eip_provider.exceptions import AddressBusyError, ClusterEndedError
+from airflow_eip_provider.exceptions import AddressBusyError, ClusterEndedError, TransientError
 from airflow_eip_provider.hooks.eip import ElasticIpHook
 from airflow_eip_provider.lease.record import LIMITS
 from airflow_eip_provider.lease_client.client import StoreLeaseClient
@@ -160,6 +160,23 @@ def test_an_address_on_another_interface_of_the_target_is_refused_and_stays_ther
     with pytest.raises(AirflowFailException, match=f"interface '{interface}' of .* has it.*airflow-eip release"):
         Task(associate(job_flow_id=job_flow_id, lock_store=lock_store if shared else None)).run()
     assert ec2.describe_addresses()["Addresses"][0]["NetworkInterfaceId"] == interface
+    assert not shared or record().lease is None
+
+
+@pytest.mark.parametrize("shared", [False, True], ids=["alone", "with a lock store"])
+def test_an_instance_that_has_another_address_is_refused_at_once(
+    clocked, associate, allocation_id, record, lock_store, shared, ec2
+):
+    """A private address can have one Elastic IP; a wait would end after lock_timeout, with the address free."""
+    instance = run_instance(ec2, clocked)
+    other = ec2.allocate_address(Domain="vpc")["AllocationId"]
+    ec2.associate_address(AllocationId=other, InstanceId=instance)
+    began = clocked.clock.now()
+    with pytest.raises(TransientError, match=f"Elastic IP '{other}'.* is there.*disassociate that one"):
+        Task(associate(instance_id=instance, lock_store=lock_store if shared else None)).run()
+    assert (clocked.clock.now() - began).total_seconds() < 60
+    placed = {found["AllocationId"]: found.get("InstanceId") for found in ec2.describe_addresses()["Addresses"]}
+    assert placed == {allocation_id: None, other: instance}
     assert not shared or record().lease is None
 
 

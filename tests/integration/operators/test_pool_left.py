@@ -6,10 +6,14 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from airflow_eip_provider.airflow_compat import AirflowFailException
+from airflow_eip_provider.exceptions import PreflightError
+from airflow_eip_provider.hooks.address_pool import AddressPool
 from airflow_eip_provider.lease_client import client as lease_client
+from airflow_eip_provider.operators import preflight
 from airflow_eip_provider.sensors.eip import EipAssociationSensor
 from harness.life import Task
 from tests.integration.operators.aws_state import active_clusters, read_record, run_instance
+from tests.integration.operators.failover_stage import vanish_after
 from tests.integration.operators.test_pool import carried, pool
 from tests.integration.operators.test_pool_failures import opened
 
@@ -168,3 +172,43 @@ def test_a_nat_gateway_of_a_cluster_gives_it_back(clocked, named, opened, nat, t
     Task(terminate_operator(job_flow_id, allocation_id=after, lock_store=opened)).run()
     assert {g["State"] for g in ec2.describe_nat_gateways()["NatGateways"]} <= {"deleting", "deleted"}
     assert lease_of(boto, held, opened) is None
+
+
+@pytest.fixture(params=["deleted", "no longer admitted by Azure SQL"])
+def crashed(request, clocked, ec2, emr, pool, opened, create_operator, monkeypatch):
+    """The parameters of a task whose first try crashed after the launch; its address cannot be used any more."""
+    given = {"allocation_id": pool[:2], "lock_store": opened, "deferrable": True}
+    vanish_after(monkeypatch, Task(create_operator(**given), max_tries=1), "RunJobFlow")
+    clocked.clock.advance(100)
+    assert len(active_clusters(emr)) == 1
+    if request.param == "deleted":
+        ec2.release_address(AllocationId=pool[0])
+    else:
+        monkeypatch.setattr(preflight, "usable_addresses", lambda *_, **__: (AddressPool(pool[1:2]), ["not admitted"]))
+    return given
+
+
+def test_a_retry_ends_the_cluster_of_an_address_that_cannot_be_used_any_more(
+    clocked, crashed, create_operator, terminate_operator, pool, emr, boto, opened
+):
+    task = Task(create_operator(**crashed), try_number=2, max_tries=1)
+    task.run()
+    clocked.clock.advance(300)
+    assert active_clusters(emr) == [task.result]
+    assert lease_of(boto, pool[0], opened) is None
+    Task(terminate_operator(task.result, **{**crashed, "deferrable": False})).run()
+    assert active_clusters(emr) == []
+
+
+def test_a_retry_for_which_no_address_is_left_ends_the_cluster_of_the_first_try(
+    clocked, crashed, create_operator, pool, emr, boto, opened, monkeypatch
+):
+    def none_usable(*_, **__):
+        raise PreflightError(str(pool[:2]), ["not admitted"])
+
+    monkeypatch.setattr(preflight, "usable_addresses", none_usable)
+    with pytest.raises(AirflowFailException, match="not admitted"):
+        Task(create_operator(**crashed), try_number=2, max_tries=1).run()
+    clocked.clock.advance(300)
+    assert active_clusters(emr) == []
+    assert lease_of(boto, pool[0], opened) is None

@@ -319,6 +319,16 @@ def messages() -> dict[str, list[str]]:
                 remedy=said("run the drill when the primary has the address again"),
             )
         ),
+        str(
+            TransientError(
+                said("associating Elastic IP '{}' with instance '{}'", EIP, INSTANCE),
+                problem=said(
+                    "Elastic IP '{}' ({}) is there, and the instance's primary private address can have only one",
+                    *("eipalloc-0f9e8d7c6b5a43210", "203.0.113.7"),
+                ),
+                remedy=said("disassociate that one, or name it as allocation_id"),
+            )
+        ),
         said("given up: not seen that {}", f"{MEANING['detected']}, {MEANING['bound']}"),
     ]
     shown: dict[str, list[str]] = {"log": logs}
