@@ -527,6 +527,7 @@ class Work:
     succeeded: bool = False
     moved_from: str | None = None
     keeps_lease: bool = False
+    was_freed: bool = False
 
 
 def undo(world: World, work: Work, limits: Limits = LIMITS) -> None:
@@ -549,8 +550,20 @@ def undo(world: World, work: Work, limits: Limits = LIMITS) -> None:
                 return
         else:
             # Others ended the lease while this try was running, or it never had one.
+            if work.moved_from is not None and _was_handed_over(snapshot.record, work):
+                return
             _undo_unrecorded(world, work, lease)
             return
+
+
+def _was_handed_over(record: Record, work: Work) -> bool:
+    """Whether a failover's lease ended after its hand-over, or so long ago that the history does not have it."""
+    if work.token is None or not record.history:
+        return False
+    ended = next((ended for ended in record.history if ended.token == work.token), None)
+    if ended is None:
+        return work.token < record.history[0].token
+    return ended.resource_id == work.launched and not ended.why.startswith(UNDONE)
 
 
 def _is_unfinished(record: Record, attempt: Attempt) -> bool:
@@ -612,7 +625,8 @@ def _give_back(world: World, snapshot: Snapshot, lease: Lease, work: Work, limit
     :return: ``False`` to read again; ``None`` when that cluster cannot have the address.
     """
     old = str(lease.moved_from)
-    if not (world.read_resource(old).is_live and _had_service(world, snapshot.record, old)):
+    had_service = work.was_freed or _had_service(world, snapshot.record, old)
+    if not (had_service and world.read_resource(old).is_live):
         return None
     if lease.attempt != work.attempt and lease.phase is Phase.ACQUIRED:
         # An older attempt may still run; from now on it finds that it is not current.
@@ -638,8 +652,8 @@ def _give_back(world: World, snapshot: Snapshot, lease: Lease, work: Work, limit
 
 def _had_service(world: World, record: Record, resource_id: str) -> bool:
     """Whether a failover moved the lease off a cluster, or that has the address: not after its early release."""
-    last = record.history[-1] if record.history else None
-    was_moved = last is not None and last.resource_id == resource_id and last.why.startswith(MOVED)
+    last = next((ended for ended in reversed(record.history) if ended.resource_id == resource_id), None)
+    was_moved = last is not None and last.why.startswith(MOVED)
     return was_moved or resource_id in world.read_location().resource_ids
 
 

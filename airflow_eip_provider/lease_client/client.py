@@ -309,6 +309,7 @@ class StoreLeaseClient(LeaseClient):
             succeeded=undo.succeeded,
             moved_from=undo.moved_from,
             keeps_lease=undo.keeps_lease,
+            was_freed=undo.was_freed,
         )
         protocol.undo(self.world(undoing=True), work)
         if undo.launched and undo.resource_id is not None:

@@ -110,16 +110,19 @@ class PhysicalLeaseClient(LeaseClient):
         If two failovers launched a successor each at the same time, it is the one that :meth:`agreed` returns. No tag
         says which task runs a failover, so every task continues it: each part is idempotent.
         """
-        found = {cluster.job_flow_id: cluster for cluster in self._successors(old)}
+        location = self._location()
+        found = {
+            cluster.job_flow_id: cluster
+            for cluster in self._successors(old)
+            # Not a standby from a failover that has ended, or has not moved anything yet.
+            if IN_CHARGE_TAG in cluster.tags or self._is_launched(cluster) or old not in location.resource_ids
+        }
         if not found:
             return None
         cluster = found[self._chosen(list(found.values()))]
         in_charge = IN_CHARGE_TAG in cluster.tags
         if in_charge and (latest := self._in_charge_after(cluster.job_flow_id)) is not None:
             return Successor(latest, in_charge=True, is_own=False, has_address=True)
-        location = self._location()
-        if not in_charge and OWNER_DIGEST_TAG not in cluster.tags and old in location.resource_ids:
-            return None  # a standby from a failover that has ended, or has not moved anything yet
         has_address = in_charge or cluster.job_flow_id in location.resource_ids
         return Successor(cluster.job_flow_id, in_charge=in_charge, is_own=True, has_address=has_address)
 
@@ -155,9 +158,18 @@ class PhysicalLeaseClient(LeaseClient):
     def end_other_successors(self, old: str, *, keep: str) -> None:
         """Terminate the unused clusters that failovers have launched; a standby that they chose belongs to the user."""
         for cluster in self._successors(old):
-            if cluster.job_flow_id != keep and OWNER_DIGEST_TAG in cluster.tags:
+            if cluster.job_flow_id != keep and self._is_launched(cluster):
                 log.warning("Terminating cluster %s: %s has the service of %s", cluster.job_flow_id, keep, old)
                 end(self.clients["emr"], cluster.job_flow_id)
+
+    def _is_launched(self, cluster: Cluster) -> bool:
+        """
+        Whether a failover has launched a successor; otherwise it is a standby.
+
+        A standby that another task of this provider launched has an owner, too, but not this address.
+        """
+        launched_for = cluster.tags.get(ALLOCATION_TAG, "")
+        return OWNER_DIGEST_TAG in cluster.tags and launched_for == self.allocation_id
 
     def _chosen(self, successors: list[Cluster]) -> str:
         job_flow_ids = [cluster.job_flow_id for cluster in successors]
@@ -218,6 +230,9 @@ class PhysicalLeaseClient(LeaseClient):
 
     def undo(self, undo: Undo) -> None:
         """Free the address, and terminate what the attempt launched, also a cluster that EMR shows late."""
+        if undo.moved_from is not None and self._is_in_charge(undo.resource_id):
+            log.info("Another failover has moved the service to cluster %s; it is not changed", undo.resource_id)
+            return
         if undo.resource_id is not None:
             self._undo_resource(undo.resource_id, undo)
         if undo.moved_from is not None and undo.was_freed:
@@ -233,6 +248,10 @@ class PhysicalLeaseClient(LeaseClient):
                 try_number=undo.attempt.try_number,
                 created_after=undo.created_after,
             )
+
+    def _is_in_charge(self, job_flow_id: str | None) -> bool:
+        cluster = read_cluster(self.clients["emr"], job_flow_id) if job_flow_id else None
+        return cluster is not None and IN_CHARGE_TAG in cluster.tags
 
     def _read_launched(self, job_flow_id: str, undo: Undo) -> Cluster | None:
         """Read a cluster, twice if a newer try may have adopted it: the tags that say so may lag."""
@@ -281,7 +300,7 @@ class PhysicalLeaseClient(LeaseClient):
 
     def _has_service(self, cluster: Cluster) -> bool:
         """Whether a failover has moved a service to a cluster, which may have been launched by another failover."""
-        if SUCCESSOR_TAG not in cluster.tags:
+        if not cluster.tags.get(SUCCESSOR_TAG):
             return False
         return IN_CHARGE_TAG in cluster.tags or cluster.job_flow_id in self._location().resource_ids
 
@@ -294,7 +313,7 @@ class PhysicalLeaseClient(LeaseClient):
         """
         if resource_id in self._location().resource_ids:
             return True
-        if cluster is None or SUCCESSOR_TAG in cluster.tags:
+        if cluster is None or cluster.tags.get(SUCCESSOR_TAG):
             return False  # EMR knows every cluster that is older than a minute or two
         if cluster.state != "STARTING":
             return True

@@ -75,7 +75,8 @@ class Binder:
                 self._hook.log.info("EC2 refused: %s", error)
                 address = self.address()
                 if address.is_free:
-                    self._check_no_other(network_interface_id=network_interface_id, instance_id=instance_id)
+                    where = {"network_interface_id": network_interface_id, "instance_id": instance_id}
+                    address = self._check_no_other(address, **where)
             else:
                 # EC2's reads are eventually consistent; its response to a change is not.
                 return replace(
@@ -86,21 +87,25 @@ class Binder:
                 )
         return address if address.network_interface_id == network_interface_id else None
 
-    def _check_no_other(self, *, network_interface_id: str, instance_id: str) -> None:
+    def _check_no_other(self, address: Address, *, network_interface_id: str, instance_id: str) -> Address:
         """
         Check that no other Elastic IP is where the address is to be: a private address can have one.
 
+        :return: the address as EC2 shows it on the interface, which may be newer.
         :raises TransientError: naming the other one.
         """
         instance, on_interface = self._hook.get_instance(instance_id), self._hook.get_addresses_on(network_interface_id)
-        for other in on_interface:
-            if instance is not None and other.private_ip == instance.private_ip:
+        for found in on_interface:
+            if found.allocation_id == self._allocation_id:
+                return found
+            if instance is not None and found.private_ip == instance.private_ip:
                 raise TransientError(
                     f"associating Elastic IP '{self._allocation_id}' with instance '{instance_id}'",
-                    problem=f"Elastic IP '{other.allocation_id}' ({other.public_ip}) is there, and the instance's "
+                    problem=f"Elastic IP '{found.allocation_id}' ({found.public_ip}) is there, and the instance's "
                     "primary private address can have only one",
                     remedy="disassociate that one, or name it as allocation_id",
                 )
+        return address
 
     def check_not_beside(self, *, network_interface_id: str, instance_id: str, job_flow_id: str | None) -> None:
         """

@@ -32,23 +32,29 @@ def as_stored(undo: Undo | None, *, allocation_id: str | Sequence[str] | None, l
         return "steps", {"job_flow_id": undo.resource_id, "step_ids": list(undo.step_ids)}
     addresses = list(allocation_id) if isinstance(allocation_id, (list, tuple)) else allocation_id
     what: dict[str, Any] = {"allocation_id": addresses, "terminate": undo.terminate}
+    moved = {} if undo.moved_from is None else {"moved_from": undo.moved_from, "was_freed": undo.was_freed}
     if lock_store is not None:  # the kind and its keys are those of the first version
         what |= {"lock_store": lock_store, "speaker": asdict(undo.attempt)}
         what |= {"launched": undo.resource_id, "token": undo.token}
-        return "tenancy", what if undo.moved_from is None else {**what, "moved_from": undo.moved_from}
-    if not undo.launched or undo.resource_id is None:
-        return None  # a deferred task that launches nothing has not associated anything yet
-    return "cluster", {**what, "job_flow_id": undo.resource_id, "try_number": undo.attempt.try_number}
+        return "tenancy", {**what, **moved}
+    if undo.resource_id is None or not (undo.launched or moved):
+        return None  # a deferred task that neither launches nor moves anything has not associated anything yet
+    what |= {"job_flow_id": undo.resource_id, "try_number": undo.attempt.try_number, **moved}
+    return "cluster", what if undo.launched else {**what, "launched": False}
 
 
 def from_stored(kind: str, what: Mapping[str, Any]) -> Undo:
     """Return what a trigger stored."""
     unknown = Attempt("", "", what.get("try_number", 0), "")
+    moved = {"moved_from": what.get("moved_from"), "was_freed": what.get("was_freed", False)}
     if kind == "steps":
         return Undo(unknown, resource_id=what["job_flow_id"], step_ids=tuple(what["step_ids"]))
     if kind == "cluster":
         terminate = what.get("terminate", True)
-        return Undo(unknown, what["job_flow_id"], launched=True, terminate=terminate, may_lag=not terminate)
+        launched = what.get("launched", True)
+        return Undo(
+            unknown, what["job_flow_id"], launched=launched, terminate=terminate, may_lag=not terminate, **moved
+        )
     if kind != "tenancy":
         raise ValueError(f"there is no undo of kind {kind!r}")
     attempt, resource_id = Attempt(**what["speaker"]), what["launched"]
@@ -59,7 +65,7 @@ def from_stored(kind: str, what: Mapping[str, Any]) -> Undo:
         token=what["token"],
         launched=launched,
         terminate=what["terminate"],
-        moved_from=what.get("moved_from"),
+        **moved,
     )
 
 
@@ -81,6 +87,4 @@ def undo_stored(
         aws.emr.cancel_steps(str(undo.resource_id), step_ids=undo.step_ids)
         return
     lease_client = aws.lease_queue(what.get("lock_store"), what["allocation_id"])
-    # A failover undoes nothing after its hand-over, even if it fails.
-    spare_handed_over = spare_handed_over or undo.moved_from is not None
     lease_client.undo(replace(undo, succeeded=spare_handed_over))

@@ -113,15 +113,22 @@ class SuccessorOperator(LaunchingOperator):
         self._log_kept_lease(context, state)
         if state is None:
             return
-        if state.leased and state.job_flow_id and not (state.keeps or state.launched):
-            # Otherwise a later failover would continue with this standby, although the old cluster may be healthy.
-            self.emr.conn.add_tags(ResourceId=state.job_flow_id, Tags=as_items({SUCCESSOR_TAG: ""}))
+        if state.leased and not state.keeps and state.standby is not None and state.standby == state.job_flow_id:
+            self._unclaim(state.standby)
         job_flow_id = state.job_flow_id if state.handed_over else state.lost
         if job_flow_id is None or context["ti"].try_number <= context["ti"].max_tries:
             return
         cluster = self.emr.get_cluster(job_flow_id)
         if cluster is not None and cluster.has_ended:
             self.lease_client.release(job_flow_id, why="its cluster has ended, and no other could take over")
+
+    def _unclaim(self, standby: str) -> None:
+        """Clear the tag of a standby; else a later failover continues with it, although the old cluster is healthy."""
+        cluster = self.emr.get_cluster(standby)
+        if cluster is None or cluster.is_ending or IN_CHARGE_TAG in cluster.tags:
+            return
+        if cluster.tags.get(SUCCESSOR_TAG) == self.job_flow_id:  # not if a failover of another cluster has chosen it
+            self.emr.conn.add_tags(ResourceId=standby, Tags=as_items({SUCCESSOR_TAG: ""}))
 
     def _log_kept_lease(self, context: Context, state: FailoverState | None) -> None:
         """Log that the retry continues with the lease, because the old cluster cannot have it back."""
@@ -194,7 +201,7 @@ class SuccessorOperator(LaunchingOperator):
             "job_flow_id": cluster and cluster.job_flow_id,
             "launched": cluster in launched,
             "may_be_bound": True,
-            "was_freed": True,
+            "was_freed": successor.token is None,  # with a record, its history says that
         }
 
     @staticmethod

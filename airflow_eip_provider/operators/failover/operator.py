@@ -292,6 +292,8 @@ class EmrFailoverOperator(
             return self._wait_for_another(state, int(successor.token or 0))
         self.log.info("Continuing a failover of cluster %s that has begun: %s", self.job_flow_id, successor)
         state.detected_at, state.why = successor.moved_at or clock.time(), "begun before"
+        if successor.token is None:
+            state.was_freed = True  # only the record would say that the address was not the old cluster's
         cluster = self.emr.get_cluster(job_flow_id) if job_flow_id and successor.is_own else None
         if cluster is None or cluster.is_ending:
             state.lost = job_flow_id if cluster is not None and successor.in_charge else None
@@ -421,7 +423,7 @@ class EmrFailoverOperator(
         self.kill.check()
         has_left = not self.lease_client.has_address(self.job_flow_id)
         if not state.may_be_bound or (state.was_freed is False and not has_left):
-            state.may_be_bound, state.was_freed = True, not has_left
+            state.may_be_bound, state.was_freed = True, bool(state.was_freed) or not has_left
             self.note(context, state)
         self.lease_client.take_off(attempt, token=state.token, moved_from=self.job_flow_id)
         bound = self.binding_of(state.candidate).bind(site)

@@ -43,10 +43,10 @@ def find_standby(
         for cluster in read_tagged_clusters(emr.conn, tags=tags)
         if cluster.job_flow_id != old
         and cluster.state in READY_STATES
-        and cluster.tags.get(SUCCESSOR_TAG, old) == old
+        and cluster.tags.get(SUCCESSOR_TAG) in {None, "", old}  # empty: a failover that chose it was undone
         and IN_CHARGE_TAG not in cluster.tags
     ]
-    chosen = [cluster for cluster in ready if SUCCESSOR_TAG in cluster.tags]
+    chosen = [cluster for cluster in ready if cluster.tags.get(SUCCESSOR_TAG) == old]
     return min(chosen or ready, key=age_order).job_flow_id if ready else None
 
 

@@ -28,7 +28,7 @@ class FailoverState(CreateState):
         deadline has passed.
     :param is_started: the new cluster is RUNNING or WAITING.
     :param may_be_bound: this try may have associated the address with the new cluster.
-    :param was_freed: the old cluster had the address then; ``None`` when that is not known.
+    :param was_freed: it, or an earlier try, took the address off the old cluster; ``None`` when that is not known.
     :param handed_over: the address is on the new cluster, and the lease is active.
     :param healthy_by: the deadline for the new cluster to be healthy.
     :param serves: the new cluster's own checks pass; its targets may not be healthy yet.

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from airflow_eip_provider.airflow_compat import AirflowFailException
+from airflow_eip_provider.aws.addresses import read_address
 from airflow_eip_provider.exceptions import AddressBusyError, ClusterEndedError, TransientError
 from airflow_eip_provider.hooks.eip import ElasticIpHook
 from airflow_eip_provider.lease.record import LIMITS
@@ -16,6 +17,8 @@ from airflow_eip_provider.operators.binder import Binder
 from harness.leases import vanish
 from harness.life import Task
 from tests.integration.operators.aws_state import associated_instance, dynamodb_only, run_instance
+from tests.integration.operators.failover_stage import before_call
+from tests.integration.operators.past import Past
 
 
 @pytest.fixture
@@ -178,6 +181,23 @@ def test_an_instance_that_has_another_address_is_refused_at_once(
     placed = {found["AllocationId"]: found.get("InstanceId") for found in ec2.describe_addresses()["Addresses"]}
     assert placed == {allocation_id: None, other: instance}
     assert not shared or record().lease is None
+
+
+def test_a_lost_answer_and_an_old_read_do_not_make_the_own_address_another_one(
+    clocked, associate, allocation_id, ec2, monkeypatch
+):
+    """The answer is lost after it took effect, botocore asks again and is refused, and the next read is old."""
+    instance = run_instance(ec2, clocked)
+    Past(clocked, monkeypatch).show_address(read_address(ec2, allocation_id), seconds=30)
+
+    def lose_answer() -> None:
+        clocked.faults.add(operation="AssociateAddress", kind="lost_response", times=1)
+        refusal = {"code": "Resource.AlreadyAssociated", "message": "there", "status": 400}
+        clocked.faults.add(operation="AssociateAddress", kind="error", times=1, **refusal)
+
+    before_call(monkeypatch, "AssociateAddress", lose_answer)
+    Task(associate(instance_id=instance)).run()
+    assert associated_instance(ec2) == instance
 
 
 def test_a_retry_after_a_try_that_vanished_before_the_hand_over_continues_even_without_the_lease(
