@@ -8,6 +8,7 @@ import pytest
 
 from airflow_eip_provider.airflow_compat import AirflowFailException
 from harness.life import Task
+from tests.airflow_version import AIRFLOW
 from tests.integration.operators.aws_state import STORE, is_associated, launches
 
 
@@ -58,6 +59,9 @@ def test_a_wait_policy_that_does_not_exist(refused, wait_policy):
     refused("wait_policy", "WaitPolicy.WAIT_FOR", wait_policy=wait_policy)
 
 
+@pytest.mark.skipif(
+    (3, 0) <= AIRFLOW < (3, 1), reason="Airflow 3.0 does not find a connection that its secrets backend cannot parse"
+)
 @pytest.mark.parametrize("extra", [[1, 2], "text"], ids=repr)
 def test_an_emr_connection_whose_extra_is_no_mapping(refused, monkeypatch, extra):
     monkeypatch.setenv("AIRFLOW_CONN_EMR_X", json.dumps({"conn_type": "emr", "extra": json.dumps(extra)}))
