@@ -208,6 +208,8 @@ COMPLETE = (
     scenario(2, "kill 1", start=SERVICE),
     scenario(1, "crash 1, lost 1", start=SERVICE),
     scenario(2, start=SERVICE),
+    scenario(2, "slow 1", start=SERVICE),
+    scenario(1, "kill 1, clear 1, slow 1", first=EARLY, start=SERVICE),
     scenario(2, prewarm=1, start=UNKNOWN),
     scenario(1, "crash 1, lost 1, slow 1", start=UNKNOWN),
     scenario(1, "fail 1, crash 1", fallbacks=True, start=UNKNOWN),
