@@ -15,6 +15,7 @@ from airflow_eip_provider.aws.pages import read_pages
 from airflow_eip_provider.aws.tags import (
     ALLOCATION_TAG,
     CANDIDATE_TAG,
+    IN_CHARGE_TAG,
     OWNER_DIGEST_TAG,
     START_TIMEOUT_TAG,
     SUCCESSOR_TAG,
@@ -316,6 +317,12 @@ def read_tagged_clusters(
 def read_successors(emr: Any, job_flow_id: str) -> list[Cluster]:
     """Find the live clusters to which failovers move the service of a cluster, oldest first."""
     return sorted(read_tagged_clusters(emr, tags={SUCCESSOR_TAG: job_flow_id}), key=age_order)
+
+
+def took_over(successor: Cluster, old: Cluster | None) -> bool:
+    """Whether a failover has put a cluster in charge in the place of another one, and none has moved it back since."""
+    in_charge_since = successor.tags.get(IN_CHARGE_TAG)
+    return in_charge_since is not None and in_charge_since >= (old.tags.get(IN_CHARGE_TAG, "") if old else "")
 
 
 def age_order(cluster: Cluster) -> tuple[float, str]:

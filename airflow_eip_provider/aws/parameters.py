@@ -26,7 +26,11 @@ def parameter_problems(parameters: Mapping[str, Any], shape: Any) -> str:
 
 
 def _masked(value: Any) -> Any:
-    """Return a value of the same types and lengths without its texts."""
+    """
+    Return a value of the same types and lengths without its texts.
+
+    Not for requests with timestamps, which may be given as texts; RunJobFlow and AddJobFlowSteps have none.
+    """
     if isinstance(value, (str, bytes)):
         return ("x" if isinstance(value, str) else b"x") * len(value)
     if isinstance(value, dict):

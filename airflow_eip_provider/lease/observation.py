@@ -85,7 +85,7 @@ class LeaseRequest:
     """
     A request for the address, for a cluster that the attempt launches or for an existing resource.
 
-    :param cluster_name: the name of the clusters that it launches; empty when it launches none.
+    :param cluster_name: the name of the clusters that it launches; empty when it will certainly launch none.
     :param handover_seconds: the longest time from acquiring the lease until it is active.
     :param prewarm: the number of places at the front of the queue from which it starts its cluster early. 0 means
         never. :data:`ESTIMATED` also means never: the code that waits replaces it with an estimate.

@@ -516,6 +516,7 @@ class Work:
     :param moved_from: the cluster whose service it moves, if it is a failover: that cluster gets address and lease
         back if it is live. Nothing is undone after the hand-over.
     :param keeps_lease: if that cluster is not live, a retry continues with the lease as it is, or with the queue entry.
+    :param was_freed: the failover took the address off that cluster; ``None`` when that is not known.
     """
 
     attempt: Attempt
@@ -527,7 +528,7 @@ class Work:
     succeeded: bool = False
     moved_from: str | None = None
     keeps_lease: bool = False
-    was_freed: bool = False
+    was_freed: bool | None = False
 
 
 def undo(world: World, work: Work, limits: Limits = LIMITS) -> None:
@@ -558,7 +559,7 @@ def undo(world: World, work: Work, limits: Limits = LIMITS) -> None:
 
 def _was_handed_over(record: Record, work: Work) -> bool:
     """Whether a failover's lease ended after its hand-over, or so long ago that the history does not have it."""
-    if work.token is None or not record.history:
+    if work.token is None or work.launched is None or not record.history:
         return False
     ended = next((ended for ended in record.history if ended.token == work.token), None)
     if ended is None:
@@ -591,12 +592,12 @@ def _undo_holder(world: World, snapshot: Snapshot, lease: Lease, work: Work, lim
         _undo_older(world, work, lease, current=lease.token)
         return True
     if work.moved_from is not None:
-        if lease.phase is Phase.ACTIVE or not lease.is_before_handover:
+        if not lease.is_before_handover:
             # It was handed over, or given back, perhaps while RunJobFlow was in flight under the earlier lease. Since
             # then others may have begun to release it.
             _undo_older(world, work, lease, current=lease.token)
             return True
-        if lease.moved_from == work.moved_from and lease.is_before_handover:
+        if lease.moved_from == work.moved_from:
             given_back = _give_back(world, snapshot, lease, work, limits)
             if given_back is not None:
                 return given_back
@@ -625,7 +626,7 @@ def _give_back(world: World, snapshot: Snapshot, lease: Lease, work: Work, limit
     :return: ``False`` to read again; ``None`` when that cluster cannot have the address.
     """
     old = str(lease.moved_from)
-    had_service = work.was_freed or _had_service(world, snapshot.record, old)
+    had_service = _had_service(world, snapshot.record, old, was_freed=work.was_freed)
     if not (had_service and world.read_resource(old).is_live):
         return None
     if lease.attempt != work.attempt and lease.phase is Phase.ACQUIRED:
@@ -650,11 +651,13 @@ def _give_back(world: World, snapshot: Snapshot, lease: Lease, work: Work, limit
     return True
 
 
-def _had_service(world: World, record: Record, resource_id: str) -> bool:
-    """Whether a failover moved the lease off a cluster, or that has the address: not after its early release."""
+def _had_service(world: World, record: Record, resource_id: str, *, was_freed: bool | None) -> bool:
+    """Whether a cluster had the address or the lease when a failover began: not after its early release."""
     last = next((ended for ended in reversed(record.history) if ended.resource_id == resource_id), None)
-    was_moved = last is not None and last.why.startswith(MOVED)
-    return was_moved or resource_id in world.read_location().resource_ids
+    if was_freed or (last is not None and last.why.startswith(MOVED)):
+        return True
+    # Without any lease in the history, it may have got the address before there was a record.
+    return (was_freed is None and last is None) or resource_id in world.read_location().resource_ids
 
 
 def _free_for_old(world: World, snapshot: Snapshot, lease: Lease, work: Work, limits: Limits) -> bool | None:

@@ -141,7 +141,7 @@ class Move:
 
     :param token: the current token of the lease.
     :param resource_id: the cluster that the lease leaves.
-    :param cluster_name: the name of the cluster that will be launched; empty when the other cluster exists.
+    :param cluster_name: the name of the cluster if one may be launched; empty when only an existing one is used.
     """
 
     attempt: Attempt

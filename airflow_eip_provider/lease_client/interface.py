@@ -140,7 +140,7 @@ class Undo:
     :param succeeded: its task has succeeded, perhaps long ago, so it may have handed over the resource: undo only what
         it has certainly not handed over.
     :param moved_from: the cluster from which it moves a service; it gets the address back if it can have it.
-    :param was_freed: the address may have been disassociated from that cluster.
+    :param was_freed: the address was disassociated from that cluster; ``None`` when that is not known.
     :param keeps_lease: a retry follows, and continues with what that cluster cannot have back.
     :param step_ids: the steps that it submitted to that cluster; if set, they are all that has to be undone.
     """
@@ -157,7 +157,7 @@ class Undo:
     created_after: float = 0.0
     succeeded: bool = False
     moved_from: str | None = None
-    was_freed: bool = False
+    was_freed: bool | None = False
     keeps_lease: bool = False
     step_ids: tuple[str, ...] | None = None
 

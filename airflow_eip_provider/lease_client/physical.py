@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from airflow_eip_provider import clock
 from airflow_eip_provider.aws.addresses import put_on_primary, read_primaries
-from airflow_eip_provider.aws.clusters import read_cluster, read_successors, read_tagged_clusters
+from airflow_eip_provider.aws.clusters import read_cluster, read_successors, read_tagged_clusters, took_over
 from airflow_eip_provider.aws.endings import end
 from airflow_eip_provider.aws.lag import READS_LAG_SECONDS, until_shown
 from airflow_eip_provider.aws.nat_gateway_changes import is_behind_own_gateway, remove_association, remove_own_gateways
@@ -166,7 +166,8 @@ class PhysicalLeaseClient(LeaseClient):
         """
         Whether a failover has launched a successor; otherwise it is a standby.
 
-        A standby that another task of this provider launched has an owner, too, but not this address.
+        A standby that another task of this provider launched has an owner, too, but usually not this address. What
+        was launched with this address counts as launched by a failover.
         """
         launched_for = cluster.tags.get(ALLOCATION_TAG, "")
         return OWNER_DIGEST_TAG in cluster.tags and launched_for == self.allocation_id
@@ -230,12 +231,12 @@ class PhysicalLeaseClient(LeaseClient):
 
     def undo(self, undo: Undo) -> None:
         """Free the address, and terminate what the attempt launched, also a cluster that EMR shows late."""
-        if undo.moved_from is not None and self._is_in_charge(undo.resource_id):
+        if undo.moved_from is not None and self._is_in_charge(undo.resource_id, old=undo.moved_from):
             log.info("Another failover has moved the service to cluster %s; it is not changed", undo.resource_id)
             return
         if undo.resource_id is not None:
             self._undo_resource(undo.resource_id, undo)
-        if undo.moved_from is not None and undo.was_freed:
+        if undo.moved_from is not None and undo.was_freed is not False:
             self._put_back(undo.moved_from)
         if not (undo.launched and undo.terminate and undo.attempt.owner):
             return
@@ -249,9 +250,10 @@ class PhysicalLeaseClient(LeaseClient):
                 created_after=undo.created_after,
             )
 
-    def _is_in_charge(self, job_flow_id: str | None) -> bool:
+    def _is_in_charge(self, job_flow_id: str | None, *, old: str) -> bool:
+        """Whether a failover has moved the service of the old cluster to another one."""
         cluster = read_cluster(self.clients["emr"], job_flow_id) if job_flow_id else None
-        return cluster is not None and IN_CHARGE_TAG in cluster.tags
+        return cluster is not None and took_over(cluster, read_cluster(self.clients["emr"], old))
 
     def _read_launched(self, job_flow_id: str, undo: Undo) -> Cluster | None:
         """Read a cluster, twice if a newer try may have adopted it: the tags that say so may lag."""

@@ -139,7 +139,8 @@ class LeasingOperator(PhasedOperator):
         """Undo what earlier tries did with addresses that cannot be used any more."""
         from airflow_eip_provider.lease_client.interface import Undo
 
-        attempt, lock_store = attempt_of(context), lock_store_uri(self.lock_store)
+        attempt, created_after = attempt_of(context), earliest_start(context)
+        lock_store = lock_store_uri(self.lock_store)
         for allocation_id, job_flow_id in launched_for.items():
             self.log.warning(
                 "Terminating cluster %s, which an earlier try launched for Elastic IP %s: this address cannot be used",
@@ -147,10 +148,8 @@ class LeasingOperator(PhasedOperator):
                 allocation_id,
             )
             lease_client = self.aws.lease_client(lock_store, allocation_id, kill=self.kill, dag_id=self._dag_id)
-            created_after = earliest_start(context)
-            lease_client.undo(
-                Undo(attempt, job_flow_id, launched=True, terminate=True, may_lag=True, created_after=created_after)
-            )
+            undo = Undo(attempt, job_flow_id, launched=True, terminate=True, may_lag=True, created_after=created_after)
+            lease_client.undo(undo)
 
     def _read_pool(self, launched_for: Mapping[str, str]) -> str | AddressPool:
         """

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import TypeAlias
 
-    # As Airflow stores it with the trigger: a kind and its parameters. Every version since 0.1.0 can read it.
+    # As Airflow stores it with the trigger: a kind and its parameters. Every version since 0.1.0 can read it, but 0.1.0
+    # not the "cluster" of a failover that may have taken the address off.
     Stored: TypeAlias = tuple[str, dict[str, Any]]
 
 # Airflow gives a trigger's on_kill 30 seconds ([triggerer] on_kill_timeout).
@@ -39,8 +40,10 @@ def as_stored(undo: Undo | None, *, allocation_id: str | Sequence[str] | None, l
         return "tenancy", {**what, **moved}
     if undo.resource_id is None or not (undo.launched or moved):
         return None  # a deferred task that neither launches nor moves anything has not associated anything yet
-    what |= {"job_flow_id": undo.resource_id, "try_number": undo.attempt.try_number, **moved}
-    return "cluster", what if undo.launched else {**what, "launched": False}
+    what |= {"job_flow_id": undo.resource_id, "try_number": undo.attempt.try_number}
+    if moved and undo.was_freed is not False:  # only these, as version 0.1.0 refuses other keys
+        what |= {**moved, "launched": undo.launched}
+    return "cluster", what
 
 
 def from_stored(kind: str, what: Mapping[str, Any]) -> Undo:

@@ -197,7 +197,7 @@ class Recovery:
     def _note_start(self, cluster: Cluster, now: float) -> None:
         """Record the times of the start by EMR's clock, and that a failover has chosen the cluster."""
         standby, is_cold = self.resources.standby, self.resources.plan.is_cold
-        if standby is not None and SUCCESSOR_TAG in cluster.tags and not standby.tags.get(SUCCESSOR_TAG):
+        if standby is not None and cluster.tags.get(SUCCESSOR_TAG) and not standby.tags.get(SUCCESSOR_TAG):
             self.reach(DETECTED, now, f"a failover goes to cluster {cluster.job_flow_id}")
         if cluster.age is None or cluster.created_at is None:
             return

@@ -30,6 +30,8 @@ _PROGRESS = "failover_progress"  # the XCom for an undo
 class SuccessorOperator(LaunchingOperator):
     """Starts the cluster that takes over."""
 
+    _undo_nonce: str | None = None
+
     def lease_request(self, context: Context, state: FailoverState) -> LeaseRequest:
         """Return the failover's lease request."""
         raise NotImplementedError
@@ -123,9 +125,15 @@ class SuccessorOperator(LaunchingOperator):
             self.lease_client.release(job_flow_id, why="its cluster has ended, and no other could take over")
 
     def _unclaim(self, standby: str) -> None:
-        """Clear the tag of a standby; else a later failover continues with it, although the old cluster is healthy."""
+        """
+        Clear the tag of a standby that this try has chosen.
+
+        Otherwise a later failover would continue with it, although the old cluster may be healthy by then.
+        """
+        from airflow_eip_provider.aws.clusters import took_over
+
         cluster = self.emr.get_cluster(standby)
-        if cluster is None or cluster.is_ending or IN_CHARGE_TAG in cluster.tags:
+        if cluster is None or cluster.is_ending or took_over(cluster, self.emr.get_cluster(self.job_flow_id)):
             return
         if cluster.tags.get(SUCCESSOR_TAG) == self.job_flow_id:  # not if a failover of another cluster has chosen it
             self.emr.conn.add_tags(ResourceId=standby, Tags=as_items({SUCCESSOR_TAG: ""}))
@@ -159,7 +167,7 @@ class SuccessorOperator(LaunchingOperator):
         if progress.get("keeps") or not (is_retry or nonce is not None) or is_nothing(self.job_flow_id):
             return None
         # Kept, because a repeated undo must be by the same attempt: another one would be superseded by it.
-        nonce = nonce or self.__dict__.setdefault("_undo_nonce", attempt_of(context).nonce)
+        nonce = self._undo_nonce = nonce or self._undo_nonce or attempt_of(context).nonce
         if is_retry and not progress:
             progress = self._progress_of_earlier_tries(attempt_of(context, nonce))
             if progress.get("keeps"):
@@ -179,7 +187,7 @@ class SuccessorOperator(LaunchingOperator):
             is_unclear=launcher is not None and launcher.is_unclear,
             created_after=earliest_start(context),
             moved_from=self.job_flow_id,
-            was_freed=bool(progress.get("was_freed")),
+            was_freed=progress.get("was_freed", False),
             # A retry would wait again for a cluster that has not started.
             keeps_lease=self.is_retried(context) and (has_started or job_flow_id is None or not launched),
         )
@@ -201,7 +209,7 @@ class SuccessorOperator(LaunchingOperator):
             "job_flow_id": cluster and cluster.job_flow_id,
             "launched": cluster in launched,
             "may_be_bound": True,
-            "was_freed": successor.token is None,  # with a record, its history says that
+            "was_freed": None,
         }
 
     @staticmethod
@@ -215,7 +223,7 @@ class SuccessorOperator(LaunchingOperator):
             "launched": state.launched,
             "keeps": state.keeps,
             "may_be_bound": state.may_be_bound,
-            "was_freed": state.may_be_bound and state.was_freed is not False,
+            "was_freed": state.was_freed if state.may_be_bound else (None if state.continues else False),
         }
 
     def note(self, context: Context, state: FailoverState) -> None:

@@ -292,8 +292,7 @@ class EmrFailoverOperator(
             return self._wait_for_another(state, int(successor.token or 0))
         self.log.info("Continuing a failover of cluster %s that has begun: %s", self.job_flow_id, successor)
         state.detected_at, state.why = successor.moved_at or clock.time(), "begun before"
-        if successor.token is None:
-            state.was_freed = True  # only the record would say that the address was not the old cluster's
+        state.continues = True
         cluster = self.emr.get_cluster(job_flow_id) if job_flow_id and successor.is_own else None
         if cluster is None or cluster.is_ending:
             state.lost = job_flow_id if cluster is not None and successor.in_charge else None
@@ -377,7 +376,7 @@ class EmrFailoverOperator(
         return LeaseRequest(
             attempt_of(context, state.nonce),
             # A retry may have to launch a cluster although this try has found a standby.
-            cluster_name=self.launcher(context).config["Name"] if may_launch else "",
+            cluster_name=str(self.launcher(context).config["Name"]) if may_launch else "",
             handover_seconds=LIMITS.surface + (self.handover_seconds if may_launch else 0.0),
             wants=str(state.job_flow_id) if has_address else self.job_flow_id,
         )
@@ -422,8 +421,9 @@ class EmrFailoverOperator(
             return self.wait_for_cluster(state, "primary_running", deadline=state.lock_deadline)
         self.kill.check()
         has_left = not self.lease_client.has_address(self.job_flow_id)
-        if not state.may_be_bound or (state.was_freed is False and not has_left):
-            state.may_be_bound, state.was_freed = True, bool(state.was_freed) or not has_left
+        if not state.may_be_bound or not (has_left or state.was_freed):
+            state.may_be_bound = True
+            state.was_freed = None if has_left and state.continues else not has_left
             self.note(context, state)
         self.lease_client.take_off(attempt, token=state.token, moved_from=self.job_flow_id)
         bound = self.binding_of(state.candidate).bind(site)
@@ -570,7 +570,14 @@ class EmrFailoverOperator(
         checked_tags(self.standby_tags)
         if not is_nothing(self.standby_job_flow_id):
             check_job_flow_id(self.standby_job_flow_id)
-        _ = self.named_groups, self.candidates  # parse target_groups, job_flow_overrides and fallbacks
+        _ = self.named_groups  # parse target_groups
+        for candidate in self.candidates:
+            if not isinstance(name := candidate.job_flow.get("Name", ""), str):
+                raise InvalidInputError(
+                    f"checking the Name {name!r} in job_flow_overrides",
+                    problem=f"this is {type(name).__name__}, not a text",
+                    remedy="give the cluster a name that renders to a text",
+                )
 
     def _check_not_timed_out(self, state: FailoverState, event: dict[str, Any] | None) -> None:
         """Raise the error of a wait that has timed out, except for waits that are handled where they began."""

@@ -28,7 +28,8 @@ class FailoverState(CreateState):
         deadline has passed.
     :param is_started: the new cluster is RUNNING or WAITING.
     :param may_be_bound: this try may have associated the address with the new cluster.
-    :param was_freed: it, or an earlier try, took the address off the old cluster; ``None`` when that is not known.
+    :param was_freed: the old cluster had the address when this failover took it off; ``None`` when that is not known,
+        because it ``continues`` another try or another failover, which may have done that.
     :param handed_over: the address is on the new cluster, and the lease is active.
     :param healthy_by: the deadline for the new cluster to be healthy.
     :param serves: the new cluster's own checks pass; its targets may not be healthy yet.
@@ -50,6 +51,7 @@ class FailoverState(CreateState):
     is_started: bool = False
     may_be_bound: bool = False
     was_freed: bool | None = None
+    continues: bool = False
     handed_over: bool = False
     bound_at: float = 0.0
     healthy_by: float = 0.0

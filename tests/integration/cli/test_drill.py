@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_eip_provider import clock
+from airflow_eip_provider.aws.tags import SUCCESSOR_TAG
 from airflow_eip_provider.cli.__main__ import main
 from airflow_eip_provider.cli.drill import work
 from airflow_eip_provider.health import http
@@ -115,6 +116,13 @@ def test_a_warm_failover_is_measured_and_running_clusters_are_listed(execute, pa
     assert f"RTO {5 * 60} s" in page
     assert not any(word in page for word in ("<script", "http://", "https://", "<link"))
     assert pair.stage.refusals() == []
+
+
+def test_the_cleared_tag_of_an_undone_failover_is_no_detection(execute, pair, failover, warm):
+    pair.stage.client("emr").add_tags(ResourceId=failover.cluster, Tags=[{"Key": SUCCESSOR_TAG, "Value": ""}])
+    said = execute(*warm, "--rto", "5m")
+    assert said.status == 0, said.out + said.err
+    assert said.result["seconds"]["detected"] >= 40
 
 
 def test_a_cold_failover_shows_the_start_and_misses_the_rto(execute, pair, failover, tmp_path):

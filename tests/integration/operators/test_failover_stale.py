@@ -245,6 +245,7 @@ def test_a_failover_that_is_cleared_after_its_end_is_not_counted_again(staged, m
         (lambda _: {"host": None}, "checking host None"),
         (lambda _: {"host": "{privte_ip}"}, "checking host"),
         (lambda _: {"force": "False"}, "force 'False'"),
+        (lambda stage: {"job_flow_overrides": {**stage.overrides, "Name": 20261130}}, "the Name 20261130"),
         (lambda _: {"deferrable": "False"}, "deferrable 'False'"),
     ],
 )
