@@ -138,9 +138,8 @@ class PhysicalLeaseClient(LeaseClient):
         found = read_successors(self.clients["emr"], old)
         if all(IN_CHARGE_TAG not in cluster.tags for cluster in found):
             return found
-        cluster = read_cluster(self.clients["emr"], old)
-        since = "" if cluster is None else cluster.tags.get(IN_CHARGE_TAG, "")
-        return [cluster for cluster in found if cluster.tags.get(IN_CHARGE_TAG, since) >= since]
+        old_cluster = read_cluster(self.clients["emr"], old)
+        return [cluster for cluster in found if IN_CHARGE_TAG not in cluster.tags or took_over(cluster, old_cluster)]
 
     def move(
         self, lease_request: LeaseRequest, *, moved_from: str, due_seconds: float = 0.0

@@ -112,7 +112,6 @@ class LeasingOperator(PhasedOperator):
         servers = () if is_nothing(self.servers) else parse_literal(self.servers)
         if servers or isinstance(named, AddressPool):
             pool = named if isinstance(named, AddressPool) else AddressPool([named])
-            usable = AddressPool()
             try:
                 usable, problems = preflight.usable_addresses(
                     pool, self.aws, servers=servers, azure_conn_id=self.azure_conn_id
@@ -136,7 +135,7 @@ class LeasingOperator(PhasedOperator):
         return {c.tags[ALLOCATION_TAG]: c.job_flow_id for c in clusters if ALLOCATION_TAG in c.tags}
 
     def _undo_unusable(self, context: Context, launched_for: Mapping[str, str]) -> None:
-        """Undo what earlier tries did with addresses that cannot be used any more."""
+        """Undo what earlier tries did with addresses that cannot be used now."""
         from airflow_eip_provider.lease_client.interface import Undo
 
         attempt, created_after = attempt_of(context), earliest_start(context)

@@ -420,11 +420,8 @@ class EmrFailoverOperator(
             # Otherwise the old cluster, which may still serve, would lose the address too early.
             return self.wait_for_cluster(state, "primary_running", deadline=state.lock_deadline)
         self.kill.check()
-        has_left = not self.lease_client.has_address(self.job_flow_id)
-        if not state.may_be_bound or not (has_left or state.was_freed):
-            state.may_be_bound = True
-            state.was_freed = None if has_left and state.continues else not has_left
-            self.note(context, state)
+        if not (state.may_be_bound and state.was_freed):
+            self._note_freed(context, state)
         self.lease_client.take_off(attempt, token=state.token, moved_from=self.job_flow_id)
         bound = self.binding_of(state.candidate).bind(site)
         if isinstance(bound, ClusterWait):
@@ -441,6 +438,15 @@ class EmrFailoverOperator(
         context["ti"].xcom_push(key="static_ip", value=facts)
         self.log.info("Cluster %s takes over the service of %s: %s", job_flow_id, self.job_flow_id, facts)
         return None
+
+    def _note_freed(self, context: Context, state: FailoverState) -> None:
+        """Store for an undo, before the address is moved, whether the old cluster has it."""
+        has_left = not self.lease_client.has_address(self.job_flow_id)
+        if state.may_be_bound and has_left:
+            return
+        state.may_be_bound = True
+        state.was_freed = None if has_left and state.continues else not has_left
+        self.note(context, state)
 
     def _await_health(self, state: FailoverState, event: dict[str, Any] | None) -> WatchTrigger | None:
         """

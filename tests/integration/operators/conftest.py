@@ -26,7 +26,7 @@ from tests.load_balancer import ZONES
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from airflow_eip_provider.lease.record import Record
+    from airflow_eip_provider.lease.record import Lease, Record
 
 CHANGING = (
     "RunJobFlow",
@@ -174,6 +174,12 @@ def record(lock_store: str, allocation_id: str, boto: Any) -> Callable[[], Recor
 def stored_record(allocation_id: str, boto: Any) -> Callable[[], Record]:
     """Read the record of the store in DynamoDB as it is now."""
     return lambda: read_record(boto, allocation_id)
+
+
+@pytest.fixture
+def lease(stored_record: Callable[[], Record]) -> Callable[[], Lease | None]:
+    """Read the lease in that record as it is now."""
+    return lambda: stored_record().lease
 
 
 @pytest.fixture

@@ -155,6 +155,13 @@ def vanish_after(monkeypatch: pytest.MonkeyPatch, task: Task, operation: str, nt
     raise AssertionError(f"there was no {operation} number {nth}")
 
 
+def run_to_end(task: Task) -> None:
+    """Run a task through its deferrals, whether it succeeds or fails."""
+    task.start()
+    while not task.ended:
+        task.go_on()
+
+
 def before_call(monkeypatch: pytest.MonkeyPatch, operation: str, act: Callable[[], Any]) -> None:
     """Call a function once, right before the first request of this operation is sent."""
     real, count = BaseClient._make_api_call, itertools.count(1)

@@ -14,26 +14,22 @@ from airflow_eip_provider.lease_client.client import StoreLeaseClient
 from airflow_eip_provider.lease_client.physical import PhysicalLeaseClient
 from airflow_eip_provider.operators.failover.operator import EmrFailoverOperator
 from airflow_eip_provider.triggers.undo import undo_stored
-from tests.integration.operators.aws_state import STORE, read_record
-from tests.integration.operators.failover_stage import STANDBY, vanish_after
+from tests.integration.operators.aws_state import STORE
+from tests.integration.operators.failover_stage import STANDBY, run_to_end, vanish_after
 from tests.integration.operators.test_failover_last_try import WRONG, crash
-from tests.integration.operators.test_failover_undone import CONNECTION, STORES, check_old_serves, fail, failed
+from tests.integration.operators.test_failover_undone import (
+    CONNECTION,
+    STORES,
+    check_old_serves,
+    fail,
+    failed,
+    failed_at_association,
+)
 
 pytestmark = pytest.mark.usefixtures("no_pause")
 
 BIND = "airflow_eip_provider.operators.bindings.primary_node.PrimaryNode.bind"
 TAGGED = {"standby_job_flow_id": None, "standby_tags": STANDBY}
-
-
-@pytest.fixture
-def lease(boto: Any, allocation_id: str) -> Any:
-    return lambda: read_record(boto, allocation_id).lease
-
-
-def run_to_end(task: Any) -> None:
-    task.start()
-    while not task.ended:
-        task.go_on()
 
 
 @STORES
@@ -42,9 +38,7 @@ def test_a_standby_that_was_found_by_its_tags_is_found_again_after_a_failed_try(
 ):
     stage = staged(store=store)
     stage.break_livy()
-    with monkeypatch.context() as patch:
-        patch.setattr(BIND, fail)
-        failed(stage.failover(**TAGGED))
+    failed_at_association(monkeypatch, stage.failover(**TAGGED))
     check_old_serves(stage, lease)
     clocked.clock.advance(120)
     assert stage.failover(try_number=2, **TAGGED).run() == stage.standby
@@ -55,9 +49,7 @@ def test_no_cluster_is_launched_beside_the_standby_of_a_failed_try(clocked, stag
     """Although job_flow_overrides would allow a launch."""
     stage = staged(store=store)
     given = {"force": True, **TAGGED, "job_flow_overrides": stage.in_zone("eu-west-1b")}
-    with monkeypatch.context() as patch:
-        patch.setattr(BIND, fail)
-        failed(stage.failover(**given))
+    failed_at_association(monkeypatch, stage.failover(**given))
     clocked.clock.advance(120)
     seen = clocked.events.last
     stage.failover(try_number=2, **given).run()
@@ -66,9 +58,7 @@ def test_no_cluster_is_launched_beside_the_standby_of_a_failed_try(clocked, stag
 
 def test_a_later_failover_finds_the_standby_of_a_failed_one(clocked, staged, monkeypatch, lease):
     stage = staged()
-    with monkeypatch.context() as patch:
-        patch.setattr(BIND, fail)
-        failed(stage.failover(force=True, try_number=3, **TAGGED))
+    failed_at_association(monkeypatch, stage.failover(force=True, try_number=3, **TAGGED))
     clocked.clock.advance(86400)
     assert stage.failover(dag_id="later", force=True, **TAGGED).run() == stage.standby
 
@@ -79,9 +69,7 @@ def test_what_a_crashed_failover_launched_is_not_lost_when_another_one_fails(clo
     vanish_after(monkeypatch, stage.failover(force=True, **stage.cold()), "RunJobFlow")
     clocked.clock.advance(600)
     assert len(stage.live()) == 2
-    with monkeypatch.context() as patch:
-        patch.setattr(BIND, fail)
-        failed(stage.failover(dag_id="other", try_number=3, force=True, **stage.cold()))
+    failed_at_association(monkeypatch, stage.failover(dag_id="other", try_number=3, force=True, **stage.cold()))
     clocked.clock.advance(120)
     task = stage.failover(force=True, try_number=2, **stage.cold())
     new = task.run()
@@ -95,9 +83,7 @@ def test_a_refused_last_try_ends_what_it_launched_after_another_failover_has_fai
     stage = staged(store=False, warm=False)
     vanish_after(monkeypatch, stage.failover(force=True, **stage.cold()), "RunJobFlow")
     clocked.clock.advance(600)
-    with monkeypatch.context() as patch:
-        patch.setattr(BIND, fail)
-        failed(stage.failover(dag_id="other", try_number=3, force=True, **stage.cold()))
+    failed_at_association(monkeypatch, stage.failover(dag_id="other", try_number=3, force=True, **stage.cold()))
     clocked.clock.advance(120)
     failed(stage.failover(force=True, try_number=3, **WRONG, **stage.cold()))
     clocked.clock.advance(300)
@@ -112,9 +98,7 @@ def test_what_a_crashed_try_took_off_returns_when_the_last_try_fails_at_the_asso
     vanish_after(monkeypatch, stage.failover(force=True), "DisassociateAddress")
     clocked.clock.advance(120)
     assert stage.holder() is None
-    with monkeypatch.context() as patch:
-        patch.setattr(BIND, fail)
-        failed(stage.failover(force=True, try_number=3))
+    failed_at_association(monkeypatch, stage.failover(force=True, try_number=3))
     check_old_serves(stage, lease)
 
 
@@ -125,9 +109,7 @@ def test_after_a_crash_and_a_failed_try_the_address_is_on_the_cluster_that_the_n
     stage.break_livy()
     vanish_after(monkeypatch, stage.failover(), "DisassociateAddress")
     clocked.clock.advance(120)
-    with monkeypatch.context() as patch:
-        patch.setattr(BIND, fail)
-        failed(stage.failover(try_number=3))
+    failed_at_association(monkeypatch, stage.failover(try_number=3))
     stage.aws.mend_service(stage.old, "livy")
     clocked.clock.advance(300)
     result = stage.failover(dag_id="next").run()
@@ -293,9 +275,7 @@ def test_a_service_that_had_no_lease_gets_its_address_back(clocked, staged, monk
     """The cluster got its address before a lock store was configured; the first failover with one fails."""
     stage = staged(store=False)
     stage.lock_store = STORE
-    with monkeypatch.context() as patch:
-        patch.setattr(BIND, fail)
-        failed(stage.failover(force=True, try_number=3))
+    failed_at_association(monkeypatch, stage.failover(force=True, try_number=3))
     assert stage.holder() == stage.aws.cluster(stage.old).primary.id
 
 
@@ -305,9 +285,7 @@ def test_a_service_whose_lease_was_ended_by_hand_keeps_its_address(clocked, stag
     protocol.apply(client.world(undoing=True), Release(lease().token, stage.old, "taken over: by hand"), client.limits)
     assert lease() is None
     assert stage.holder() == stage.aws.cluster(stage.old).primary.id
-    with monkeypatch.context() as patch:
-        patch.setattr(BIND, fail)
-        failed(stage.failover(force=True, try_number=3))
+    failed_at_association(monkeypatch, stage.failover(force=True, try_number=3))
     assert stage.holder() == stage.aws.cluster(stage.old).primary.id
 
 
@@ -326,9 +304,7 @@ def there_and_back(clocked: Any, staged: Any, store: Any) -> Any:
 
 @STORES
 def test_a_standby_that_was_in_charge_before_is_not_in_charge(there_and_back, monkeypatch, lease, store):
-    with monkeypatch.context() as patch:
-        patch.setattr(BIND, fail)
-        failed(there_and_back.failover(dag_id="again", force=True, try_number=3))
+    failed_at_association(monkeypatch, there_and_back.failover(dag_id="again", force=True, try_number=3))
     check_old_serves(there_and_back, lease)
 
 
@@ -346,9 +322,7 @@ def test_a_service_that_had_no_lease_gets_its_address_back_after_a_crash(clocked
     stage.lock_store = STORE
     vanish_after(monkeypatch, stage.failover(force=True), "DisassociateAddress")
     clocked.clock.advance(120)
-    with monkeypatch.context() as patch:
-        patch.setattr(BIND, fail)
-        failed(stage.failover(force=True, try_number=3))
+    failed_at_association(monkeypatch, stage.failover(force=True, try_number=3))
     assert stage.holder() == stage.aws.cluster(stage.old).primary.id
 
 

@@ -2,35 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from airflow_eip_provider.lease.record import Phase
 from airflow_eip_provider.operators.failover.operator import EmrFailoverOperator
 from harness.leases import Vanished
-from tests.integration.operators.aws_state import STORE, read_record
-from tests.integration.operators.failover_stage import STANDBY, after_call, vanish_after
+from tests.integration.operators.aws_state import STORE
+from tests.integration.operators.failover_stage import STANDBY, after_call, run_to_end, vanish_after
 from tests.integration.operators.test_failover_undone import STORES, check_old_serves, fail, failed
-
-if TYPE_CHECKING:
-    from harness.life import Task
 
 pytestmark = pytest.mark.usefixtures("no_pause")
 
 WARM = pytest.mark.parametrize("warm", [True, False], ids=["warm", "cold"])
 WRONG = {"unhealthy_after": "4/3"}  # a parameter that was changed between two tries
-
-
-@pytest.fixture
-def lease(boto: Any, allocation_id: str) -> Any:
-    return lambda: read_record(boto, allocation_id).lease
-
-
-def run(task: Task) -> None:
-    task.start()
-    while not task.ended:
-        task.go_on()
 
 
 def crash(monkeypatch: pytest.MonkeyPatch, stage: Any, operation: str, **given: Any) -> None:
@@ -44,7 +30,7 @@ def crash(monkeypatch: pytest.MonkeyPatch, stage: Any, operation: str, **given: 
     with monkeypatch.context() as patch:
         after_call(patch, operation, vanish)
         with pytest.raises(Vanished):
-            run(first)
+            run_to_end(first)
 
 
 @STORES

@@ -29,11 +29,6 @@ CONNECTION = {"aws_conn_id": None, "region_name": None, "verify": None, "config"
 STORES = pytest.mark.parametrize("store", [True, False], ids=["store", "no store"])
 
 
-@pytest.fixture
-def lease(boto: Any, allocation_id: str) -> Any:
-    return lambda: read_record(boto, allocation_id).lease
-
-
 def fail(*_: Any) -> None:
     raise RuntimeError("a part of the failover fails")
 
@@ -44,6 +39,13 @@ def failed(task: Task) -> Task:
         task.go_on()
     assert task.error is not None
     return task
+
+
+def failed_at_association(monkeypatch: pytest.MonkeyPatch, task: Task) -> Task:
+    """Run a failover that fails when the address is to be associated with the new cluster."""
+    with monkeypatch.context() as patch:
+        patch.setattr("airflow_eip_provider.operators.bindings.primary_node.PrimaryNode.bind", fail)
+        return failed(task)
 
 
 def check_old_serves(stage: Any, lease: Any) -> None:
@@ -76,10 +78,7 @@ def test_an_address_that_was_disassociated_returns_to_the_old_cluster(
     clocked, staged, monkeypatch, lease, store, try_number
 ):
     stage = staged(store=store)
-
-    with monkeypatch.context() as patch:
-        patch.setattr("airflow_eip_provider.operators.bindings.primary_node.PrimaryNode.bind", fail)
-        failed(stage.failover(force=True, try_number=try_number))
+    failed_at_association(monkeypatch, stage.failover(force=True, try_number=try_number))
     assert clocked.events.calls("DisassociateAddress")
     check_old_serves(stage, lease)
 

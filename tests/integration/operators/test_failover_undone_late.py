@@ -12,17 +12,19 @@ from airflow_eip_provider.operators.failover.operator import EmrFailoverOperator
 from airflow_eip_provider.operators.launch import Launcher
 from airflow_eip_provider.triggers.undo import undo_stored
 from harness.life import Task
-from tests.integration.operators.aws_state import STORE, read_record
-from tests.integration.operators.test_failover_undone import CONNECTION, STORES, check_old_serves, fail, failed
+from tests.integration.operators.aws_state import STORE
+from tests.integration.operators.test_failover_undone import (
+    CONNECTION,
+    STORES,
+    check_old_serves,
+    fail,
+    failed,
+    failed_at_association,
+)
 
 pytestmark = pytest.mark.usefixtures("no_pause")
 
 BIND = "airflow_eip_provider.operators.bindings.primary_node.PrimaryNode.bind"
-
-
-@pytest.fixture
-def lease(boto: Any, allocation_id: str) -> Any:
-    return lambda: read_record(boto, allocation_id).lease
 
 
 @pytest.fixture
@@ -119,9 +121,7 @@ def test_a_cluster_whose_address_was_released_early_does_not_get_it_from_an_undo
     Task(release(job_flow_id=stage.old, lock_store=STORE if store else None), dag_id="service").run()
     assert stage.holder() is None
     clocked.clock.advance(120)
-    with monkeypatch.context() as patch:
-        patch.setattr(BIND, fail)
-        failed(stage.failover(force=True, try_number=3))
+    failed_at_association(monkeypatch, stage.failover(force=True, try_number=3))
     assert stage.holder() is None
     if store:
         assert lease() is None
@@ -159,9 +159,7 @@ def test_after_a_failed_failover_a_cluster_that_is_healthy_again_is_left_alone(
 ):
     stage = staged(store=store)
     stage.break_livy()
-    with monkeypatch.context() as patch:
-        patch.setattr(BIND, fail)
-        failed(stage.failover(try_number=3))
+    failed_at_association(monkeypatch, stage.failover(try_number=3))
     check_old_serves(stage, lease)
     stage.aws.mend_service(stage.old, "livy")
     clocked.clock.advance(300)
