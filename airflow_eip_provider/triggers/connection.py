@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import atexit
-import gc
 import gzip
 import json
 import threading
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 from botocore.loaders import JSONFileLoader
 
 from airflow_eip_provider.exceptions import MissingConnectionError
 from airflow_eip_provider.hooks.eip import StrictConnectionMixin
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from airflow_eip_provider.triggers.collector import without_collections
 
 # Hooks read connections one at a time: the triggerers of Airflow 3.0 and 3.1 have a single channel for them.
 ONE_AT_A_TIME = threading.Lock()
@@ -32,10 +27,6 @@ class ServiceModels(JSONFileLoader):  # type: ignore[misc]
     botocore parses EC2's model in one go; no other thread of the process runs for a quarter of a second. An object hook
     that is a Python function lets other threads run in between, and plain dicts take a third less memory. The models
     are cached for the life of the process, because clients are created again whenever credentials expire.
-
-    The many objects would also make Python's garbage collector run more often, over all objects of the triggerer, which
-    takes another quarter of a second each time. The models contain no garbage, so they are frozen: from then on the
-    collector skips them and all other objects that exist at that moment.
     """
 
     _lock = threading.Lock()
@@ -47,24 +38,11 @@ class ServiceModels(JSONFileLoader):  # type: ignore[misc]
             path = file_path + extension
             with self._lock:
                 if path not in self._loaded and Path(path).is_file():
-                    with opener(path, "rb") as file, _no_garbage_collection():
+                    with opener(path, "rb") as file, without_collections():
                         self._loaded[path] = json.loads(file.read(), object_pairs_hook=_as_dict)
-                        gc.freeze()
-                        atexit.register(gc.unfreeze)  # so that objects of extension modules are freed at exit
                 if path in self._loaded:
                     return self._loaded[path]
         return None
-
-
-@contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def _as_dict(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

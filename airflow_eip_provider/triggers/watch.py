@@ -27,6 +27,7 @@ from airflow_eip_provider.airflow_compat import TASK_IS_OVER, BaseTrigger, Trigg
 from airflow_eip_provider.aws.errors import is_expired, is_transient
 from airflow_eip_provider.exceptions import CredentialsExpiredError
 from airflow_eip_provider.triggers.backoff import Backoff
+from airflow_eip_provider.triggers.collector import without_collections
 from airflow_eip_provider.triggers.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -196,8 +197,9 @@ def _polling_imports() -> Future[None]:
     """
 
     def load() -> None:
-        for name in ("connection", "poller"):
-            importlib.import_module(f"airflow_eip_provider.triggers.{name}")
+        with without_collections():
+            for name in ("connection", "poller"):
+                importlib.import_module(f"airflow_eip_provider.triggers.{name}")
 
     return ThreadPoolExecutor(1).submit(load)
 
