@@ -51,8 +51,16 @@ class Stack:
         self.compose("build")
 
     def up(self) -> None:
-        """Start everything; wait until the engine reports every service as healthy, and Airflow its components."""
-        self.compose("up", "-d")
+        """
+        Start everything; wait until the engine reports every service as healthy, and Airflow its components.
+
+        :raises StackError: when a service fails, or is not healthy in time.
+        """
+        try:
+            self.compose("up", "-d")
+        except StackError as error:
+            # Compose names the container that failed; why it failed is in the container's own log.
+            raise StackError(f"{error}\n{self.logs()}") from error
 
         def problem() -> str:
             waiting = [name for name, container in self.containers().items() if not _is_healthy(container)]
