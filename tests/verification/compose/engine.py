@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[3]
 BASE_IMAGES = ROOT / "docker" / "build-base-images.sh"
+# The kernel's setting; it does not exist where no packets of bridges are filtered.
+FILTERED = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
 _START_SECONDS = 90.0
 _PULL_SECONDS = 900.0
 
@@ -51,8 +53,27 @@ def engine() -> Iterator[dict[str, str]]:
         environment["DOCKER_HOST"] = f"unix://{folder}/docker.sock"
         # The engine runs without iptables, so its containers cannot reach the Internet; builds use the host's network.
         environment["BUILD_NETWORK"] = "host"
-        with _daemon(daemon, Path(folder), environment):
+        with unfiltered_bridges(), _daemon(daemon, Path(folder), environment):
             yield environment
+
+
+@contextlib.contextmanager
+def unfiltered_bridges() -> Iterator[None]:
+    """
+    Let packets between the containers of a network pass without iptables, whose rules may drop them.
+
+    An engine with iptables sets the policy of FORWARD to DROP, accepts the packets of its own networks, and leaves both
+    in place when it ends. https://docs.docker.com/engine/network/packet-filtering-firewalls/
+    """
+    before = FILTERED.read_text("ascii") if FILTERED.exists() else "0"
+    if before.strip() == "0":
+        yield
+        return
+    FILTERED.write_text("0", "ascii")
+    try:
+        yield
+    finally:
+        FILTERED.write_text(before, "ascii")
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ import pytest
 import yaml
 from cryptography.fernet import Fernet
 
+from tests.verification.compose import engine
 from tests.verification.compose.engine import ROOT, pinned_images
 
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yaml").read_text())
@@ -146,3 +147,19 @@ def test_the_healthcheck_checks_a_component_or_only_the_answer(health_url, compo
 def test_a_service_that_does_not_answer_is_not_healthy():
     command = [sys.executable, ROOT / "docker" / "healthcheck.py", "http://127.0.0.1:9/"]
     assert subprocess.run(command, check=False, capture_output=True).returncode == 1
+
+
+@pytest.mark.parametrize("before", ["1\n", "0\n"])
+def test_packets_between_containers_are_not_filtered_while_the_engine_runs(monkeypatch, tmp_path, before):
+    setting = tmp_path / "bridge-nf-call-iptables"
+    setting.write_text(before)
+    monkeypatch.setattr(engine, "FILTERED", setting)
+    with engine.unfiltered_bridges():
+        assert setting.read_text().strip() == "0"
+    assert setting.read_text() == before
+
+
+def test_without_a_filter_nothing_is_changed(monkeypatch, tmp_path):
+    monkeypatch.setattr(engine, "FILTERED", tmp_path / "missing")
+    with engine.unfiltered_bridges():
+        assert not list(tmp_path.iterdir())

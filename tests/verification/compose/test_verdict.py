@@ -45,6 +45,7 @@ def test_when_the_engine_does_not_start_it_is_skipped_with_the_engines_error(no_
     daemon.chmod(0o755)
     monkeypatch.setattr(shutil, "which", lambda _: str(daemon))
     monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(engines, "FILTERED", tmp_path / "missing")  # not the machine's
     assert command.main([]) == 0
     assert "SKIPPED: 'dockerd' does not start here: no cgroups here" in capsys.readouterr().out
 
