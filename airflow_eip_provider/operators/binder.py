@@ -76,7 +76,7 @@ class Binder:
                 address = self.address()
                 if address.is_free:
                     where = {"network_interface_id": network_interface_id, "instance_id": instance_id}
-                    address = self._check_no_other(address, **where)
+                    address = self.check_no_other(**where) or address
             else:
                 # EC2's reads are eventually consistent; its response to a change is not.
                 return replace(
@@ -87,11 +87,11 @@ class Binder:
                 )
         return address if address.network_interface_id == network_interface_id else None
 
-    def _check_no_other(self, address: Address, *, network_interface_id: str, instance_id: str) -> Address:
+    def check_no_other(self, *, network_interface_id: str, instance_id: str) -> Address | None:
         """
         Check that no other Elastic IP is where the address is to be: a private address can have one.
 
-        :return: the address as EC2 shows it on the interface, which may be newer.
+        :return: the address, if EC2 shows it on the interface already.
         :raises TransientError: naming the other one.
         """
         instance, on_interface = self._hook.get_instance(instance_id), self._hook.get_addresses_on(network_interface_id)
@@ -105,7 +105,7 @@ class Binder:
                     "primary private address can have only one",
                     remedy="disassociate that one, or name it as allocation_id",
                 )
-        return address
+        return None
 
     def check_not_beside(self, *, network_interface_id: str, instance_id: str, job_flow_id: str | None) -> None:
         """

@@ -330,6 +330,7 @@ class EmrFailoverOperator(
             state.standby = find_standby(self.emr, old=self.job_flow_id, job_flow_id=named, tags=tags)
         if state.standby is not None:
             self.members_of(state.standby)
+            self._check_no_other_address(state.standby)
             state.job_flow_id, state.is_started = state.standby, True
             return None
         if is_nothing(self.job_flow_overrides):
@@ -340,6 +341,18 @@ class EmrFailoverOperator(
             )
         self.run_preflight()
         return None
+
+    def _check_no_other_address(self, standby: str) -> None:
+        """Check that the standby's primary node can be associated with the address, before the old one loses it."""
+        from airflow_eip_provider.operators.binder import Binder
+        from airflow_eip_provider.triggers.emr import judge_primary_running
+
+        if is_nothing(self.allocation_id):
+            return
+        primary = self.poll(lambda observed: judge_primary_running(observed, standby))
+        if primary.status == "done":
+            interface, instance = primary.data["network_interface_id"], primary.data["instance_id"]
+            Binder(self.eip, self.allocation_id).check_no_other(network_interface_id=interface, instance_id=instance)
 
     def _take_lease(self, context: Context, state: FailoverState, event: dict[str, Any] | None) -> WatchTrigger | None:
         """Take over the lease: from now on no step starts on the old cluster."""

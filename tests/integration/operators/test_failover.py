@@ -8,8 +8,10 @@ from datetime import datetime
 import pytest
 
 from airflow_eip_provider import metrics
+from airflow_eip_provider.exceptions import TransientError
 from harness.life import Task, first_event
 from tests.integration.operators.failover_stage import STANDBY
+from tests.integration.operators.test_failover_undone import check_old_serves
 from tests.load_balancer import DRAIN_SECONDS
 
 pytestmark = pytest.mark.usefixtures("no_pause")
@@ -190,3 +192,16 @@ def test_a_failover_finishes_when_emr_describes_one_cluster_in_twenty_seconds(cl
     clocked.faults.clear()
     clocked.clock.advance(300)
     stage.check_moved_to(stage.standby)
+
+
+@pytest.mark.parametrize("store", [True, False], ids=["store", "no store"])
+def test_a_standby_that_has_another_address_is_refused_before_anything_changes(clocked, staged, lease, store):
+    stage = staged(store=store)
+    ec2, primary = stage.boto("ec2"), clocked.cluster(stage.standby).primary
+    other = ec2.allocate_address(Domain="vpc")["AllocationId"]
+    ec2.associate_address(AllocationId=other, InstanceId=primary.id)
+    seen = clocked.events.last
+    with pytest.raises(TransientError, match=f"'{primary.id}': Elastic IP '{other}' .* is there"):
+        stage.failover(force=True).run()
+    assert stage.changes(after=seen) == []
+    check_old_serves(stage, lease)
