@@ -101,6 +101,8 @@ def _daemon(program: str, folder: Path, environment: dict[str, str]) -> Iterator
     finally:
         process.terminate()
         process.wait(timeout=120)
+        for left in (folder / "exec" / "netns").glob("*"):  # mounts that the engine leaves; they cannot be removed
+            _run(["umount", str(left)], environment)
 
 
 def _answers(environment: dict[str, str]) -> bool:
