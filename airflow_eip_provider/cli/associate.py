@@ -116,6 +116,7 @@ def run(options: argparse.Namespace) -> int:
         lock_store = lock_store_of(options)
         environment = checked_environment(options.environment) or own_environment() or BY_HAND
         session = open_session(options)
+        signals = StoppedOnce("undoing what was changed")
         association = _Association(
             session,
             allocation_id,
@@ -123,8 +124,9 @@ def run(options: argparse.Namespace) -> int:
             lock_store,
             wait=options.wait,
             deadline=deadline_after(options.wait),
+            signals=signals,
         )
-        with StoppedOnce("undoing what was changed"):
+        with signals:
             if parameters and not job_flow_id:
                 job_flow_id = _tagged_cluster(session, parameters)
             facts = association.associate(str(job_flow_id), environment)
@@ -168,6 +170,7 @@ class _Association:
     Associates one address with one cluster.
 
     :param vpc_id: the VPC that the cluster must be in; ``None`` for any.
+    :param signals: what stops the command; an undo is not stopped.
     """
 
     def __init__(
@@ -179,6 +182,7 @@ class _Association:
         *,
         wait: timedelta,
         deadline: float,
+        signals: StoppedOnce,
     ) -> None:
         from airflow_eip_provider.lease_client.waiting import Foreground
         from airflow_eip_provider.operators.binder import Binder
@@ -188,6 +192,7 @@ class _Association:
         self._vpc_id = vpc_id
         self._lock_store = lock_store
         self._wait = wait
+        self._signals = signals
         self._foreground = Foreground(deadline=deadline, say=note)
         self._binder = Binder(session.hooks.eip, allocation_id)
 
@@ -260,6 +265,7 @@ class _Association:
             handover = Foreground(deadline=deadline_after(timedelta(seconds=HANDOVER_PATIENCE_SECONDS)), say=note)
             handover.persist(lambda: lease_client.hand_over(attempt, token=token, resource_id=job_flow_id))
         except BaseException as failure:
+            self._signals.is_shielded = True
             # After a refusal, an association of the address with this cluster is not from this command.
             may_have_bound = self._binder.may_have_bound and not isinstance(failure, InvalidInputError)
             undo = Undo(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO, cast
 
 from airflow_eip_provider.cli import (
     associate,
@@ -24,7 +25,7 @@ from airflow_eip_provider.cli import (
     wait,
 )
 from airflow_eip_provider.cli.command import FAILED, INTERRUPTED, UNREAD, WRONG, Command
-from airflow_eip_provider.cli.output import note
+from airflow_eip_provider.cli.output import WithoutErrors, drop, note
 from airflow_eip_provider.exceptions import ElasticIpError, UsageError, without_passwords
 
 if TYPE_CHECKING:
@@ -59,6 +60,11 @@ def execute(command: Command, options: argparse.Namespace) -> int:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by the caller
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - open until the end
+    with contextlib.redirect_stderr(cast("TextIO", WithoutErrors(sys.stderr))):
+        return _status_of(command, options)
+
+
+def _status_of(command: Command, options: argparse.Namespace) -> int:
     status = UNREAD
     try:
         status = _run(command, options)
@@ -66,7 +72,7 @@ def execute(command: Command, options: argparse.Namespace) -> int:
     except OSError as error:
         if not _is_of_output(error):
             raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python writes when it ends
+        drop(sys.stdout)
         if not isinstance(error, BrokenPipeError):
             note(f"error: the output cannot be written: {error.strerror}")
             return FAILED

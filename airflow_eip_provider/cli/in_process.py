@@ -9,6 +9,8 @@ from airflow_eip_provider.airflow_compat import AirflowFailException
 from airflow_eip_provider.exceptions import ElasticIpError
 
 if TYPE_CHECKING:
+    from airflow_eip_provider.airflow_compat import Context
+    from airflow_eip_provider.cli.signals import StoppedOnce
     from airflow_eip_provider.hooks.aws import AwsHooks
 
 
@@ -31,24 +33,36 @@ class TaskInstance:
 
 
 class OnHooks:
-    """A mixin that makes an operator use the hooks of a command."""
+    """
+    A mixin that makes an operator use the hooks of a command.
+
+    :cvar signals: what stops the command; an undo is not stopped.
+    """
 
     command_hooks: AwsHooks
+    signals: StoppedOnce | None = None
 
     @property
     def aws(self) -> AwsHooks:
         """The hooks of the command."""
         return self.command_hooks
 
+    def undo(self, context: Context, state: Any) -> None:
+        """Undo what the task did, without interruption."""
+        if self.signals is not None:
+            self.signals.is_shielded = True
+        super().undo(context, state)  # type: ignore[misc]
 
-def run_operator(operator: Any, hooks: AwsHooks, ti: TaskInstance) -> Any:
+
+def run_operator(operator: Any, hooks: AwsHooks, ti: TaskInstance, *, signals: StoppedOnce | None = None) -> Any:
     """
     Run an operator until it has finished, without deferral.
 
     :param operator: an operator with the mixin ``OnHooks``.
+    :param signals: what stops the command.
     :raises ElasticIpError: the cause of a failure that Airflow would not retry.
     """
-    operator.command_hooks = hooks
+    operator.command_hooks, operator.signals = hooks, signals
     context: Any = {"ti": ti, "task_instance": ti}
     operator.pre_execute(context)
     try:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from airflow_eip_provider.exceptions import UsageError
 
@@ -28,6 +29,43 @@ def note(text: object) -> None:
         terminal.print_note(str(text), _line[-1] if _line else None)
     else:
         print(text, file=sys.stderr, flush=True)
+
+
+class WithoutErrors:
+    """
+    A stream that never raises an error: without a reader, what is written to it is discarded.
+
+    A command that changes AWS completes its work, and its clean-up, also after ``2>&1 | head`` or with a lost terminal.
+    Logs go to standard error, too, so an error could come from any line of an operator.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write a text, or discard it."""
+        try:
+            return self._stream.write(text)
+        except OSError:
+            drop(self._stream)
+            return len(text)
+
+    def flush(self) -> None:
+        """Write what is in the buffer, or discard it."""
+        try:
+            self._stream.flush()
+        except OSError:
+            drop(self._stream)
+
+    def __getattr__(self, name: str) -> Any:
+        """Return any other attribute of the stream."""
+        return getattr(self._stream, name)
+
+
+def drop(stream: TextIO) -> None:
+    """Discard what is written to a stream from now on, also by others and by Python at its end."""
+    with contextlib.suppress(OSError):  # it is no file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def progress(text: str) -> None:

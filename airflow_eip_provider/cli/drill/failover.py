@@ -15,6 +15,7 @@ from airflow_eip_provider.triggers.observed import Observed
 
 if TYPE_CHECKING:
     from airflow_eip_provider.cli.drill.plan import Plan
+    from airflow_eip_provider.cli.signals import StoppedOnce
     from airflow_eip_provider.hooks.aws import AwsHooks
 
 
@@ -53,11 +54,12 @@ def detect_failure(plan: Plan, hooks: AwsHooks) -> dict[str, Any]:
     return verdict.data
 
 
-def fail_over(plan: Plan, hooks: AwsHooks, *, health: dict[str, Any]) -> dict[str, Any]:
+def fail_over(plan: Plan, hooks: AwsHooks, *, health: dict[str, Any], signals: StoppedOnce) -> dict[str, Any]:
     """
     Move the service to the standby.
 
     :param health: the result of :func:`detect_failure`.
+    :param signals: what stops the drill.
     :return: what EmrFailoverOperator returns.
     """
     operator = _Failover(
@@ -78,5 +80,5 @@ def fail_over(plan: Plan, hooks: AwsHooks, *, health: dict[str, Any]) -> dict[st
         deferrable=False,
     )
     ti = TaskInstance("airflow-eip-drill", new_run_id(), "failover")
-    run_operator(operator, hooks, ti)
+    run_operator(operator, hooks, ti, signals=signals)
     return dict(ti.xcoms["failover"])

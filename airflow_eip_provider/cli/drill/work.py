@@ -118,7 +118,7 @@ class Drill:
         health = detect_failure(self._plan, hooks)
         recovery.reach(DETECTED, clock.time(), f"{health['check']}: {health['problem']}")
         progress("failing over")
-        result = fail_over(self._plan, hooks, health=health)
+        result = fail_over(self._plan, hooks, health=health, signals=self._signals)
         if not result["moved"]:
             raise TransientError(
                 f"moving the service of cluster '{self._plan.job_flow_id}'",

@@ -104,9 +104,9 @@ class Recorder:
         at, error = _answered_at(parsed), parsed.get("Error", {}).get("Code")
         if model.name in _CHANGES and error not in _DRY_RUN:
             self.calls.append(Call(at, model.name, error))
-            self.say(f"{model.name}{f': {error}' if error else ''}")
             if model.name == "RunJobFlow" and error is None:
                 self.job_flow_id = str(parsed["JobFlowId"])
+            self.say(f"{model.name}{f': {error}' if error else ''}")
         elif error is None and (record := getattr(self, f"_{model.name}", None)) is not None:
             record(at, parsed)
             if model.name != "ListInstances":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -279,3 +281,24 @@ def test_an_interrupt_of_a_wait_for_the_address_does_not_look_for_an_association
     assert elsewhere.associate(*arguments, "--wait", "0").status != 0
     assert (elsewhere.aws.clock.now() - before).total_seconds() < 60
     assert elsewhere.ec2.describe_addresses()["Addresses"][0]["InstanceId"] == thief
+
+
+@pytest.mark.usefixtures("default_signals")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_during_the_undo_of_an_error_does_not_interrupt_it(elsewhere, record, lock_store, monkeypatch, number):
+    """Nor does it hide the error."""
+    elsewhere.launch()
+    undo = StoreLeaseClient.undo
+
+    def undo_with_signal(*arguments: Any, **more: Any) -> None:
+        os.kill(os.getpid(), number)
+        undo(*arguments, **more)
+
+    lost = LeaseLostError(elsewhere.allocation_id, problem="another task has it")
+    monkeypatch.setattr(StoreLeaseClient, "hand_over", lambda *_, **__: failing(lost)())
+    monkeypatch.setattr(StoreLeaseClient, "undo", undo_with_signal)
+    said = elsewhere.associate("--lock-store", lock_store)
+    assert said.status == 1
+    assert "another task has it" in said.err
+    assert elsewhere.cluster_of_address() is None
+    assert record().lease is None

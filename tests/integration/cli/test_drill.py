@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import signal
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,9 @@ from airflow_eip_provider import clock
 from airflow_eip_provider.aws.tags import SUCCESSOR_TAG
 from airflow_eip_provider.cli.__main__ import main
 from airflow_eip_provider.cli.drill import work
+from airflow_eip_provider.exceptions import LeaseLostError
 from airflow_eip_provider.health import http
+from airflow_eip_provider.operators.failover import EmrFailoverOperator
 from harness.life import clock_of
 from tests.integration.cli.drills import ZONES, Pair, pair
 from tests.integration.iam.stage import DYNAMODB, staged
@@ -223,6 +226,26 @@ def test_a_failed_failover_lists_what_it_left(execute, pair, tmp_path):
     for job_flow_id in alive:
         role = "a standby, which has not taken over"
         assert f"cluster {job_flow_id} is WAITING: {role}; to terminate it: aws emr" in said.err
+
+
+@pytest.mark.usefixtures("default_signals")
+def test_ctrl_c_does_not_interrupt_the_undo_of_a_failed_failover(execute, pair, tmp_path, monkeypatch):
+    """Nor does it hide why the failover failed."""
+    undo = EmrFailoverOperator.undo
+
+    def move(*_: Any) -> None:
+        raise LeaseLostError(pair.stage.allocation_id, problem="another task has it")
+
+    def undo_with_ctrl_c(*arguments: Any) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        undo(*arguments)
+
+    monkeypatch.setattr(EmrFailoverOperator, "_move_address", move)
+    monkeypatch.setattr(EmrFailoverOperator, "undo", undo_with_ctrl_c)
+    said = execute("--fail-over", "--job-flow-overrides", pair.file(tmp_path, pair.overrides(ZONES[1])))
+    assert "another task has it" in said.err
+    assert "WAITING" not in {cluster.state for cluster in pair.stage.aws.emr.life.clusters}
+    assert pair.stage.record(DYNAMODB).lease is None
 
 
 # It refuses
