@@ -24,8 +24,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow.providers.amazon.aws.hooks.emr import EmrHook
-
+from airflow_eip_provider.hooks.emr import EmrClusterHook
 from airflow_eip_provider.operators.elbv2 import NlbTargetsOperator
 from airflow_eip_provider.operators.emr import EmrCreateWithStaticIpOperator
 from airflow_eip_provider.operators.failover import EmrFailoverOperator
@@ -135,7 +134,8 @@ with DAG(
     @task(task_id="standby")
     def launch_standby(primary: str) -> dict[str, str]:
         """Return the cluster that stands by, one that is there or a new one, and a subnet in another zone."""
-        emr = EmrHook(aws_conn_id="aws_default").conn
+        hook = EmrClusterHook(aws_conn_id="aws_default")
+        emr = hook.conn
         found = emr.describe_cluster(ClusterId=primary)["Cluster"]
         own = found["Ec2InstanceAttributes"]["Ec2SubnetId"]
         subnet_id = next((each for each in setting("subnet_ids") if each != own), None)
@@ -157,7 +157,8 @@ with DAG(
             names = ("bucket", "job_flow_role", "service_role", "primary_security_group")
             wanted = cluster(subnet_id=subnet_id, **{name: setting(name) for name in names})
             wanted["Tags"].append(address)
-            others = [emr.run_job_flow(**wanted)["JobFlowId"]]
+            # If the answer is lost, botocore would launch a second cluster. A retry of this task finds the first one.
+            others = [hook.conn_without_retries.run_job_flow(**wanted)["JobFlowId"]]
         return {"job_flow_id": others[0], "subnet_id": subnet_id}
 
     # Also waits for the first cluster. After a week the wait ends, and the next run starts it again.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from botocore.exceptions import ConnectionClosedError
 
 from tests.integration.dags.conftest import rendered
 
@@ -114,6 +115,16 @@ def test_a_standby_is_launched_once_and_in_the_other_subnet(module, settings, la
     assert launch(primary) == made
     emr.terminate_job_flows(JobFlowIds=[made["job_flow_id"]])
     assert launch(primary)["job_flow_id"] not in {primary, made["job_flow_id"]}
+
+
+def test_a_lost_answer_launches_no_second_standby(module, settings, launch, clocked, emr):
+    primary = start(module, emr, clocked, subnet_id=settings["subnet_ids"][0])
+    clocked.faults.add(operation="RunJobFlow", kind="lost_response", times=1)
+    with pytest.raises(ConnectionClosedError):
+        launch(primary)
+    clocked.clock.advance(120)
+    made = launch(primary)["job_flow_id"]
+    assert {cluster.id for cluster in clocked.emr.life.clusters} == {primary, made}
 
 
 def test_the_cluster_that_the_primary_has_replaced_is_no_standby(module, settings, launch, clocked, emr):
