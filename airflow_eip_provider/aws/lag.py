@@ -30,15 +30,18 @@ def may_be_hidden(show_by: float, *, now: float) -> bool:
     return now < show_by - TOLERANCE_SECONDS
 
 
-def until_shown(read: Callable[[], T], *, pause: Callable[[float], None] | None = None) -> T:
+def until_shown(
+    read: Callable[[], T], *, within: float = READS_LAG_SECONDS, pause: Callable[[float], None] | None = None
+) -> T:
     """
-    Repeat a read until AWS shows something, for as long as reads may lag.
+    Repeat a read until AWS shows something, by default for as long as reads may lag.
 
     :param read: returns a false value for nothing.
+    :param within: for how many seconds; ``SECOND_LOOK_SECONDS`` for one more read, so that no single one decides.
     :param pause: waits for some seconds.
     :return: the last result.
     """
-    deadline = clock.time() + READS_LAG_SECONDS
+    deadline = clock.time() + within
     while not (shown := read()) and clock.time() < deadline:
         (pause or clock.sleep)(SECOND_LOOK_SECONDS)
     return shown

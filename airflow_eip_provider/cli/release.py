@@ -117,9 +117,10 @@ class _Release:
 
         :raises InvalidInputError: when a task has the address, or something that is not a cluster.
         """
+        from airflow_eip_provider.aws.lag import SECOND_LOOK_SECONDS, until_shown
         from airflow_eip_provider.lease_client.reads import is_cluster
 
-        holder = self._holder()
+        holder = until_shown(self._holder, within=SECOND_LOOK_SECONDS)
         lease = self._lease_client.read().record.lease
         if holder is None:
             # An earlier release may have failed after it disassociated the address.
@@ -174,13 +175,16 @@ class _Release:
 
         :return: whether there was something to release.
         """
-        from airflow_eip_provider.aws.lag import READS_LAG_SECONDS
+        from airflow_eip_provider.aws.lag import READS_LAG_SECONDS, SECOND_LOOK_SECONDS, until_shown
         from airflow_eip_provider.cli.waiting import deadline_after
 
-        holder = self._holder()
-        has_address = holder is not None and holder.job_flow_id == job_flow_id
+        def has_address() -> bool:
+            holder = self._holder()
+            return holder is not None and holder.job_flow_id == job_flow_id
+
         lease = self._lease_client.read().record.lease
-        if not has_address and (lease is None or lease.resource_id != job_flow_id):
+        has_lease = lease is not None and lease.resource_id == job_flow_id
+        if not has_lease and not until_shown(has_address, within=SECOND_LOOK_SECONDS):
             if self._hooks.emr.get_cluster(job_flow_id) is None:
                 raise self._refusal(f"EMR does not know cluster '{job_flow_id}'", "check the cluster ID and the region")
             return False
@@ -189,7 +193,7 @@ class _Release:
             visible_by = deadline_after(timedelta(seconds=READS_LAG_SECONDS))
             state = "its lease is releasing, so no further fenced step can start"
             self._wait_for_steps(job_flow_id, state, visible_by=visible_by)
-        self._lease_client.disassociate(job_flow_id)
+        until_shown(lambda: self._lease_client.disassociate(job_flow_id), within=SECOND_LOOK_SECONDS)
         self._lease_client.release(job_flow_id, why="released by hand")
         return True
 

@@ -11,7 +11,7 @@ from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
 from airflow_eip_provider import clock, metrics
 from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE
-from airflow_eip_provider.aws.lag import READS_LAG_SECONDS, may_be_hidden
+from airflow_eip_provider.aws.lag import READS_LAG_SECONDS, SECOND_LOOK_SECONDS, may_be_hidden
 from airflow_eip_provider.exceptions import TransientError
 from airflow_eip_provider.hooks.address_pool import AddressPool
 from airflow_eip_provider.hooks.eip import ElasticIpHook
@@ -309,7 +309,11 @@ class EipReleaseOperator(_TargetOperator):
                 )
         self.kill.check()
         was_there = self.lease_client.disassociate(self._resource)
-        if not was_there and self.job_flow_id and self.emr.get_cluster(self.job_flow_id) is None:
+        cluster = self.emr.get_cluster(self.job_flow_id) if not was_there and self.job_flow_id else None
+        if not was_there and self.job_flow_id and cluster is None:
             check_nothing_left(self, context, job_flow_id=self.job_flow_id)
+        if not was_there and self.has_address and not (cluster and cluster.has_ended):
+            self.kill.pause(SECOND_LOOK_SECONDS)  # the read may have been older than the association
+            was_there = self.lease_client.disassociate(self._resource)
         self.lease_client.release(self._resource, why="released early")
         return Result(was_there)

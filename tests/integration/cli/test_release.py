@@ -20,6 +20,18 @@ def test_release_takes_the_address_off_its_cluster_and_twice_is_fine(elsewhere):
     assert elsewhere.changes(before) == []
 
 
+@pytest.mark.parametrize("named", [False, True], ids=["any cluster", "named cluster"])
+def test_one_old_answer_does_not_hide_the_association(elsewhere, named):
+    job_flow_id = elsewhere.launch()
+    elsewhere.aws.remember()
+    elsewhere.associate()
+    elsewhere.aws.clock.advance(20)
+    elsewhere.aws.faults.add(operation="DescribeAddresses", kind="stale", seconds=40, times=1)
+    said = elsewhere.about("release", *(["--job-flow-id", job_flow_id] if named else []))
+    assert said.result["released"] is True
+    assert elsewhere.cluster_of_address() is None
+
+
 def test_release_from_another_cluster_than_the_holder_changes_nothing(elsewhere):
     other, holding = elsewhere.launch("Other"), elsewhere.launch()
     elsewhere.associate()

@@ -312,3 +312,14 @@ def test_a_hand_over_and_an_undo_without_the_lock_store_do_not_change_another_ow
     assert f"may still be on '{running_instance}'" in " ".join(logged().split())
     clocked.faults.clear()
     assert record().lease.resource_id is None, "never handed over: the next in the queue ends it"
+
+
+def test_one_old_answer_does_not_hide_the_association_from_a_release(
+    clocked, create_operator, release, allocation_id, ec2
+):
+    clocked.remember()
+    job_flow_id = Task(create_operator()).run()
+    clocked.clock.advance(20)
+    clocked.faults.add(operation="DescribeAddresses", kind="stale", seconds=45, times=1)
+    assert Task(release(job_flow_id=job_flow_id)).run() is True
+    assert "AssociationId" not in ec2.describe_addresses(AllocationIds=[allocation_id])["Addresses"][0]
