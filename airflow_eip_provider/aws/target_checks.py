@@ -103,7 +103,9 @@ def _find_ingress_problems(
     ports = {group.health_port_of(target), *([target.port] if group.target_type == "ip" else [])}
     for port in sorted(ports):
         relevant = [rule for rule in rules if _covers(rule, port)]
-        if any(_admits(rule, load_balancer, networks) for rule in relevant):
+        ranges = _allowed_ranges(relevant)
+        allows_group = not _allowed_groups(relevant).isdisjoint(load_balancer.security_groups)
+        if allows_group or (networks and all(any(map(network.subnet_of, ranges)) for network in networks)):
             continue
         source = ", ".join(load_balancer.security_groups or map(str, networks))
         text = (
@@ -112,6 +114,8 @@ def _find_ingress_problems(
         )
         if any(rule.get("PrefixListIds") for rule in relevant):
             yield _warning(f"{text}, unless one of their prefix lists allows it")
+        elif networks and all(any(map(network.overlaps, ranges)) for network in networks):
+            yield _warning(f"{text}, unless its own addresses are among those that they allow there")
         else:
             yield _error(text)
 
@@ -135,13 +139,14 @@ def _covers(rule: Mapping[str, Any], port: int) -> bool:
     return rule.get("IpProtocol") in _TCP and int(rule.get("FromPort", 0)) <= port <= int(rule.get("ToPort", 0))
 
 
-def _admits(rule: Mapping[str, Any], load_balancer: LoadBalancer, networks: Sequence[ipaddress.IPv4Network]) -> bool:
-    """Whether a rule allows the security group of the load balancer, or its addresses in every zone."""
-    sources = {pair.get("GroupId") for pair in rule.get("UserIdGroupPairs", ())}
-    if sources & set(load_balancer.security_groups):
-        return True
-    ranges = [ipaddress.IPv4Network(r["CidrIp"], strict=False) for r in rule.get("IpRanges", ()) if r.get("CidrIp")]
-    return bool(networks) and all(any(network.subnet_of(range_) for range_ in ranges) for network in networks)
+def _allowed_groups(rules: Sequence[Mapping[str, Any]]) -> set[str]:
+    return {str(pair.get("GroupId")) for rule in rules for pair in rule.get("UserIdGroupPairs", ())}
+
+
+def _allowed_ranges(rules: Sequence[Mapping[str, Any]]) -> list[ipaddress.IPv4Network]:
+    """Return the address ranges that the rules allow together; adjacent ones are merged."""
+    ranges = [r["CidrIp"] for rule in rules for r in rule.get("IpRanges", ()) if r.get("CidrIp")]
+    return list(ipaddress.collapse_addresses(ipaddress.IPv4Network(text, strict=False) for text in ranges))
 
 
 def _error(text: str) -> TargetProblem:

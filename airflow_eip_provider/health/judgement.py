@@ -10,7 +10,7 @@ not contain every check, because each round reads one thing from AWS. The rules:
   or the instance is stopping, stopped, shutting down or terminated.
 - While the cluster starts there is no verdict, and failures from that time do not count later.
 - Refused credentials and untrusted certificates say nothing about the node's health. They are counted in the same way,
-  and lead to the verdict "refused": the monitoring itself is set up wrongly.
+  but separately, and lead to the verdict "refused": the monitoring itself is set up wrongly.
 """
 
 from __future__ import annotations
@@ -189,24 +189,27 @@ class HealthHistory:
         return Judgement("unhealthy", f"{result.check}: {result.problem}", (failure,), ended=True)
 
     def _decide(self, now: float) -> Judgement:
-        counted = [failure for window in self._windows.values() if (failure := self._failure(window))]
-        if failures := [failure for failure, kind in counted if kind != "refused"]:
+        if failures := self._failures(refused=False):
             return Judgement("unhealthy", _sentence(failures), tuple(failures))
-        if refused := [failure for failure, _ in counted]:
+        if refused := self._failures(refused=True):
             return Judgement("refused", _sentence(refused), tuple(refused))
         if not self._claims and self._all_passed(now):
             return Judgement("healthy", "all checks passed")
         return Judgement("undecided", self._describe())
 
-    def _failure(self, window: deque[Result]) -> tuple[Failure, str] | None:
-        last = list(window)[-self.unhealthy_after.rounds :]
-        failed = [result for result in last if result.failed]
-        in_a_row = last[-min(2, self.unhealthy_after.count) :]
-        if len(failed) < self.unhealthy_after.count or not all(result.failed for result in in_a_row):
-            return None
-        newest = failed[-1]
-        failure = Failure(newest.check, newest.problem, len(failed), len(last), failed[0].at, newest.at)
-        return failure, newest.kind
+    def _failures(self, *, refused: bool) -> list[Failure]:
+        """Return the checks that failed often enough; either those that were refused, or those that failed otherwise."""
+        found = []
+        for window in self._windows.values():
+            last = list(window)[-self.unhealthy_after.rounds :]
+            counted = [result for result in last if result.failed and (result.kind == "refused") == refused]
+            in_a_row = last[-min(2, self.unhealthy_after.count) :]
+            if len(counted) < self.unhealthy_after.count or not all(result.failed for result in in_a_row):
+                continue
+            first, newest = counted[0], counted[-1]
+            if newest is last[-1]:
+                found.append(Failure(newest.check, newest.problem, len(counted), len(last), first.at, newest.at))
+        return found
 
     def _all_passed(self, now: float) -> bool:
         """Return whether every required check has passed often enough and recently, and no check has failed last."""

@@ -70,8 +70,8 @@ def health_error(verdict: Verdict) -> Exception:
     if facts.get("gone") == "refused":
         return InvalidInputError(
             f"checking the health of cluster '{facts['job_flow_id']}'",
-            problem=f"check '{facts['check']}' was refused: {facts['problem']}",
-            remedy="correct its auth_conn_id or verify; the health of the cluster is unknown",
+            problem=f"check '{facts['check']}' was refused, or cannot be made: {facts['problem']}",
+            remedy="correct its auth_conn_id, its verify, or host; the health of the cluster is unknown",
         )
     if "gone" in facts:
         state, reason = facts.get("state", "unknown"), facts.get("reason", "EMR does not know it")

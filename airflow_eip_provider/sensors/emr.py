@@ -185,8 +185,8 @@ class EmrPrimaryHealthSensor(WatchingSensor):
         if data["gone"] == "refused":
             return InvalidInputError(
                 f"checking the health of cluster '{self.job_flow_id}'",
-                problem=f"check '{data['check']}' was refused (401, 403 or certificate): {data['problem']}",
-                remedy="correct its auth_conn_id, or verify; the health of the cluster is unknown",
+                problem=f"check '{data['check']}' was refused (401, 403 or certificate), or cannot be made: {data['problem']}",
+                remedy="correct its auth_conn_id, its verify, or host; the health of the cluster is unknown",
             )
         if data["gone"] == "unknown":
             return ClusterEndedError(str(self.job_flow_id), state="unknown", reason="EMR does not know it")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import math
 from collections import deque
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -19,6 +20,7 @@ from airflow_eip_provider import clock
 from airflow_eip_provider.aws.clusters import READY_STATES, Cluster
 from airflow_eip_provider.aws.errors import is_transient
 from airflow_eip_provider.aws.instance_status import GONE_STATES
+from airflow_eip_provider.aws.lag import READS_LAG_SECONDS
 from airflow_eip_provider.exceptions import InvalidInputError
 from airflow_eip_provider.health.checks import (
     EC2_INSTANCE_STATUS,
@@ -143,6 +145,7 @@ class PrimaryWatch:
         self._status: ClusterStatus | None = None
         self._results: list[Result] = []
         self._is_first_round = True
+        self._no_host_since = math.inf
         turns: tuple[Turn, ...] = ("cluster", "instance", "primary") if "public_ip" in host else ("cluster", "instance")
         self._turns = deque(turns)
         self._history = HealthHistory(
@@ -285,11 +288,19 @@ class PrimaryWatch:
         return [] if status is None else _platform_results(status, now)
 
     async def ask(self) -> list[Result]:
-        """Make the HTTP checks; none while the host is not known."""
+        """Make the HTTP checks; none while the host is not known, or an error if it stays unknown."""
         if self.known.primary is None or (self._status is not None and self._status.is_ending):
             return []
         host = host_of(self.known.primary, self._host, job_flow_id=self._job_flow_id)
-        return [] if host is None else await self._checker.check_all(host, self._logins or {})
+        if host is not None:
+            self._no_host_since = math.inf
+            return await self._checker.check_all(host, self._logins or {})
+        now = clock.time()
+        self._no_host_since = min(self._no_host_since, now)
+        if now < self._no_host_since + READS_LAG_SECONDS:
+            return []
+        problem = f"instance '{self.instance_id}' has no address for host '{self._host}'"
+        return [Result(check.name, now, ok=False, problem=problem, kind="refused") for check in self._checks]
 
     def judge(self, answers: Sequence[Result], *, now: float) -> Verdict:
         """Judge the round: the results of the last read from AWS, and these of the HTTP checks."""

@@ -234,3 +234,14 @@ def test_templates_are_rendered_within_the_checks(livy):
     watch.render_template_fields({"team": "red"})
     assert watch.checks[0]["path"] == "/batches?of=red"
     assert watch.host == "red.{instance_id}.example.com"
+
+
+def test_a_host_that_the_node_does_not_have_is_an_error(clocked, emr, ec2, livy, deferrable):
+    """Before, the HTTP checks were never made, so a service that was down was not found."""
+    vpc = ec2.describe_subnets()["Subnets"][0]["VpcId"]
+    private = ec2.create_subnet(VpcId=vpc, CidrBlock="172.31.200.0/24")["Subnet"]["SubnetId"]
+    instances = {"MasterInstanceType": "m5.xlarge", "InstanceCount": 1, "KeepJobFlowAliveWhenNoSteps": True}
+    job_flow_id = emr.run_job_flow(Name="x", Instances={**instances, "Ec2SubnetId": private})["JobFlowId"]
+    clocked.clock.advance(1200)
+    with pytest.raises(AirflowFailException, match="'livy' .* has no address for host 'public_ip'; correct .* host"):
+        Task(sensor(job_flow_id, livy, host="public_ip", deferrable=deferrable, timeout=3600)).run()

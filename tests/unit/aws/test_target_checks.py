@@ -79,6 +79,7 @@ def problems(stubbed: Any) -> Any:
         rule(8998, 8998, **ranges("10.0.0.0/24")),
         rule(8000, 9000, **ranges("10.0.0.0/8")),
         rule(8998, 8998, **ranges("10.0.0.7/16")),
+        rule(8998, 8998, **ranges("10.0.0.0/25", "10.0.0.128/25")),
         {"IpProtocol": "-1", **ranges("0.0.0.0/0")},
     ],
 )
@@ -86,12 +87,23 @@ def test_a_node_that_lets_the_load_balancers_subnet_in_is_well(problems, admitti
     assert problems(admitting) == []
 
 
+def test_each_subnet_of_the_load_balancer_may_have_a_rule_of_its_own(problems):
+    """EC2 returns the ranges of rules with the same ports as one rule, and of others as several."""
+    rules = [rule(8998, 8998, **ranges("10.0.0.0/24")), rule(8998, 8999, **ranges("10.0.1.0/24"))]
+    assert problems(*rules, zones=("eu-west-1a", "eu-west-1b"), cross_zone=("true",)) == []
+
+
+def test_ranges_within_the_subnet_may_be_the_load_balancers_own_addresses(problems):
+    ((is_error, text),) = problems(rule(8998, 8998, **ranges("10.0.0.9/32")))
+    assert not is_error
+    assert "unless its own addresses are among those that they allow there" in text
+
+
 @pytest.mark.parametrize(
     "not_admitting",
     [
         [],
         [rule(8088, 8088, **ranges("10.0.0.0/24"))],
-        [rule(8998, 8998, **ranges("10.0.0.5/32"))],
         [{"IpProtocol": "udp", "FromPort": 8998, "ToPort": 8998, **ranges("10.0.0.0/24")}],
         [rule(8998, 8998, UserIdGroupPairs=[{"GroupId": "sg-other"}])],
     ],

@@ -151,6 +151,12 @@ def test_refused_credentials_have_their_own_verdict():
     assert [node.round("livy", kind="refused").status for _ in range(3)] == ["undecided", "undecided", "refused"]
 
 
+def test_refusals_do_not_count_as_failures_of_the_node():
+    node = Node()
+    assert [node.round("livy", kind=kind).status for kind in ("refused", "refused", "", "")] == ["undecided"] * 4
+    assert node.round("livy").status == "unhealthy"
+
+
 def test_a_failed_check_together_with_a_refused_one_is_unhealthy():
     node = Node()
     for _ in range(3):
