@@ -321,17 +321,19 @@ class AzureSqlFirewallHook(BaseHook):
 
 def _raise_error(doing: str, error: Any) -> NoReturn:
     """Raise this package's error for an error of Azure's client."""
-    from azure.core.exceptions import ClientAuthenticationError, HttpResponseError  # an extra
+    from azure.core.exceptions import ClientAuthenticationError  # an extra
 
     status = getattr(error, "status_code", None)
+    if status is None:
+        # Also when there is no token, for example while the endpoint of managed identities does not respond.
+        problem = f"{type(error).__name__}: {' '.join(error.message.split())}"
+        raise AzureUnavailableError(doing, problem=problem) from error
+    if status == _THROTTLED or status >= _SERVER_ERROR:
+        raise AzureUnavailableError(doing, problem=f"{status} {error.reason}") from error
     if isinstance(error, ClientAuthenticationError):
         code, remedy = "Unauthorized", "check login, password and tenantId of azure_conn_id"
-    elif isinstance(error, HttpResponseError) and status is not None:
-        if status == _THROTTLED or status >= _SERVER_ERROR:
-            raise AzureUnavailableError(doing, problem=f"{status} {error.reason}") from error
+    else:
         code = str(getattr(error.error, "code", None) or status)
         remedy = _REMEDIES.get(code, _OTHER_REMEDY)
-    else:
-        raise AzureUnavailableError(doing, problem=f"{type(error).__name__}: {error.message}") from error
-    message = getattr(getattr(error, "error", None), "message", None) or error.message
+    message = getattr(error.error, "message", None) or error.message
     raise AzureRefusedError(doing, code=code, problem=str(message).strip().rstrip("."), remedy=remedy) from error

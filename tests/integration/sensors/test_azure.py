@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -56,6 +57,25 @@ def test_an_address_that_is_never_registered_times_out_or_skips(azure, deferrabl
 def test_throttling_is_waited_out(azure, clocked, deferrable):
     clocked.faults.add(operation=READ, kind="throttle", times=13)  # longer than azure-core tries
     clocked.clock.call_later(60, lambda: azure.firewall.put(Rule("emr", IP, IP)), name="somebody registers it")
+    assert Task(sensor(deferrable=deferrable)).run()["public_ip"] == IP
+
+
+def test_an_identity_endpoint_that_does_not_respond_for_a_minute_is_waited_out(azure, clocked, monkeypatch, deferrable):
+    """azure-identity raises the error of refused credentials then, but without a response of Azure."""
+    from airflow.providers.microsoft.azure.hooks.base_azure import AzureBaseHook  # noqa: PLC0415 - an extra
+    from azure.core.credentials import AccessToken  # noqa: PLC0415 - an extra
+    from azure.core.exceptions import ClientAuthenticationError  # noqa: PLC0415 - an extra
+
+    class Identity:
+        def get_token(self, *_: Any, **__: Any) -> AccessToken:
+            now = clocked.clock.now()
+            if timedelta(0) < now - begun < timedelta(minutes=1):
+                raise ClientAuthenticationError(message="failed to retrieve a token:\n\t503")
+            return AccessToken("local", int(now.timestamp()))
+
+    begun = clocked.clock.now()
+    monkeypatch.setattr(AzureBaseHook, "get_credential", lambda *_, **__: Identity())
+    clocked.clock.call_later(100, lambda: azure.firewall.put(Rule("emr", IP, IP)), name="somebody registers it")
     assert Task(sensor(deferrable=deferrable)).run()["public_ip"] == IP
 
 

@@ -243,5 +243,5 @@ def test_a_host_that_the_node_does_not_have_is_an_error(clocked, emr, ec2, livy,
     instances = {"MasterInstanceType": "m5.xlarge", "InstanceCount": 1, "KeepJobFlowAliveWhenNoSteps": True}
     job_flow_id = emr.run_job_flow(Name="x", Instances={**instances, "Ec2SubnetId": private})["JobFlowId"]
     clocked.clock.advance(1200)
-    with pytest.raises(AirflowFailException, match="'livy' .* has no address for host 'public_ip'; correct .* host"):
+    with pytest.raises(AirflowFailException, match=r"'livy' .* has no address for host 'public_ip'; correct .* host"):
         Task(sensor(job_flow_id, livy, host="public_ip", deferrable=deferrable, timeout=3600)).run()
