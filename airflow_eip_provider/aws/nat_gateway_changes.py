@@ -95,12 +95,12 @@ def remove_gateways(conn: Any, job_flow_id: str, *, allocation_id: str) -> bool:
     """
     Remove every NAT gateway that was created for a cluster, in whatever state.
 
-    :return: whether one of them still had the address.
+    :return: whether EC2 shows any; it may not show a new one yet.
     """
     gateways = read_cluster_gateways(conn, job_flow_id, allocation_id=allocation_id)
     for gateway in gateways:
         remove_gateway(conn, gateway)
-    return any(not gateway.is_ending for gateway in gateways)
+    return bool(gateways)
 
 
 def is_behind_own_gateway(cluster: Cluster) -> bool:

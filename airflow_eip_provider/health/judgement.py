@@ -198,7 +198,7 @@ class HealthHistory:
         return Judgement("undecided", self._describe())
 
     def _failures(self, *, refused: bool) -> list[Failure]:
-        """Return the checks that failed often enough; either those that were refused, or those that failed otherwise."""
+        """Return the checks that failed often enough; those that were refused, or those that failed otherwise."""
         found = []
         for window in self._windows.values():
             last = list(window)[-self.unhealthy_after.rounds :]

@@ -311,24 +311,32 @@ class StoreLeaseClient(LeaseClient):
             keeps_lease=undo.keeps_lease,
             was_freed=undo.was_freed,
         )
-        protocol.undo(self.world(undoing=True), work)
+        world = self.world(undoing=True)
+        protocol.undo(world, work)
         if undo.launched and undo.resource_id is not None:
-            self._remove_gateways(undo.resource_id)
+            self._remove_gateways(undo.resource_id, was_terminated=undo.resource_id in world.terminated)
 
     def _lost(self, lost: protocol.LeaseLost) -> LeaseLostError:
         return LeaseLostError(self.allocation_id, who=self._who, problem=lost.why)
 
-    def _remove_gateways(self, job_flow_id: str) -> None:
-        """Remove the NAT gateway of a cluster that is ending; a gateway that failed may not show the address."""
+    def _remove_gateways(self, job_flow_id: str, *, was_terminated: bool = False) -> None:
+        """
+        Remove the NAT gateway of a cluster that is ending; a gateway that failed may not show the address.
+
+        :param was_terminated: this task has just terminated it. Its gateway may be new: search until EC2 must show it.
+        """
         if job_flow_id in self._without_gateway:
             return
         cluster = read_cluster(self.clients["emr"], job_flow_id)
-        if cluster is None or ALLOCATION_TAG not in cluster.tags:
-            return  # EMR does not show it, or not the tags that it was launched with
-        if not is_behind_own_gateway(cluster):
+        is_shown = cluster is not None and ALLOCATION_TAG in cluster.tags  # with the tags that it was launched with
+        if cluster is not None and is_shown and not is_behind_own_gateway(cluster):
             self._without_gateway.add(job_flow_id)  # this does not change, so EMR need not be asked again
-        elif cluster.is_ending:
-            remove_gateways(self.clients["ec2"], job_flow_id, allocation_id=self.allocation_id)
+            return
+        ec2, allocation_id = self.clients["ec2"], self.allocation_id
+        if was_terminated:
+            until_shown(lambda: remove_gateways(ec2, job_flow_id, allocation_id=allocation_id))
+        elif cluster is not None and is_shown and cluster.is_ending:
+            remove_gateways(ec2, job_flow_id, allocation_id=allocation_id)
 
     def check_step(self, resource_id: str) -> StepCheck:
         """Check that the cluster has the lease, and that it is active."""
@@ -399,6 +407,7 @@ class LeaseWorld(LeaseReads):
     :ivar known_location: returns the result of the first read of the location, if the record is not read again first.
     :ivar last_record: the record as it was read last.
     :ivar replaced: the cluster that its own task terminates because it did not start.
+    :ivar terminated: the clusters that were terminated.
     """
 
     known_record: Snapshot | None = None
@@ -418,6 +427,7 @@ class LeaseWorld(LeaseReads):
         self._before: Snapshot | None = None
         self._unanswered = 0
         self._pauses, self._paused = 0, 0.0
+        self.terminated: set[str] = set()
 
     def read_record(self) -> Snapshot:
         """
@@ -513,6 +523,7 @@ class LeaseWorld(LeaseReads):
         if not is_cluster(resource_id):
             return True
         is_known = end(self.clients["emr"], resource_id)
+        self.terminated.add(resource_id)
         if is_known and not self._undoing and resource_id != self.replaced:
             self._lease_client.events.orphan_terminated(resource_id)
         return is_known

@@ -17,7 +17,12 @@ from airflow_eip_provider.aws.addresses import put_on_primary, read_primaries
 from airflow_eip_provider.aws.clusters import read_cluster, read_successors, read_tagged_clusters, took_over
 from airflow_eip_provider.aws.endings import end
 from airflow_eip_provider.aws.lag import READS_LAG_SECONDS, until_shown
-from airflow_eip_provider.aws.nat_gateway_changes import is_behind_own_gateway, remove_association, remove_own_gateways
+from airflow_eip_provider.aws.nat_gateway_changes import (
+    is_behind_own_gateway,
+    remove_association,
+    remove_gateways,
+    remove_own_gateways,
+)
 from airflow_eip_provider.aws.nat_gateways import read_cluster_gateways
 from airflow_eip_provider.aws.tags import ALLOCATION_TAG, IN_CHARGE_TAG, OWNER_DIGEST_TAG, SUCCESSOR_TAG, TRY_TAG
 from airflow_eip_provider.exceptions import InvalidInputError, SupersededError
@@ -233,21 +238,22 @@ class PhysicalLeaseClient(LeaseClient):
         if undo.moved_from is not None and self._is_in_charge(undo.resource_id, old=undo.moved_from):
             log.info("Another failover has moved the service to cluster %s; it is not changed", undo.resource_id)
             return
-        if undo.resource_id is not None:
-            self._undo_resource(undo.resource_id, undo)
+        resource_id = undo.resource_id
+        gateway_may_appear = resource_id is not None and self._undo_resource(resource_id, undo)
         if undo.moved_from is not None and undo.was_freed is not False:
             self._put_back(undo.moved_from)
-        if not (undo.launched and undo.terminate and undo.attempt.owner):
-            return
-        if undo.is_unclear:
-            self._end_unclear(undo)
-        if undo.attempt.try_number > 1:
-            self._terminate_surplus(
-                undo.attempt.owner,
-                keep=undo.resource_id,
-                try_number=undo.attempt.try_number,
-                created_after=undo.created_after,
-            )
+        if undo.launched and undo.terminate and undo.attempt.owner:
+            if undo.is_unclear:
+                self._end_unclear(undo)
+            if undo.attempt.try_number > 1:
+                self._terminate_surplus(
+                    undo.attempt.owner,
+                    keep=resource_id,
+                    try_number=undo.attempt.try_number,
+                    created_after=undo.created_after,
+                )
+        if gateway_may_appear:
+            until_shown(lambda: self._remove_gateways(str(resource_id)))
 
     def _is_in_charge(self, job_flow_id: str | None, *, old: str) -> bool:
         """Whether a failover has moved the service of the old cluster to another one."""
@@ -267,17 +273,22 @@ class PhysicalLeaseClient(LeaseClient):
             cluster = read_cluster(self.clients["emr"], job_flow_id)
         return cluster
 
-    def _undo_resource(self, resource_id: str, undo: Undo) -> None:
+    def _undo_resource(self, resource_id: str, undo: Undo) -> bool:
+        """
+        Free the address of a resource, and terminate it if the attempt launched it.
+
+        :return: whether a NAT gateway may have been created for it that EC2 does not show yet.
+        """
         cluster = self._read_launched(resource_id, undo) if undo.launched else None
         if cluster is not None and cluster.newest_try > undo.attempt.try_number:
             log.info("A newer try has adopted cluster %s; it is not changed", resource_id)
-            return
+            return False
         if cluster is not None and self._has_service(cluster):
             log.info("Another failover has moved a service to cluster %s; it is not changed", resource_id)
-            return
+            return False
         if undo.succeeded and self._may_be_handed_over(resource_id, cluster):
             log.info("Cluster %s may be in use by the tasks that follow; it is not changed", resource_id)
-            return
+            return False
         if undo.terminate:
             end(self.clients["emr"], resource_id)
         if undo.association_id is not None:
@@ -287,11 +298,17 @@ class PhysicalLeaseClient(LeaseClient):
             until_shown(lambda: self.disassociate(resource_id))
         else:
             self.disassociate(resource_id)
-        if undo.terminate:
-            # The tags by which a gateway is found do not change, and a second read may fail.
-            cluster = cluster or read_cluster(self.clients["emr"], resource_id)
-            if cluster is not None:
-                remove_own_gateways(self.clients["ec2"], cluster, allocation_id=self.allocation_id)
+        if not undo.terminate:
+            return False
+        # The tags by which a gateway is found do not change, and a second read may fail.
+        cluster = cluster or read_cluster(self.clients["emr"], resource_id)
+        if cluster is not None and not is_behind_own_gateway(cluster):
+            return False
+        return not self._remove_gateways(resource_id)
+
+    def _remove_gateways(self, job_flow_id: str) -> bool:
+        """Remove the NAT gateways of a cluster; return whether EC2 shows any."""
+        return remove_gateways(self.clients["ec2"], job_flow_id, allocation_id=self.allocation_id)
 
     def _put_back(self, job_flow_id: str) -> None:
         """Associate the address with the cluster that a failover has not replaced, unless anything has it."""

@@ -185,7 +185,8 @@ class EmrPrimaryHealthSensor(WatchingSensor):
         if data["gone"] == "refused":
             return InvalidInputError(
                 f"checking the health of cluster '{self.job_flow_id}'",
-                problem=f"check '{data['check']}' was refused (401, 403 or certificate), or cannot be made: {data['problem']}",
+                problem=f"check '{data['check']}' was refused (401, 403 or certificate), or cannot be made: "
+                f"{data['problem']}",
                 remedy="correct its auth_conn_id, its verify, or host; the health of the cluster is unknown",
             )
         if data["gone"] == "unknown":
