@@ -18,12 +18,11 @@ from typing import TYPE_CHECKING, Any
 from airflow_eip_provider import metrics
 from airflow_eip_provider.aws.addresses import read_all_addresses, read_tagged_instances
 from airflow_eip_provider.aws.clusters import read_active_steps, read_clusters_of_any_owner
-from airflow_eip_provider.aws.nat_gateway_changes import remove_gateways
+from airflow_eip_provider.aws.lag import SECOND_LOOK_SECONDS, until_shown
+from airflow_eip_provider.aws.nat_gateway_changes import is_behind_own_gateway, remove_gateways
 from airflow_eip_provider.aws.nat_gateways import read_all_cluster_gateways
 from airflow_eip_provider.aws.tags import (
     ALLOCATION_TAG,
-    BINDING_TAG,
-    CLUSTER_GATEWAY,
     CLUSTER_TAG,
     IN_CHARGE_TAG,
     KEEP_TAG,
@@ -67,7 +66,7 @@ class Outcome:
     The outcome of reaping one cluster.
 
     :param reaped: whether it is ending now.
-    :param failed: an error occurred, which is in the message.
+    :param failed: an error occurred, or something is left; the message says what.
     """
 
     job_flow_id: str
@@ -174,7 +173,8 @@ class Reaper:
         End one cluster, its lease and its association, if it is still to be reaped when it is judged again.
 
         Termination protection is lifted. The address is disassociated at once if no step of the cluster runs, otherwise
-        when the instance ends.
+        when the instance ends. A NAT gateway that was created for the cluster is removed when its steps have ended; if
+        they still run after a minute, by the next run.
         """
         cluster = self._emr.get_cluster(job_flow_id)
         if cluster is None or cluster.is_ending:
@@ -186,10 +186,18 @@ class Reaper:
         cluster, allocation_id = judged.cluster, judged.allocation_id
         log.info("Reaping cluster %s of '%s': %s", job_flow_id, judged.owner, judged.reason)
         self._end(cluster, allocation_id, cache.record(allocation_id))
+        if not until_shown(lambda: self._is_ending(job_flow_id), within=SECOND_LOOK_SECONDS):
+            return Outcome(job_flow_id, reaped=False, message="kept after all: a newer try of its owner is running")
         metrics.send(metrics.ORPHANS_TERMINATED, allocation_id=allocation_id)
-        if cluster.tags.get(BINDING_TAG) == CLUSTER_GATEWAY and not self._steps(cluster):
-            remove_gateways(self._eip.conn, job_flow_id, allocation_id=allocation_id)
-        return self._outcome(cluster, allocation_id)
+        if not is_behind_own_gateway(cluster):
+            return self._outcome(cluster, allocation_id, stays="stays on it until its steps have ended")
+        # TerminateJobFlows cancels the steps; until they have ended, they need the gateway.
+        if not until_shown(lambda: not self._steps(cluster)):
+            message = "terminated; its steps still run, so its NAT gateway with Elastic IP "
+            message += f"{allocation_id} stays: run this again"
+            return Outcome(job_flow_id, reaped=True, message=message, failed=True)
+        remove_gateways(self._eip.conn, job_flow_id, allocation_id=allocation_id)
+        return self._outcome(cluster, allocation_id, stays="leaves its NAT gateway, which is being deleted")
 
     def _judge(self, cluster: Cluster, cache: _Cache) -> JudgedCluster:
         record = cache.record(cluster.tags[ALLOCATION_TAG])
@@ -248,14 +256,15 @@ class Reaper:
             lease_client.disassociate(job_flow_id)
             lease_client.release(job_flow_id, why="reaped")
 
-    def _outcome(self, cluster: Cluster, allocation_id: str) -> Outcome:
+    def _is_ending(self, job_flow_id: str) -> bool:
+        cluster = self._emr.get_cluster(job_flow_id)
+        return cluster is None or cluster.is_ending
+
+    def _outcome(self, cluster: Cluster, allocation_id: str, *, stays: str) -> Outcome:
         job_flow_id = cluster.job_flow_id
-        after = self._emr.get_cluster(job_flow_id)
-        if after is not None and not after.is_ending:
-            return Outcome(job_flow_id, reaped=False, message="kept after all: a newer try of its owner is running")
         clients = {"ec2": self._eip.conn, "emr": self._emr.conn}
         is_associated = job_flow_id in read_location(clients, allocation_id).resource_ids
-        address = "stays on it until its steps have ended" if is_associated else "is no longer on it"
+        address = stays if is_associated else "is no longer on it"
         message = f"terminated; Elastic IP {allocation_id} {address}"
         if self._lock_store is None and TOKEN_TAG in cluster.tags:
             message += "; without a lock store, its lease is left to the next owner"

@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_eip_provider.lease_client.client import StoreLeaseClient
+from tests.integration.operators.aws_state import STORE
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -25,6 +28,37 @@ def test_the_gateway_of_a_reaped_cluster_goes_and_its_route_is_put_back(clocked,
     assert reap("--environment", "gone", "--yes").status == 0
     clocked.clock.advance(300)
     network.assert_as_before()
+
+
+def test_the_gateway_is_removed_when_the_cancelled_steps_have_ended(clocked, behind, reap, network, emr, step):
+    emr.add_job_flow_steps(JobFlowId=behind, Steps=[step("--sleep", "1000000")])
+    clocked.clock.advance(60)
+    said = reap("--environment", "gone", "--yes")
+    assert said.status == 0
+    assert "leaves its NAT gateway, which is being deleted" in said.err
+    clocked.clock.advance(300)
+    network.assert_as_before()
+
+
+def test_the_next_run_removes_the_gateway_of_steps_that_run_for_long(clocked, behind, reap, network, running_step):
+    running_step(behind)
+    said = reap("--environment", "gone", "--yes")
+    assert said.status == 1
+    assert "its NAT gateway with Elastic IP" in said.err
+    clocked.clock.advance(900)
+    assert reap("--yes").status == 0
+    clocked.clock.advance(300)
+    network.assert_as_before()
+
+
+def test_the_gateway_of_a_cluster_that_is_kept_after_all_is_left_alone(left, network, overrides, reap, monkeypatch):
+    """A newer try of its owner has adopted it after the survey."""
+    monkeypatch.setenv("AIRFLOW__EIP__ENVIRONMENT", "production")
+    left("gone", binding=network.binding, job_flow_overrides=network.overrides(overrides), lock_store=STORE)
+    monkeypatch.setattr(StoreLeaseClient, "undo", lambda *_: None)
+    said = reap("--environment", "gone", "--yes", "--lock-store", STORE)
+    assert "kept after all" in said.err
+    assert network.target() == network.gateways("available")[0]
 
 
 def test_a_gateway_that_outlived_its_cluster_is_listed_and_removed(clocked, behind, reap, network, only_looked):
