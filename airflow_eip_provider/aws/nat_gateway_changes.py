@@ -91,10 +91,11 @@ def remove_gateway(conn: Any, gateway: Gateway) -> None:
         conn.delete_nat_gateway(NatGatewayId=gateway.gateway_id)
 
 
-def remove_gateways(conn: Any, job_flow_id: str, *, allocation_id: str) -> bool:
+def remove_gateways(conn: Any, job_flow_id: str, *, allocation_id: str | None) -> bool:
     """
     Remove every NAT gateway that was created for a cluster, in whatever state.
 
+    :param allocation_id: only gateways with this address; ``None`` for any address.
     :return: whether EC2 shows any; it may not show a new one yet.
     """
     gateways = read_cluster_gateways(conn, job_flow_id, allocation_id=allocation_id)

@@ -114,9 +114,15 @@ def read_carrying_gateway(ec2: Any, allocation_id: str) -> Gateway | None:
     return next((gateway for gateway in gateways if allocation_id in gateway.associations), None)
 
 
-def read_cluster_gateways(ec2: Any, job_flow_id: str, *, allocation_id: str) -> list[Gateway]:
-    """Read the NAT gateways that were created for a cluster; EC2 shows deleted ones for about an hour."""
-    tags = {JOB_FLOW_TAG: job_flow_id, ALLOCATION_TAG: allocation_id}
+def read_cluster_gateways(ec2: Any, job_flow_id: str, *, allocation_id: str | None) -> list[Gateway]:
+    """
+    Read the NAT gateways that were created for a cluster; EC2 shows deleted ones for about an hour.
+
+    :param allocation_id: their address; ``None`` for any.
+    """
+    tags = {JOB_FLOW_TAG: job_flow_id}
+    if allocation_id is not None:
+        tags[ALLOCATION_TAG] = allocation_id
     gateways = _describe(ec2, {f"tag:{key}": [value] for key, value in tags.items()})
     return [gateway for gateway in gateways if tags.items() <= gateway.tags.items()]
 

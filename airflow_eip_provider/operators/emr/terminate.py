@@ -13,6 +13,7 @@ from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE, earliest_sta
 from airflow_eip_provider.aws.errors import is_transient
 from airflow_eip_provider.aws.lag import until_shown
 from airflow_eip_provider.aws.resource_ids import check_job_flow_id
+from airflow_eip_provider.aws.tags import ALLOCATION_TAG
 from airflow_eip_provider.hooks.address_pool import names_pool
 from airflow_eip_provider.hooks.emr import EmrClusterHook
 from airflow_eip_provider.operators import preflight
@@ -202,6 +203,15 @@ class EmrTerminateWithStaticIpOperator(PhasedOperator, EmrTerminateJobFlowOperat
         if cluster.created_at is not None and cluster.ready_at is not None:
             self.measure(state, metrics.START_SECONDS, (cluster.ready_at - cluster.created_at).total_seconds())
         self.lease_client.end_surplus(cluster, created_after=earliest_start(context))
+        launched_for = cluster.tags.get(ALLOCATION_TAG)
+        if launched_for not in {None, self.allocation_id}:
+            self.log.warning(
+                "Cluster %s was launched with Elastic IP %s, not %s. The next owner of that address ends its lease. "
+                "Give the teardown the address of the launch",
+                self.job_flow_id,
+                launched_for,
+                self.allocation_id,
+            )
         state.ended = cluster.has_ended
         state.has_gateway = is_behind_own_gateway(cluster)
 
@@ -231,7 +241,8 @@ class EmrTerminateWithStaticIpOperator(PhasedOperator, EmrTerminateJobFlowOperat
     def _remove_gateways(self, state: TerminateState) -> None:
         from airflow_eip_provider.aws.nat_gateway_changes import remove_gateways
 
-        remove_gateways(self.eip.conn, self.job_flow_id, allocation_id=self.allocation_id)
+        # With any address: allocation_id may have changed since the launch, for example if it is a template.
+        remove_gateways(self.eip.conn, self.job_flow_id, allocation_id=None)
         state.has_gateway = False
 
     def _release(self, state: TerminateState) -> None:
