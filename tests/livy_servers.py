@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 ENDED = ("success", "dead", "killed", "error")
+REDIRECTS = (301, 302, 307, 308)
 
 
 @dataclass
@@ -123,6 +124,8 @@ class Endpoint:
     """
     A port that forwards each request to the next of several servers, like a Network Load Balancer.
 
+    The answer to a request with a status of a redirect is its location.
+
     :ivar servers: used in turn; a request is not answered while there are none.
     """
 
@@ -140,6 +143,8 @@ class Endpoint:
                     return
                 data = json.dumps(found).encode()
                 self.send_response(status)
+                if status in REDIRECTS:
+                    self.send_header("Location", found)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(data)))
                 self.end_headers()

@@ -5,10 +5,11 @@ from __future__ import annotations
 import importlib
 import json
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from urllib.parse import quote, urljoin, urlsplit
 
 import requests
 from tenacity import RetryError
@@ -24,7 +25,7 @@ from airflow_eip_provider.exceptions import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
 # The number of requests, each on a new connection, before an answer "not found" counts. Behind a load balancer of two
 # servers each connection leads to a random one, so 1 in 32 searches misses the right one. A batch counts as lost only
@@ -53,14 +54,22 @@ class Batch:
     spark_ui_url: str | None = None
 
     @classmethod
-    def of(cls, item: Mapping[str, Any]) -> Batch:
-        """Return the batch from Livy's JSON."""
-        links = item.get("appInfo") or {}
+    def of(cls, item: Any, *, doing: str) -> Batch:
+        """
+        Return the batch from Livy's JSON.
+
+        :raises LivyUnavailableError: when this is not a batch: something else than Livy may have answered.
+        """
+        known: Mapping[str, Any] = item if isinstance(item, Mapping) else {}
+        batch_id, state, links = known.get("id"), known.get("state"), known.get("appInfo")
+        if type(batch_id) is not int or not isinstance(state, str) or not state:  # a bool is an int, too
+            raise LivyUnavailableError(doing, problem="the answer is not a Livy batch")
+        links = links if isinstance(links, Mapping) else {}
         return cls(
-            int(item["id"]),
-            str(item.get("name") or ""),
-            str(item["state"]).lower(),
-            item.get("appId") or None,
+            batch_id,
+            str(known.get("name") or ""),
+            state.lower(),
+            known.get("appId") or None,
             links.get("driverLogUrl") or None,
             links.get("sparkUiUrl") or None,
         )
@@ -123,12 +132,13 @@ class LivyBatchHook(BaseHook):
         Return a batch; ``None`` when no answer shows it.
 
         :param looks: the number of requests, each on a new connection.
-        :raises LivyUnavailableError: when a request gets no answer.
+        :raises LivyUnavailableError: when a request gets no answer, or one that is not a batch.
         :raises LivyRefusedError: when Livy refuses the request.
         """
+        doing = f"looking for Livy batch '{name}'"
         for _ in range(looks):
-            answer = self._ask("GET", f"/{quote(name, safe='')}", doing=f"looking for Livy batch '{name}'")
-            if answer is not None and (batch := Batch.of(answer)).name == name:
+            answer = self._ask("GET", f"/{quote(name, safe='')}", doing=doing)
+            if answer is not None and (batch := self._batch_of(answer, doing=doing)).name == name:
                 return batch
         return None
 
@@ -136,7 +146,7 @@ class LivyBatchHook(BaseHook):
         """
         Return the batches with the wanted names, from all servers that answer.
 
-        :raises LivyUnavailableError: when a request gets no answer.
+        :raises LivyUnavailableError: when a request gets no answer, or one that is not a list of batches.
         """
         batches = {(batch.name, batch.batch_id): batch for _ in range(looks) for batch in self._listed()}
         return [batch for (name, _), batch in batches.items() if is_wanted(name)]
@@ -145,12 +155,13 @@ class LivyBatchHook(BaseHook):
         batches: list[Batch] = []
         start, total = 0, 1
         while start < total:
-            page = self._ask(
-                "GET", "", data={"from": start, "size": _PAGE}, doing="listing Livy batches", absent_is_fine=False
-            )
-            items = (page or {}).get("sessions") or []
-            batches += [Batch.of(item) for item in items]
-            start, total = start + _PAGE, int((page or {}).get("total") or 0)
+            doing = "listing Livy batches"
+            page = self._ask("GET", "", data={"from": start, "size": _PAGE}, doing=doing, absent_is_fine=False) or {}
+            items, count = page.get("sessions"), page.get("total")
+            if not isinstance(items, list) or not isinstance(count, int):
+                raise LivyUnavailableError(self._at(doing), problem="the answer is not a list of Livy batches")
+            batches += [self._batch_of(item, doing=doing) for item in items]
+            start, total = start + _PAGE, count
         return batches
 
     def submit(self, body: Mapping[str, Any]) -> Batch:
@@ -171,7 +182,7 @@ class LivyBatchHook(BaseHook):
             if "too many sessions" in error.problem:
                 raise LivyUnavailableError(doing, problem=error.problem, was_sent=False) from error
             raise
-        batch = Batch.of(answer or {})
+        batch = self._batch_of(answer, doing=doing)
         if batch.name != name:
             self.delete(name)
             raise InvalidInputError(
@@ -186,11 +197,15 @@ class LivyBatchHook(BaseHook):
         Delete a batch, and kill its application if it runs.
 
         :return: whether it existed.
-        :raises LivyUnavailableError: when a request gets no answer.
+        :raises LivyUnavailableError: when a request gets no answer, or one that is not Livy's.
+        :raises LivyRefusedError: when Livy refuses the request.
         """
+        doing = f"deleting Livy batch '{name}'"
         for _ in range(looks):
-            path = f"/{quote(name, safe='')}"
-            if self._ask("DELETE", path, doing=f"deleting Livy batch '{name}'") is not None:
+            answer = self._ask("DELETE", f"/{quote(name, safe='')}", doing=doing)
+            if answer is not None:
+                if answer.get("msg") != "deleted":  # from all versions of Livy
+                    raise LivyUnavailableError(self._at(doing), problem="the answer does not say that it is deleted")
                 self.log.info("Deleted Livy batch %s on %s", name, self.server)
                 return True
         return False
@@ -240,13 +255,21 @@ class LivyBatchHook(BaseHook):
         self, method: str, path: str, *, doing: str, data: Any = None, absent_is_fine: bool = True
     ) -> dict[str, Any] | None:
         """Send one request on a new connection, and return the JSON of the answer; ``None`` for "not found"."""
-        doing = f"{doing} on {self.server}"
+        doing = self._at(doing)
         response = self._send(method, path, doing=doing, data=data)
         if response.status_code == _NOT_FOUND and absent_is_fine:
             return None
+        sent = response.request.headers.get("Authorization", "").split()[1:]
+        if response.is_redirect:
+            raise LivyRefusedError(
+                doing,
+                status=response.status_code,
+                problem=f"a redirect to {self._cleaned(_location_in(response), *sent)}, which is not followed",
+                remedy="set schema, host and port of the Livy connection, server_url or livy_endpoint_prefix to where "
+                "Livy itself answers",
+            )
         if response.status_code >= _BAD_REQUEST:
-            sent = response.request.headers.get("Authorization", "")
-            problem = self._cleaned(response.text or response.reason or "no text", *sent.split()[1:])
+            problem = self._cleaned(response.text or response.reason or "no text", *sent)
             if response.status_code == _THROTTLED or response.status_code >= _SERVER_ERROR:
                 raise LivyUnavailableError(doing, problem=f"{response.status_code} {problem}")
             raise LivyRefusedError(
@@ -260,6 +283,12 @@ class LivyBatchHook(BaseHook):
         except ValueError as error:
             raise LivyUnavailableError(doing, problem="the answer is not JSON, so it is not Livy's") from error
         return found if isinstance(found, dict) else {}
+
+    def _batch_of(self, answer: Any, *, doing: str) -> Batch:
+        return Batch.of(answer, doing=self._at(doing))
+
+    def _at(self, doing: str) -> str:
+        return f"{doing} on {self.server}"
 
     def _send(self, method: str, path: str, *, doing: str, data: Any) -> requests.Response:
         # A new stock hook for each request: it stores the request's method and options, and threads share this object.
@@ -288,7 +317,8 @@ class LivyBatchHook(BaseHook):
         hook: Any = LivyHook(
             livy_conn_id=self.livy_conn_id,
             extra_headers=self._headers,
-            extra_options={"timeout": timeout, **self._options, "check_response": False},
+            # A redirect is not followed: after a 302, requests sends a GET in place of a POST or a DELETE.
+            extra_options={"timeout": timeout, **self._options, "check_response": False, "allow_redirects": False},
             auth_type=imported(self._auth_type),
             endpoint_prefix=self._prefix,
         )
@@ -328,6 +358,12 @@ def imported(auth_type: Any) -> Any:
         return auth_type
     module, _, name = auth_type.rpartition(".")
     return getattr(importlib.import_module(module), name)
+
+
+def _location_in(redirect: requests.Response) -> str:
+    """Return where a redirect leads, without user info, query and fragment, which may contain secrets."""
+    url = urlsplit(urljoin(redirect.url, redirect.headers["Location"]))
+    return f"{url.scheme}://{url.netloc.rpartition('@')[2]}{url.path}"
 
 
 def _never_sent(error: Exception) -> bool:

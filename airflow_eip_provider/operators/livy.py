@@ -117,6 +117,8 @@ class LivyBatchWithStaticIpOperator(PhasedOperator, LivyOperator):  # type: igno
     batch that has ended is not deleted. After a kill, a timeout or any other failure the batch is deleted. A driver in
     YARN may still run after its Livy server has ended; the error names its application.
 
+    Redirects are not followed, because a POST or a DELETE may become a GET: the task fails, and names the new location.
+
     Livy deletes batches ten minutes after their end (``livy.server.session.state-retain.sec``). So ``polling_interval``
     must be shorter, and a longer outage of Airflow may end in ``BatchLostError``. Needs Livy 0.7 or later and the extra
     ``livy``.

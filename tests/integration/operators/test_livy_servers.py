@@ -194,6 +194,39 @@ def test_a_second_post_after_a_lost_answer_is_refused_by_its_name(operator, defe
     assert len(a.posted()) == 1
 
 
+@pytest.mark.parametrize("answer", [{"message": "maintenance"}, [], {"id": None, "state": None}], ids=str)
+def test_an_answer_to_the_post_that_is_not_a_batch_counts_as_lost(operator, a, clocked, answer):
+    usual, left = a.answer, [answer]
+
+    def strange(method: str, *request: Any) -> Any:
+        found = usual(method, *request)
+        return (200, left.pop()) if method == "POST" and left else found
+
+    a.answer = strange  # type: ignore[method-assign]
+    assert Task(operator(deferrable=False)).run() == 0
+    assert len(a.asked("POST")) == 1
+
+
+@pytest.mark.parametrize("answer", [{"message": "maintenance"}, [], {"id": None, "state": None}], ids=str)
+def test_an_answer_that_is_not_a_batch_does_not_end_the_wait(operator, deferrable, a, now, clocked, answer):
+    a.takes = 300
+    usual, left, begun = a.answer, [answer], now()
+
+    def strange(method: str, *request: Any) -> Any:
+        return (200, left.pop()) if method == "GET" and left and now() > begun + 60 else usual(method, *request)
+
+    a.answer = strange  # type: ignore[method-assign]
+    assert Task(operator(deferrable=deferrable)).run() == 0
+    assert left == []
+    assert a.asked("DELETE") == []
+
+
+def test_when_every_request_is_redirected_the_task_fails_before_it_posts(operator, deferrable, a, clocked):
+    a.answer = lambda _, target, *request: (301, f"https://livy.example.com{target}")  # type: ignore[method-assign]
+    with pytest.raises(AirflowFailException, match=r"301: a redirect to https://livy\.example\.com/batches/batch-eip-"):
+        Task(operator(deferrable=deferrable)).run()
+
+
 def test_a_server_that_does_not_answer_yet_gets_the_request_again(operator, deferrable, a, endpoint, clocked):
     a.after["POST"] = [503]
     a.after["GET"] = [500]

@@ -247,6 +247,15 @@ def messages() -> dict[str, list[str]]:
             problem="requirement failed: Local path /tmp/job.py cannot be added to user sessions",
             remedy=said("check the parameters of the batch, and login, headers and endpoint of the Livy connection"),
         ),
+        exceptions.LivyRefusedError(
+            said("{} on {}", said("looking for Livy batch '{}'", BATCH), said("the host of connection '{}'", "livy")),
+            status=301,
+            problem=said("a redirect to {}, which is not followed", f"https://livy.example.com/batches/{BATCH}"),
+            remedy=said(
+                "set schema, host and port of the Livy connection, server_url or livy_endpoint_prefix to where Livy "
+                "itself answers"
+            ),
+        ),
         exceptions.LivyUnavailableError(
             said("{} on {}", said("looking for Livy batch '{}'", BATCH), LIVY), problem="503 Service Unavailable"
         ),
