@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import logging
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ import requests
 from tenacity import RetryError
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
+from airflow_eip_provider import clock
 from airflow_eip_provider.airflow_compat import AirflowNotFoundException, BaseHook
 from airflow_eip_provider.exceptions import (
     InvalidInputError,
@@ -27,6 +29,8 @@ from airflow_eip_provider.exceptions import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+log = logging.getLogger(__name__)
+
 # The number of requests, each on a new connection, before an answer "not found" counts. Behind a load balancer of two
 # servers each connection leads to a random one, so 1 in 32 searches misses the right one. A batch counts as lost only
 # when all searches of some minutes miss it.
@@ -35,6 +39,10 @@ LOOKS = 5
 PORT = 8998
 # After this time a request without an answer is sent again. A POST takes longer, because it starts spark-submit.
 _TIMEOUT_SECONDS, _POST_TIMEOUT_SECONDS = 30, 60
+# After a kill, for how long a batch is deleted again while Livy does not answer, or may register it late. Airflow 3
+# ends the process 5 s after a kill, Airflow 2 after 60 s (killed_task_cleanup_time), and a trigger's on_kill after 30 s
+# ([triggerer] on_kill_timeout).
+_KILLED_SECONDS, _KILLED_PAUSE_SECONDS = 20, 1
 _PAGE = 500  # Livy's own is 100; two pages may come from two servers
 _MOST_LOG_LINES = 2000
 _LONGEST_TEXT = 400
@@ -350,6 +358,33 @@ class LivyBatchHook(BaseHook):
             if secret and len(secret) > 2:  # noqa: PLR2004 - no secret is that short
                 text = text.replace(secret, "***")
         return " ".join(text.split())[:_LONGEST_TEXT].rstrip(".")
+
+
+def until_deleted(delete: Callable[[], bool]) -> bool:
+    """
+    Delete the batch of a killed task, and repeat that while Livy does not answer, for the seconds that are left.
+
+    :param delete: returns ``False`` while a batch may still appear.
+    :return: its last result.
+    :raises LivyUnavailableError: when Livy does not answer the last request either.
+    """
+    deadline = clock.time() + _KILLED_SECONDS
+    while clock.time() < deadline:
+        try:
+            if delete():
+                return True
+        except LivyUnavailableError as error:
+            log.warning("The task is killed and its batch is not deleted yet, trying again: %s", error)
+        clock.sleep(_KILLED_PAUSE_SECONDS)
+    return delete()
+
+
+def may_still_run(name: str, server: str) -> str:
+    """Return what to do about a batch that could not be deleted."""
+    return (
+        f"Livy batch {name} on {server} may still run. A retry, or the task after a clear, continues with it; to end "
+        f"it, send DELETE /batches/{name} to that server"
+    )
 
 
 def imported(auth_type: Any) -> Any:

@@ -23,7 +23,7 @@ from airflow_eip_provider.exceptions import (
     PermanentError,
     WaitTimeoutError,
 )
-from airflow_eip_provider.hooks.livy import Batch, LivyBatchHook
+from airflow_eip_provider.hooks.livy import Batch, LivyBatchHook, may_still_run, until_deleted
 from airflow_eip_provider.links.eip import ElasticIpLink
 from airflow_eip_provider.links.livy import DriverLogLink, SparkUiLink
 from airflow_eip_provider.notifications import checked_notifier
@@ -114,8 +114,9 @@ class LivyBatchWithStaticIpOperator(PhasedOperator, LivyOperator):  # type: igno
     Returns the batch's ID; pushes ``batch_id``, ``batch_name``, ``app_id``, and the links to the Spark UI and the
     driver's log. Livy's log of the batch is copied to the task log; in YARN's cluster mode it is the log of
     spark-submit. ``dead``, ``killed`` and ``error`` fail the task with ``BatchFailedError`` and separate messages; a
-    batch that has ended is not deleted. After a kill, a timeout or any other failure the batch is deleted. A driver in
-    YARN may still run after its Livy server has ended; the error names its application.
+    batch that has ended is not deleted. After a kill, a timeout or any other failure the batch is deleted; if Livy does
+    not answer, the log names the batch. A driver in YARN may still run after its Livy server has ended; the error names
+    its application.
 
     Redirects are not followed, because a POST or a DELETE may become a GET: the task fails, and names the new location.
 
@@ -163,6 +164,7 @@ class LivyBatchWithStaticIpOperator(PhasedOperator, LivyOperator):  # type: igno
     _posted: tuple[str, str | None] | None = None  # the name of the posted batch, and its server
     _is_unclear = False  # it is not known whether the POST had an effect
     _has_ended = False
+    _to_delete: tuple[str, str] | None = None  # the name and the server of the batch that undo deletes
 
     def __init__(
         self,
@@ -316,10 +318,29 @@ class LivyBatchWithStaticIpOperator(PhasedOperator, LivyOperator):  # type: igno
         if self.job_flow_id is not None and is_adopted(self.emr, self.job_flow_id, BatchMark.of(context)):
             return
         livy = self._livy(server_url)
-        if self._is_unclear and not self.kill.is_set:
-            until_shown(lambda: livy.delete(name) or self.kill.is_set)
-        elif not livy.delete(name):
-            self.log.info("Livy batch %s does not exist, so it is not deleted", name)
+        self._to_delete = (name, livy.server)
+        if not self._delete(livy, name):
+            self.log.warning("Livy has not answered the POST and does not show its batch. %s", self.what_is_left())
+
+    def _delete(self, livy: LivyBatchHook, name: str) -> bool:
+        """
+        Delete a batch. After a POST without an answer it may appear late, so it is looked for until it does.
+
+        :return: whether none is left, and none can appear later.
+        """
+
+        def delete() -> bool:
+            if livy.delete(name):
+                self._is_unclear = False
+            elif not self._is_unclear:
+                self.log.info("Livy batch %s does not exist, so it is not deleted", name)
+            return not self._is_unclear
+
+        return until_deleted(delete) if self.kill.is_set else until_shown(lambda: delete() or self.kill.is_set)
+
+    def what_is_left(self) -> str:
+        """Return how to delete the batch, if there may be one."""
+        return super().what_is_left() if self._to_delete is None else may_still_run(*self._to_delete)
 
     def _stored_undo(self, state: BatchState) -> tuple[str, dict[str, Any]] | None:  # type: ignore[override]
         return None if state.batch_id is None else ("livy_batch", {"name": state.name})

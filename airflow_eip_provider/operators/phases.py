@@ -190,6 +190,10 @@ class PhasedOperator(Addressed, Notifying):
         if undo is not None:
             self.lease_queue.undo(undo)
 
+    def what_is_left(self) -> str:
+        """Return what may be left when a clean-up fails, for the log."""
+        return "'airflow-eip status' and 'airflow-eip reap' show what is left"
+
     def pre_execute(self, context: Any) -> None:
         """Keep the context: Airflow may call ``on_kill`` on an instance that executed nothing."""
         self._context = context
@@ -384,10 +388,7 @@ class PhasedOperator(Addressed, Notifying):
                     return
                 pause = None if self.kill.is_set else retries.pause_after(error)
                 if pause is None:
-                    self.log.exception(
-                        "Cleaning up after the failure above failed as well; 'airflow-eip status' and 'airflow-eip "
-                        "reap' show what is left"
-                    )
+                    self.log.exception("Cleaning up after the failure above failed as well; %s", self.what_is_left())
                     return
                 self.log.warning("AWS gave no answer, cleaning up again in %.0f s: %s", pause, error)
                 clock.sleep(pause)

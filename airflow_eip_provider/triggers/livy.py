@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_eip_provider import clock
 from airflow_eip_provider.aws.egress import Egress
 from airflow_eip_provider.exceptions import LivyRefusedError, LivyUnavailableError
-from airflow_eip_provider.hooks.livy import LivyBatchHook
+from airflow_eip_provider.hooks.livy import LivyBatchHook, may_still_run, until_deleted
 from airflow_eip_provider.triggers.connection import ONE_AT_A_TIME, AwsConnection
 from airflow_eip_provider.triggers.eip import judge_gone
 from airflow_eip_provider.triggers.emr import judge_broken_fence, see_fence
@@ -153,12 +153,26 @@ class LivyBatchTrigger(WatchTrigger):
         return Verdict("done", message, data)
 
     def undo_now(self, kind: str, what: dict[str, Any], *, spare_handed_over: bool) -> None:
-        """Delete the batch unless it has ended, in a thread of the triggerer."""
+        """
+        Delete the batch unless it has ended, in a thread of the triggerer.
+
+        :raises LivyUnavailableError: when Livy does not answer for some seconds.
+        :raises LivyRefusedError: when Livy refuses a request.
+        """
         with ONE_AT_A_TIME:
             hook = LivyBatchHook(**self.livy).open()
-        batch = hook.find(self.batch_name)
-        if batch is not None and batch.is_active:
-            hook.delete(self.batch_name)
+
+        def delete() -> bool:
+            batch = hook.find(self.batch_name)
+            if batch is not None and batch.is_active:
+                hook.delete(self.batch_name)
+            return True
+
+        try:
+            until_deleted(delete)
+        except Exception:
+            log.error("%s", may_still_run(self.batch_name, hook.server))  # Airflow logs the error itself
+            raise
 
     def _see_fence(self, observed: Observed) -> FenceSeen | None:
         if self.allocation_id is None or self.egress is None or self.job_flow_id is None:

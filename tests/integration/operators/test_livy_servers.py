@@ -71,6 +71,13 @@ def started(task: Task, clocked: Any) -> Task:
     return task
 
 
+def kill(operator: Callable[..., LivyBatchWithStaticIpOperator], task: Task) -> None:
+    """Kill a deferred task in a worker, as Airflow does before 3.3."""
+    killed = operator(deferrable=True)
+    killed.pre_execute(task.context)
+    killed.on_kill()
+
+
 class Auth(AuthBase):
     """A custom authentication of requests."""
 
@@ -227,6 +234,25 @@ def test_when_every_request_is_redirected_the_task_fails_before_it_posts(operato
         Task(operator(deferrable=deferrable)).run()
 
 
+def test_a_redirected_delete_is_not_taken_for_a_deletion(operator, a, clocked, logged):
+    a.takes = 600
+    task = started(Task(operator(deferrable=True)), clocked)
+    usual = a.answer
+
+    def redirected(method: str, target: str, *request: Any) -> Any:
+        if method == "DELETE":
+            return 302, f"https://livy.example.com{target}"
+        return usual(method, target, *request)
+
+    a.answer = redirected  # type: ignore[method-assign]
+    kill(operator, task)
+    (batch,) = a.batches.values()
+    text = logged()
+    assert "Deleted Livy batch" not in text
+    assert f"deleting Livy batch '{batch['name']}' on the host of connection 'livy_default': Livy returned 302" in text
+    assert f"Livy batch {batch['name']} on the host of connection 'livy_default' may still run" in text
+
+
 def test_a_server_that_does_not_answer_yet_gets_the_request_again(operator, deferrable, a, endpoint, clocked):
     a.after["POST"] = [503]
     a.after["GET"] = [500]
@@ -322,12 +348,78 @@ def test_a_kill_deletes_the_batch_by_its_name_on_any_server(operator, endpoint, 
     task = started(Task(operator(deferrable=True)), clocked)
     b.add(name="somebody else's")
     endpoint.servers = [b, a]
-    killed = operator(deferrable=True)
-    killed.pre_execute(task.context)
-    killed.on_kill()
+    kill(operator, task)
     assert a.batches == {}
     assert [batch["name"] for batch in b.batches.values()] == ["somebody else's"]
     assert not any(path.rpartition("/")[2].isdigit() for path in a.asked("DELETE") + b.asked("DELETE"))
+
+
+def test_a_kill_deletes_the_batch_when_livy_is_unavailable_for_seconds(operator, a, clocked):
+    a.takes = 600
+    task = started(Task(operator(deferrable=True)), clocked)
+    a.after["DELETE"] = [503, 503]
+    kill(operator, task)
+    assert a.batches == {}
+
+
+def test_a_kill_that_cannot_delete_the_batch_names_it(operator, a, clocked, now, logged):
+    a.takes = 600
+    task = started(Task(operator(deferrable=True)), clocked)
+    a.after["DELETE"], begun = [503] * 100, now()
+    kill(operator, task)
+    assert now() - begun == pytest.approx(20)
+    (batch,) = a.batches.values()
+    text = logged()
+    assert f"Livy batch {batch['name']} on the host of connection 'livy_default' may still run" in text
+    assert "airflow-eip reap" not in text
+
+
+class Terminated(BaseException):
+    """What Airflow 2 raises in the task when it is killed, after on_kill."""
+
+
+@pytest.fixture
+def killed_while_posting(operator: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Task]:
+    """Kill a task during its POST, whose answer it does not get."""
+
+    def run(then: Callable[[bytes], object]) -> Task:
+        task = Task(operator(deferrable=False))
+
+        def killed(_hook: Any, body: Any) -> Any:
+            then(json.dumps(body).encode())
+            task.operator.on_kill()
+            raise Terminated
+
+        monkeypatch.setattr(LivyBatchHook, "submit", killed)
+        with pytest.raises(Terminated):
+            task.start()
+        return task
+
+    return run
+
+
+def test_a_kill_during_the_post_deletes_a_batch_that_livy_registers_later(killed_while_posting, a, clocked):
+    """Before the process ends, 60 s after the kill in Airflow 2."""
+    registered = []
+
+    def register_later(body: bytes) -> None:
+        clocked.clock.call_later(
+            5, lambda: registered.append(a.answer("POST", "/batches", {}, body)), name="Livy registers the batch"
+        )
+
+    killed_while_posting(register_later)
+    assert [status for status, _ in registered] == [201]
+    assert a.batches == {}
+
+
+def test_a_kill_during_a_post_that_livy_never_gets_ends_soon(killed_while_posting, a, clocked, now, logged):
+    begun = now()
+    task = killed_while_posting(lambda _: None)
+    assert now() - begun == pytest.approx(2 * 20), (
+        "on_kill and the failure that follows it; they run at the same time in Airflow 2"
+    )
+    name = task.ti.xcoms["batch_name"]
+    assert f"Livy has not answered the POST and does not show its batch. Livy batch {name} on the host" in logged()
 
 
 def test_a_deferral_that_times_out_deletes_the_batch(operator, a, clocked):
@@ -347,6 +439,26 @@ def test_killing_the_trigger_deletes_only_a_running_batch(operator, a, clocked):
     a.batches[0]["state"] = None
     trigger.undo_now(*trigger.undo, spare_handed_over=False)
     assert a.batches == {}
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+def test_killing_the_trigger_deletes_the_batch_when_livy_is_unavailable_for_seconds(operator, a, clocked, method):
+    a.takes = 600
+    trigger = started(Task(operator(deferrable=True)), clocked).trigger()
+    a.after[method] = [503, 503]
+    trigger.undo_now(*trigger.undo, spare_handed_over=False)
+    assert a.batches == {}
+
+
+def test_killing_the_trigger_names_a_batch_that_it_cannot_delete(operator, a, clocked, now, logged):
+    """Before the 30 s are over that Airflow gives on_kill of a trigger."""
+    a.takes = 600
+    trigger = started(Task(operator(deferrable=True)), clocked).trigger()
+    a.after["GET"], begun = [503] * 100, now()
+    with pytest.raises(LivyUnavailableError):
+        trigger.undo_now(*trigger.undo, spare_handed_over=False)
+    assert now() - begun == pytest.approx(20)
+    assert f"Livy batch {trigger.batch_name} on the host of connection 'livy_default' may still run" in logged()
 
 
 @pytest.mark.parametrize("bound", ["batch_timeout", "execution_timeout"])

@@ -166,6 +166,11 @@ def messages() -> dict[str, list[str]]:
         problem=said("conditional writes to S3 need a newer AWS CLI than EMR's images have"),
         remedy=said("use a dynamodb:// lock store for all owners that share the address, or omit --lock-store"),
     )
+    running_batch = said(
+        "Livy batch {} on {} may still run. A retry, or the task after a clear, continues with it; to end it, send "
+        "DELETE /batches/{} to that server",
+        *(BATCH, LIVY, BATCH),
+    )
     errors: list[ElasticIpError] = [
         no_cluster,
         no_environment,
@@ -302,9 +307,11 @@ def messages() -> dict[str, list[str]]:
             4.0,
         ),
         said(
-            "Cleaning up after the failure above failed as well; 'airflow-eip status' and 'airflow-eip reap' show "
-            "what is left"
+            "Cleaning up after the failure above failed as well; {}",
+            said("'airflow-eip status' and 'airflow-eip reap' show what is left"),
         ),
+        said("Cleaning up after the failure above failed as well; {}", running_batch),
+        said("Livy has not answered the POST and does not show its batch. {}", running_batch),
         said(
             "Cluster {} is not terminated: the lock store, which says whether a newer try has adopted it, does not "
             "answer. A retry of this task or the next owner of Elastic IP {} ends it, or EMR when it has been idle "
