@@ -10,7 +10,7 @@ from airflow.providers.amazon.aws.links.emr import EmrClusterLink
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
 from airflow_eip_provider import clock
-from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE, own_xcom
+from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE, own_xcom, remember, remembered
 from airflow_eip_provider.aws.lag import SECOND_LOOK_SECONDS, until_shown
 from airflow_eip_provider.exceptions import (
     AddressLostError,
@@ -62,6 +62,10 @@ if TYPE_CHECKING:
     from airflow_eip_provider.triggers.watch import WatchTrigger
 
 
+# The number of a try that has failed and left no batch that Livy may show later (Airflow >= 3.3).
+_LEFT_NONE = "eip_livy_left_none"
+
+
 @dataclass(slots=True)
 class BatchState(State):
     """
@@ -98,7 +102,9 @@ class LivyBatchWithStaticIpOperator(PhasedOperator, LivyOperator):  # type: igno
       ``lost_after``, the task fails with ``BatchLostError``, which Airflow retries.
     - A retry continues with the batch of an earlier try that is still running or has succeeded, on any server. When the
       answer to a POST is lost, the operator searches for the batch before it posts again, under the same name. A server
-      accepts each name once.
+      accepts each name once. After a lost answer it searches for a minute, which blocks the worker in either mode; a
+      retry does so, too, if it does not find the batch of the previous try. Since Airflow 3.3 it knows whether that try
+      has left none, and then searches once.
     - ``DELETE`` uses the name, too: another server's batch of the same number is never deleted.
 
     With ``job_flow_id`` or ``server_url`` all requests go to that one server, and the batch is lost as soon as this
@@ -163,6 +169,7 @@ class LivyBatchWithStaticIpOperator(PhasedOperator, LivyOperator):  # type: igno
 
     _posted: tuple[str, str | None] | None = None  # the name of the posted batch, and its server
     _is_unclear = False  # it is not known whether the POST had an effect
+    _has_looked = False  # this try has looked for the batches of earlier ones for as long as they may appear
     _has_ended = False
     _to_delete: tuple[str, str] | None = None  # the name and the server of the batch that undo deletes
 
@@ -302,11 +309,19 @@ class LivyBatchWithStaticIpOperator(PhasedOperator, LivyOperator):  # type: igno
 
     def undo(self, context: Context, state: BatchState | None) -> None:
         """Delete the batch of this task by its name, unless it has ended, or a newer try continues with it."""
+        if self._leave_none(context, state) and not self.kill.is_set:
+            try:
+                remember(context, _LEFT_NONE, context["ti"].try_number)
+            except Exception:
+                self.log.warning("A retry of this task may search a minute for its batch", exc_info=True)
+
+    def _leave_none(self, context: Context, state: BatchState | None) -> bool:
+        """Delete the batch; return whether no active one of this or an earlier try can appear later."""
         from airflow_eip_provider.operators.adoption import is_adopted
         from airflow_eip_provider.operators.batch_mark import BatchMark
 
         if self._has_ended:
-            return
+            return True
         if state is not None and state.batch_id is not None:
             name, server_url = state.name, state.server_url
         elif self._posted is not None:
@@ -314,13 +329,20 @@ class LivyBatchWithStaticIpOperator(PhasedOperator, LivyOperator):  # type: igno
         else:
             name, server_url = own_xcom(context, "batch_name"), own_xcom(context, "livy_server")
             if not name:
-                return
+                return self._has_looked or self._knows_of_none(context)
         if self.job_flow_id is not None and is_adopted(self.emr, self.job_flow_id, BatchMark.of(context)):
-            return
+            return False
         livy = self._livy(server_url)
         self._to_delete = (name, livy.server)
-        if not self._delete(livy, name):
+        is_done = self._delete(livy, name)
+        if not is_done:
             self.log.warning("Livy has not answered the POST and does not show its batch. %s", self.what_is_left())
+        return is_done
+
+    def _knows_of_none(self, context: Context) -> bool:
+        """Return whether there was no earlier try, or the previous one has left no batch that may appear later."""
+        earlier = int(context["ti"].try_number) - 1
+        return earlier == 0 or bool(remembered(context, _LEFT_NONE) == earlier)
 
     def _delete(self, livy: LivyBatchHook, name: str) -> bool:
         """
@@ -415,16 +437,31 @@ class LivyBatchWithStaticIpOperator(PhasedOperator, LivyOperator):  # type: igno
         return self._livy(None).direct_url(instance.private_ip)
 
     def _adopt(self, context: Context, livy: LivyBatchHook, mark: BatchMark, *, name: str) -> Batch | None:
-        """Return a batch that this task has submitted already, so that it is not submitted twice."""
+        """
+        Return a batch that this task has submitted already, so that it is not submitted twice.
+
+        Livy may not have registered yet what an earlier try posted, or this one without an answer; behind a load
+        balancer, all connections of a search may lead to the other server. The search is repeated for a minute, unless
+        no batch can appear later: the last one is shown, or the previous try has remembered that it left none.
+        """
         if self._posted is None and mark.try_number == 1:
             return livy.find(name, looks=1)  # none yet; the first request shows whether Livy supports names
         has_submitted = self._posted is not None
+        awaited = mark.try_number if has_submitted else mark.try_number - 1
+        may_appear = self._is_unclear or not (self._has_looked or self._knows_of_none(context))
+        batch: Batch | None = None
 
-        def find() -> Batch | None:
-            named, first_try = livy.named(mark.is_own), self.first_try(context)
-            return mark.to_adopt(named, first_try=first_try, has_submitted=has_submitted)
+        def is_shown() -> bool:
+            nonlocal batch
+            own = livy.named(mark.is_own)
+            batch = mark.to_adopt(own, first_try=self.first_try(context), has_submitted=has_submitted)
+            if batch is not None or not may_appear or awaited in {mark.try_of(each.name) for each in own}:
+                return True
+            self.log.info("Livy may not show yet a batch that this task has submitted; looking for it again")
+            return False
 
-        batch = until_shown(find, pause=self.kill.pause) if self._is_unclear else find()
+        until_shown(is_shown, pause=self.kill.pause)
+        self._has_looked = True
         if batch is not None:
             self.log.info("Continuing with Livy batch %s (id %s) of an earlier submission", batch.name, batch.batch_id)
         return batch

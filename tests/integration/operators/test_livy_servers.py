@@ -19,7 +19,13 @@ from airflow.providers.apache.livy.operators.livy import LivyOperator
 from requests.auth import AuthBase
 
 from airflow_eip_provider.airflow_compat import AirflowFailException, AirflowTaskTimeout
-from airflow_eip_provider.exceptions import BatchFailedError, BatchLostError, LivyUnavailableError, WaitTimeoutError
+from airflow_eip_provider.exceptions import (
+    BatchFailedError,
+    BatchLostError,
+    KilledError,
+    LivyUnavailableError,
+    WaitTimeoutError,
+)
 from airflow_eip_provider.hooks.livy import LivyBatchHook
 from airflow_eip_provider.operators.livy import LivyBatchWithStaticIpOperator
 from harness.life import Task, TaskInstance, clock_of
@@ -321,6 +327,103 @@ def test_a_retry_adopts_a_batch_on_any_server(operator, endpoint, a, b, clocked)
     assert b.posted() == []
 
 
+def test_a_retry_finds_a_batch_that_its_first_search_misses(operator, deferrable, endpoint, a, b, clocked):
+    """All connections of the search lead to the other one of two servers: 1 in 32."""
+    a.takes = b.takes = 600
+    started(Task(operator(deferrable=True, retries=2), try_number=1), clocked)
+    to_the_other, in_turn = [b] * 5, endpoint._next
+    endpoint.servers = [a, b]
+    endpoint._next = lambda: to_the_other.pop() if to_the_other else in_turn()
+    assert Task(operator(deferrable=deferrable, retries=2), try_number=2).run() == 0
+    assert (len(a.posted()), len(b.posted())) == (1, 0)
+
+
+@pytest.mark.parametrize("remembered", [{}, None], ids=["Airflow 3.3", "before"])
+def test_a_retry_finds_a_batch_that_livy_registers_late(operator, deferrable, a, clocked, monkeypatch, remembered):
+    """The process of the first try is lost in its POST, which takes effect after the retry has begun."""
+    a.takes = 600
+    sent = []
+
+    def lost(_hook: Any, body: Any) -> Any:
+        sent.append(json.dumps(body).encode())
+        raise Terminated
+
+    first = Task(operator(deferrable=True, retries=2), try_number=1, remembered=remembered)
+    with monkeypatch.context() as patch:
+        patch.setattr(LivyBatchHook, "submit", lost)
+        patch.setattr(LivyBatchWithStaticIpOperator, "undo", lambda *_: None)
+        with pytest.raises(Terminated):
+            first.start()
+    clocked.clock.call_later(30, lambda: a.answer("POST", "/batches", {}, sent[0]), name="Livy registers the batch")
+    assert Task(operator(deferrable=deferrable, retries=2), try_number=2, remembered=remembered).run() == 0
+    assert [body["name"] for body in a.posted()] == [first.ti.xcoms["batch_name"]]
+
+
+@pytest.mark.parametrize(("remembered", "seconds"), [({}, 0), (None, 60)], ids=["Airflow 3.3", "before"])
+@pytest.mark.parametrize("failure", ["the batch is lost", "nothing was posted"])
+def test_a_retry_searches_once_if_it_knows_that_no_batch_is_left(
+    operator, a, clocked, now, failure, remembered, seconds
+):
+    def attempt(number: int) -> Task:
+        return Task(operator(deferrable=True, retries=2), try_number=number, remembered=remembered)
+
+    if failure == "nothing was posted":
+        a.after["GET"] = [503] * 7
+        with pytest.raises(LivyUnavailableError):
+            attempt(1).run()
+    else:
+        task = started(attempt(1), clocked)
+        a.restart()
+        task.go_on()
+        assert isinstance(task.error, BatchLostError)
+    begun = now()
+    started(attempt(2), clocked)
+    assert a.batches[0]["since"] - begun == pytest.approx(seconds)
+
+
+def test_a_retry_does_not_trust_what_a_try_before_the_previous_one_remembered(operator, a, clocked, now):
+    remembered = {"eip_livy_left_none": 1}
+    begun = now()
+    started(Task(operator(deferrable=True, retries=2), try_number=3, remembered=remembered), clocked)
+    assert a.batches[0]["since"] - begun == pytest.approx(60)
+
+
+def test_a_try_that_ends_before_it_has_searched_does_not_say_that_no_batch_is_left(operator, a, clocked):
+    remembered: dict[str, Any] = {}
+    a.after["GET"] = [503] * 7
+    with pytest.raises(LivyUnavailableError):
+        Task(operator(deferrable=False, retries=2), try_number=2, remembered=remembered).run()
+    assert remembered == {}
+
+
+def test_a_retry_searches_for_a_minute_once(operator, a, clocked, now):
+    usual, begun = a.answer, now()
+    refusals = [(400, {"msg": "Rejected, too many sessions are being created!"})]
+    posts: list[float] = []
+
+    def busy(method: str, *request: Any) -> Any:
+        if method == "POST":
+            posts.append(now() - begun)
+        return refusals.pop() if method == "POST" and refusals else usual(method, *request)
+
+    a.answer = busy  # type: ignore[method-assign]
+    assert Task(operator(deferrable=True, retries=2), try_number=2).run() == 0
+    assert posts[0] == pytest.approx(60)
+    assert posts[1] < 60 + 60
+
+
+def test_a_retry_that_is_killed_while_it_searches_posts_nothing(operator, a, clocked):
+    task = Task(operator(deferrable=False, retries=2), try_number=2)
+
+    def killed() -> None:
+        task.operator.on_kill()
+
+    clocked.clock.call_later(25, killed, name="the task is killed")
+    with pytest.raises(KilledError):
+        task.run()
+    assert a.asked("POST") == []
+
+
 def test_a_retry_returns_the_success_of_the_earlier_try(operator, a, clocked):
     started(Task(operator(deferrable=True, retries=2), try_number=1), clocked)
     clocked.clock.advance(300)
@@ -334,13 +437,15 @@ def test_a_task_that_was_cleared_runs_its_batch_again(operator, a, clocked):
     assert len(a.posted()) == 2
 
 
-def test_a_retry_after_a_failure_submits_another(operator, a, clocked):
+def test_a_retry_after_a_failure_submits_another_at_once(operator, a, clocked, now):
     a.ends = "dead"
     failing = Task(operator(deferrable=False, retries=1), try_number=1)
     with pytest.raises(BatchFailedError):
         failing.run()
     a.batches[0]["state"], a.ends = "dead", "success"
+    failed_at = now()
     assert Task(operator(deferrable=False, retries=1), try_number=2).run() == 1
+    assert a.batches[1]["since"] == failed_at, "the batch of the failed try is shown, so none can appear later"
 
 
 def test_a_kill_deletes_the_batch_by_its_name_on_any_server(operator, endpoint, a, b, clocked):
