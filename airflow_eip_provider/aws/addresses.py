@@ -22,8 +22,10 @@ log = logging.getLogger(__name__)
 
 _VALUES_PER_FILTER = 200  # EC2 API Reference, DescribeInstances: "up to 200 values for a filter"
 _NOT_TERMINATED = ("pending", "running", "stopping", "stopped", "shutting-down")
-# The types of interfaces on which AWS services keep an address for as long as the interface exists.
-_PERMANENT_INTERFACES = frozenset({"nat_gateway", "network_load_balancer", "global_accelerator_managed"})
+_GATEWAY_INTERFACE = "nat_gateway"
+# The types of interfaces on which AWS services keep an address for as long as the interface exists. A NAT gateway is
+# not one of them: its tags say whether it was created for a cluster, and EC2 may not show a new gateway yet.
+_PERMANENT_INTERFACES = frozenset({"network_load_balancer", "global_accelerator_managed"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,8 @@ class Holder:
     :param description: for messages.
     :param permanent: the resource never releases the address.
     :param tags: of the instance, or of a cluster's NAT gateway.
-    :param gateway: the NAT gateway, if it is one; it is permanent unless it was created for a cluster.
+    :param gateway: the NAT gateway, if it is one; it is permanent unless it was created for a cluster. ``None`` when
+        EC2 does not show it; then it is not known whether it is permanent.
     :param instance: the instance, if it is one; ``None`` when EC2 does not show it.
     """
 
@@ -280,10 +283,10 @@ def read_holder(ec2: Any, address: Address) -> Holder:
         response = ec2.describe_network_interfaces(NetworkInterfaceIds=[address.network_interface_id])
         interface = next(iter(response["NetworkInterfaces"]), interface)
     kind = interface.get("InterfaceType", "interface")
-    if kind == "nat_gateway" and (gateway := read_carrying_gateway(ec2, address.allocation_id)):
+    if kind == _GATEWAY_INTERFACE and (gateway := read_carrying_gateway(ec2, address.allocation_id)):
         return _gateway_holder(gateway)
     permanent = kind in _PERMANENT_INTERFACES
-    service = f"{kind.replace('_', ' ')} " if permanent else ""
+    service = f"{kind.replace('_', ' ')} " if permanent or kind == _GATEWAY_INTERFACE else ""
     detail = f" ({interface['Description']})" if interface.get("Description") else ""
     return Holder(f"{service}interface '{address.network_interface_id}'{detail}", permanent=permanent)
 

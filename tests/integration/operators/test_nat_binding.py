@@ -253,6 +253,42 @@ def test_a_retry_continues_with_the_gateway_wherever_the_previous_try_vanished(
     network.assert_as_before()
 
 
+@pytest.mark.parametrize("others", [[], ["eipalloc-0123456789abcdef0"]], ids=["one address", "a pool"])
+def test_a_job_queues_although_ec2_does_not_show_the_gateway_of_the_holder_yet(
+    clocked, network, nat, store, allocation_id, others
+):
+    clocked.remember()
+    named = [allocation_id, *others]
+    Task(nat(lock_store=store, deferrable=True), dag_id="holder").start()
+    clocked.clock.advance(15)  # EC2 has associated the address with the new gateway
+    clocked.faults.add(operation="DescribeNatGateways", kind="stale", seconds=40, times=1)
+    waiting = Task(nat(allocation_id=named, lock_store=store, deferrable=True), dag_id="waiting")
+    waiting.start()
+    assert waiting.error is None
+    assert waiting.deferrals[0].startswith("Eip")
+
+
+def test_a_retry_waits_for_its_gateway_although_ec2_does_not_show_it_yet(clocked, network, nat, store, monkeypatch):
+    clocked.remember()
+    real = nat_gateway_changes.create_gateway
+
+    def vanish(*args: Any, **kwargs: Any) -> None:
+        real(*args, **kwargs)
+        raise Vanished
+
+    lost = Task(nat(lock_store=store, retries=1))
+    lost._pristine.undo = lambda *_: None
+    with monkeypatch.context() as patch:
+        patch.setattr(nat_gateway_changes, "create_gateway", vanish)
+        with pytest.raises(Vanished):
+            lost.run()
+    clocked.clock.advance(15)  # EC2 has associated the address with the gateway
+    clocked.faults.add(operation="DescribeNatGateways", kind="stale", seconds=40, times=None)
+    retry = Task(nat(lock_store=store, retries=1), try_number=2)
+    assert launched(clocked) == [retry.run()]
+    assert made(clocked) == 1
+
+
 @pytest.mark.parametrize("operation", ["ReplaceRoute", "DeleteRoute", "DeleteNatGateway"])
 def test_a_teardown_that_vanished_continues_where_it_stopped(
     clocked, network, nat, terminate_operator, store, operation, ec2

@@ -108,5 +108,23 @@ def test_an_interface_of_no_instance_is_permanent_if_a_service_keeps_it(stubbed,
     assert read_holder(ec2, ON_INTERFACE) == Holder(described, permanent=permanent)
 
 
+@pytest.mark.parametrize(("tags", "permanent"), [(None, False), ([], True)], ids=["not shown", "without our tags"])
+def test_a_nat_gateway_is_permanent_only_if_ec2_shows_it_without_our_tags(stubbed, tags, permanent):
+    gateway = {
+        "NatGatewayId": "nat-1",
+        "State": "available",
+        "NatGatewayAddresses": [{"AllocationId": "eipalloc-1"}],
+        "Tags": tags,
+    }
+    ec2 = stubbed(
+        "ec2",
+        ("describe_network_interfaces", {"NetworkInterfaces": [{"InterfaceType": "nat_gateway"}]}),
+        ("describe_nat_gateways", {"NatGateways": [] if tags is None else [gateway]}),
+    )
+    holder = read_holder(ec2, ON_INTERFACE)
+    assert holder.permanent is permanent
+    assert holder.description == ("NAT gateway 'nat-1'" if permanent else "nat gateway interface 'eni-1'")
+
+
 def test_nobody_carries_a_free_address_and_ec2_is_not_asked(stubbed):
     assert read_holder(stubbed("ec2"), FREE) == Holder("nobody")
