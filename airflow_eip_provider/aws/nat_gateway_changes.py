@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from airflow_eip_provider import clock
 from airflow_eip_provider.aws.addresses import read_address, read_holder
 from airflow_eip_provider.aws.clusters import read_cluster
 from airflow_eip_provider.aws.endings import disassociate
 from airflow_eip_provider.aws.errors import IgnoreCodes, error_code, is_denied
+from airflow_eip_provider.aws.lag import until_shown
 from airflow_eip_provider.aws.nat_gateways import (
     NO_SUCH_GATEWAY,
     Gateway,
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ALREADY_ASSOCIATED = "Resource.AlreadyAssociated"
+# Even on a busy Airflow a task continues this soon, when the gateway for which it waits has become available.
+_ROUTED_WITHIN_SECONDS = 3600
 # DryRun needs a well-formed request, but not an existing gateway.
 _NO_GATEWAY = "nat-00000000000000000"
 
@@ -75,20 +79,42 @@ def remove_gateway(conn: Any, gateway: Gateway) -> None:
     """
     Restore the default routes that lead to a cluster's gateway, then delete it. It does nothing to other gateways.
 
-    The order matters: the tags of the gateway say what to restore. Idempotent.
+    The order matters: the tags of the gateway say what to restore. If its routes may have been changed a moment ago,
+    and a read does not show that, it is repeated for a minute. Idempotent.
     (ec2:DescribeRouteTables, ec2:ReplaceRoute, ec2:DeleteRoute, ec2:DeleteNatGateway)
 
     :param conn: a boto3 client of EC2.
     """
     if gateway.job_flow_id is None:
         return
-    for table_id, before in gateway.routes_before.items():
-        restore_default_route(conn, table_id, before=before, instead_of=gateway.gateway_id)
+    remaining = gateway.routes_before
+
+    def restore() -> bool:
+        for table_id, before in list(remaining.items()):
+            if restore_default_route(conn, table_id, before=before, instead_of=gateway.gateway_id):
+                del remaining[table_id]
+        return not remaining
+
+    if _may_have_new_routes(gateway):
+        until_shown(restore)
+    else:
+        restore()
     if gateway.is_ending:
         return
     log.info("Deleting NAT gateway %s of cluster %s", gateway.gateway_id, gateway.job_flow_id)
     with IgnoreCodes(*NO_SUCH_GATEWAY):
         conn.delete_nat_gateway(NatGatewayId=gateway.gateway_id)
+
+
+def _may_have_new_routes(gateway: Gateway) -> bool:
+    """
+    Whether a read may not show yet that the routes were changed to a gateway.
+
+    That is done when the gateway is available, so not while it is pending: then a killed task, which has only seconds,
+    does not wait. When the gateway is being deleted, the routes have been restored.
+    """
+    age = clock.time() - gateway.created_at.timestamp() if gateway.created_at else 0.0
+    return gateway.state == "available" and age < _ROUTED_WITHIN_SECONDS
 
 
 def remove_gateways(conn: Any, job_flow_id: str, *, allocation_id: str | None) -> bool:

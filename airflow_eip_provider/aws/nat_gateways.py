@@ -13,6 +13,7 @@ from airflow_eip_provider.exceptions import InvalidInputError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
     from airflow_eip_provider.aws.routes import RouteTable
 
@@ -29,6 +30,7 @@ class Gateway:
     :param state: "pending", "available", "failed", "deleting" or "deleted" (EC2 API Reference, NatGateway).
     :param failure: the code of the reason why it failed, and ``problem`` its text.
     :param associations: the association IDs of its addresses by allocation ID; ``None`` until EC2 shows them.
+    :param created_at: when CreateNatGateway was called.
     """
 
     gateway_id: str
@@ -38,6 +40,7 @@ class Gateway:
     problem: str = ""
     associations: Mapping[str, str | None] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
+    created_at: datetime | None = None
 
     @property
     def job_flow_id(self) -> str | None:
@@ -71,6 +74,7 @@ def gateway_of(item: Mapping[str, Any]) -> Gateway:
         problem=item.get("FailureMessage") or "",
         associations={a["AllocationId"]: a.get("AssociationId") for a in addresses if a.get("AllocationId")},
         tags=tags_of(item.get("Tags")),
+        created_at=item.get("CreateTime"),
     )
 
 

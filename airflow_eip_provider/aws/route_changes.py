@@ -7,7 +7,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from airflow_eip_provider.aws.errors import IgnoreCodes, error_code
+from airflow_eip_provider.aws.errors import IgnoreCodes, error_code, is_denied, is_expired, is_transient
 from airflow_eip_provider.aws.routes import ANYWHERE, NO_ROUTE, NO_SUCH_TABLE, ROUTE_PARAMETERS, read_table
 
 log = logging.getLogger(__name__)
@@ -36,28 +36,36 @@ def set_default_route(conn: Any, table_id: str, *, target: str) -> None:
         conn.replace_route(**route)
 
 
-def restore_default_route(conn: Any, table_id: str, *, before: str, instead_of: str) -> None:
+def restore_default_route(conn: Any, table_id: str, *, before: str, instead_of: str) -> bool:
     """
     Restore the default route of a table (ec2:ReplaceRoute, ec2:DeleteRoute).
 
-    :param before: the previous target, or :data:`NO_ROUTE`. If it no longer exists, the route is deleted.
+    :param before: the previous target, or :data:`NO_ROUTE`. If EC2 refuses it, for example because it no longer exists,
+        the route is deleted.
     :param instead_of: the present target. A route with any other target was changed by others, and is left as it is.
+    :return: ``False`` if the read shows the route as it may have been before it was changed to ``instead_of``: a later
+        read may show that it has yet to be restored.
     """
     table = read_table(conn, table_id)
-    if table is None or table.default_route != instead_of:
-        return
+    if table is None:
+        return True
+    if table.default_route != instead_of:
+        # A route to a deleted target was replaced as well, if an earlier cluster left it behind.
+        return not (table.default_route == before or table.is_blackhole)
     log.info("Setting the default route of %s back to %s", table_id, before)
     if before != NO_ROUTE:
         try:
             conn.replace_route(RouteTableId=table_id, DestinationCidrBlock=ANYWHERE, **_parameter(before))
         except ClientError as error:
-            if not error_code(error).endswith((".NotFound", "NotFound")):
+            if is_transient(error) or is_denied(error) or is_expired(error):
                 raise
-            log.warning("%s no longer exists, so %s now has no default route: %s", before, table_id, error)
+            # Otherwise the gateway would keep the address, and every following job would fail in the same way.
+            log.warning("EC2 refuses %s as the default route of %s, which now has none: %s", before, table_id, error)
         else:
-            return
+            return True
     with IgnoreCodes("InvalidRoute.NotFound", NO_SUCH_TABLE):
         conn.delete_route(RouteTableId=table_id, DestinationCidrBlock=ANYWHERE)
+    return True
 
 
 def _parameter(target: str) -> dict[str, str]:

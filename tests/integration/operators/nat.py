@@ -51,6 +51,12 @@ class Network:
     def internet_gateway(self) -> str:
         return str(self.ec2.describe_internet_gateways()["InternetGateways"][0]["InternetGatewayId"])
 
+    def lead_to_internet_gateway(self) -> str:
+        """Create a default route to the internet gateway, and return its ID."""
+        there = self.internet_gateway()
+        self.ec2.create_route(RouteTableId=self.table, DestinationCidrBlock="0.0.0.0/0", GatewayId=there)
+        return there
+
     def assert_as_before(self, *, target: str | None = None) -> None:
         """Nothing is left: no gateway, the route as it was, the address free."""
         assert self.gateways() == []

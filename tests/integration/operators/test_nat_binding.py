@@ -43,13 +43,13 @@ def test_a_session_leaves_through_its_gateway_and_leaves_nothing_behind(
     assert made(clocked) == 1
 
 
-def test_a_route_that_led_to_an_internet_gateway_leads_there_again(clocked, network, nat, terminate_operator, ec2):
-    ec2.create_route(RouteTableId=network.table, DestinationCidrBlock="0.0.0.0/0", GatewayId=network.internet_gateway())
+def test_a_route_that_led_to_an_internet_gateway_leads_there_again(clocked, network, nat, terminate_operator):
+    target = network.lead_to_internet_gateway()
     job_flow_id = Task(nat()).run()
     assert network.target() == network.gateways()[0]
     Task(terminate_operator(job_flow_id)).run()
     clocked.clock.advance(120)
-    network.assert_as_before(target=network.internet_gateway())
+    network.assert_as_before(target=target)
 
 
 def test_a_binding_may_be_given_as_a_mapping(clocked, network, nat):
@@ -156,7 +156,9 @@ def test_a_wait_that_is_killed_in_the_triggerer_leaves_nothing(clocked, network,
     task.start()
     trigger = task.trigger()
     kind, what = trigger.undo
+    began = clocked.clock.now()
     undo_stored(kind, what, connection=trigger._hook_parameters)
+    assert (clocked.clock.now() - began).total_seconds() < 5  # a killed task has only seconds
     clocked.clock.advance(120)
     network.assert_as_before()
 
@@ -253,21 +255,6 @@ def test_a_retry_continues_with_the_gateway_wherever_the_previous_try_vanished(
     network.assert_as_before()
 
 
-@pytest.mark.parametrize("others", [[], ["eipalloc-0123456789abcdef0"]], ids=["one address", "a pool"])
-def test_a_job_queues_although_ec2_does_not_show_the_gateway_of_the_holder_yet(
-    clocked, network, nat, store, allocation_id, others
-):
-    clocked.remember()
-    named = [allocation_id, *others]
-    Task(nat(lock_store=store, deferrable=True), dag_id="holder").start()
-    clocked.clock.advance(15)  # EC2 has associated the address with the new gateway
-    clocked.faults.add(operation="DescribeNatGateways", kind="stale", seconds=40, times=1)
-    waiting = Task(nat(allocation_id=named, lock_store=store, deferrable=True), dag_id="waiting")
-    waiting.start()
-    assert waiting.error is None
-    assert waiting.deferrals[0].startswith("Eip")
-
-
 def test_a_retry_waits_for_its_gateway_although_ec2_does_not_show_it_yet(clocked, network, nat, store, monkeypatch):
     clocked.remember()
     real = nat_gateway_changes.create_gateway
@@ -291,20 +278,87 @@ def test_a_retry_waits_for_its_gateway_although_ec2_does_not_show_it_yet(clocked
 
 @pytest.mark.parametrize("operation", ["ReplaceRoute", "DeleteRoute", "DeleteNatGateway"])
 def test_a_teardown_that_vanished_continues_where_it_stopped(
-    clocked, network, nat, terminate_operator, store, operation, ec2
+    clocked, network, nat, terminate_operator, store, operation
 ):
-    if operation == "ReplaceRoute":
-        ec2.create_route(
-            RouteTableId=network.table, DestinationCidrBlock="0.0.0.0/0", GatewayId=network.internet_gateway()
-        )
-    before = network.target()
+    before = network.lead_to_internet_gateway() if operation == "ReplaceRoute" else None
     job_flow_id = Task(nat(lock_store=store)).run()
-    clocked.faults.add(operation=operation, kind="error", code="Boom", status=400, times=1)
-    with pytest.raises(Exception, match="Boom"):
+    clocked.faults.add(operation=operation, kind="error", code="UnauthorizedOperation", status=403, times=1)
+    with pytest.raises(Exception, match="UnauthorizedOperation"):
         Task(terminate_operator(job_flow_id, lock_store=store)).run()
     Task(terminate_operator(job_flow_id, lock_store=store), try_number=2).run()
     clocked.clock.advance(120)
     network.assert_as_before(target=before)
+
+
+def test_a_previous_target_that_ec2_refuses_does_not_keep_the_gateway(
+    clocked, network, nat, store, terminate_operator, logged
+):
+    target = network.lead_to_internet_gateway()
+    job_flow_id = Task(nat(lock_store=store)).run()
+    message = f"route table {network.table} and network gateway {target} belong to different networks"
+    clocked.faults.add(
+        operation="ReplaceRoute", kind="error", code="InvalidParameterValue", message=message, status=400, times=None
+    )
+    Task(terminate_operator(job_flow_id, lock_store=store)).run()
+    clocked.clock.advance(120)
+    network.assert_as_before()
+    assert f"EC2 refuses {target} as the default route of {network.table}" in logged()
+
+
+@pytest.mark.parametrize("before", ["none", "internet gateway"])
+def test_a_teardown_soon_after_the_bind_restores_a_route_that_reads_do_not_show_yet(
+    clocked, network, nat, store, terminate_operator, before
+):
+    target = network.lead_to_internet_gateway() if before != "none" else None
+    clocked.remember()
+    job_flow_id = Task(nat(lock_store=store)).run()
+    clocked.clock.advance(10)
+    clocked.faults.add(operation="DescribeRouteTables", kind="stale", seconds=30, times=None)
+    Task(terminate_operator(job_flow_id, lock_store=store)).run()
+    clocked.clock.advance(120)
+    network.assert_as_before(target=target)
+
+
+def test_so_does_an_undo_right_after_the_route_was_changed(clocked, network, nat, store):
+    target = network.lead_to_internet_gateway()
+    clocked.remember()
+    task = Task(nat(lock_store=store))
+
+    def fail(*_: Any, **__: Any) -> None:
+        clocked.faults.add(operation="DescribeRouteTables", kind="stale", seconds=30, times=None)
+        raise RuntimeError("the XCom cannot be written")
+
+    task._pristine._publish_bound = fail
+    with pytest.raises(RuntimeError):
+        task.run()
+    clocked.clock.advance(120)
+    network.assert_as_before(target=target)
+
+
+def test_so_does_an_early_release(clocked, network, nat, allocation_id):
+    clocked.remember()
+    job_flow_id = Task(nat()).run()
+    clocked.faults.add(operation="DescribeRouteTables", kind="stale", seconds=30, times=None)
+    Task(
+        EipReleaseOperator(task_id="release", allocation_id=allocation_id, job_flow_id=job_flow_id, aws_conn_id=None)
+    ).run()
+    clocked.clock.advance(120)
+    network.assert_as_before()
+
+
+@pytest.mark.parametrize("others", [[], ["eipalloc-0123456789abcdef0"]], ids=["one address", "a pool"])
+def test_a_job_queues_although_ec2_does_not_show_the_gateway_of_the_holder_yet(
+    clocked, network, nat, store, allocation_id, others
+):
+    clocked.remember()
+    named = [allocation_id, *others]
+    Task(nat(lock_store=store, deferrable=True), dag_id="holder").start()
+    clocked.clock.advance(15)  # EC2 has associated the address with the new gateway
+    clocked.faults.add(operation="DescribeNatGateways", kind="stale", seconds=40, times=1)
+    waiting = Task(nat(allocation_id=named, lock_store=store, deferrable=True), dag_id="waiting")
+    waiting.start()
+    assert waiting.error is None
+    assert waiting.deferrals[0].startswith("Eip")
 
 
 def test_lost_answers_make_no_second_gateway(clocked, network, nat, deferrable, monkeypatch):
