@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 from airflow_eip_provider.aws.errors import IgnoreCodes
 from airflow_eip_provider.aws.pages import as_filters, read_pages
 from airflow_eip_provider.aws.routes import NO_ROUTE
-from airflow_eip_provider.aws.tags import ALLOCATION_TAG, JOB_FLOW_TAG, ROUTE_TAG, tags_of
-from airflow_eip_provider.exceptions import InvalidInputError
+from airflow_eip_provider.aws.tags import ALLOCATION_TAG, JOB_FLOW_TAG, OWNER_DIGEST_TAG, ROUTE_TAG, tags_of
+from airflow_eip_provider.exceptions import InvalidInputError, TransientError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from datetime import datetime
 
     from airflow_eip_provider.aws.routes import RouteTable
@@ -91,25 +91,78 @@ def read_gateway(ec2: Any, gateway_id: str) -> Gateway | None:
     return None
 
 
-def read_origin(ec2: Any, table: RouteTable, *, allocation_id: str) -> str:
+def read_origin(
+    ec2: Any, table: RouteTable, *, allocation_ids: Collection[str], owner_digest: str | None = None
+) -> str:
     """
     Read the target that a default route has without the gateway of a cluster: an ID, or :data:`NO_ROUTE`.
 
     If an earlier cluster with this address has left its route behind, the tags of its gateway name that target.
 
-    :raises InvalidInputError: if the route leads to a gateway with another address.
+    :param allocation_ids: the address; or each one that the cluster may get.
+    :param owner_digest: of the task; its own cluster, which an earlier try launched, is no reason for an error.
+    :raises InvalidInputError: if the route leads to a gateway of a cluster that does not have all of them.
     """
     target = table.default_route
     gateway = read_gateway(ec2, target) if is_gateway(target) else None
     if gateway is None or gateway.job_flow_id is None:
         return target
-    if allocation_id not in gateway.associations and not gateway.is_ending:
-        raise InvalidInputError(
-            f"changing the default route of '{table.table_id}'",
-            problem=f"it leads to NAT gateway '{target}' of cluster '{gateway.job_flow_id}' with another Elastic IP",
-            remedy="use separate route tables for each Elastic IP",
-        )
+    is_own = owner_digest is not None and gateway.tags.get(OWNER_DIGEST_TAG) == owner_digest
+    if not (is_own or gateway.is_ending or gateway.associations.keys() >= set(allocation_ids)):
+        raise _in_use(table, f"it leads to {_described(gateway)}")
     return gateway.routes_before.get(table.table_id, NO_ROUTE)
+
+
+def check_replaceable(ec2: Any, table: RouteTable, *, gateway: Gateway) -> None:
+    """
+    Check that the default route of a table may be changed to a cluster's new gateway.
+
+    It may be if the route has the target that the gateway's tags name, or leads to a gateway that is ending or was
+    deleted. Of two gateways whose tags name the same table, the older one gets the route: it was created minutes ago,
+    so every read shows it, while a read of the table may not show yet that its route was changed.
+
+    :raises InvalidInputError: if a cluster with another address uses the table.
+    :raises TransientError: if others have changed the route since the gateway was created: its tags do not name their
+        target, so it could not be restored.
+    """
+    before, target = gateway.routes_before[table.table_id], table.default_route
+    if target != before:
+        present = read_gateway(ec2, target) if is_gateway(target) else None
+        if present is not None and _has_another_address(present, gateway):
+            raise _in_use(table, f"it leads to {_described(present)}")
+        was_deleted = present.is_ending if present is not None else is_gateway(target) and table.is_blackhole
+        if not was_deleted:
+            raise TransientError(
+                f"changing the default route of '{table.table_id}'",
+                problem=f"its target was '{before}' when NAT gateway '{gateway.gateway_id}' was created, and is now "
+                f"'{target}'",
+                remedy="do not change this route while a cluster starts; a retry restores the new target afterwards",
+            )
+    for other in _describe(ec2, {"tag-key": [f"{ROUTE_TAG}{table.table_id}"], "state": ["pending", "available"]}):
+        if _has_another_address(other, gateway) and _age_key(other) < _age_key(gateway):
+            raise _in_use(table, f"it is also for {_described(other)}")
+
+
+def _in_use(table: RouteTable, problem: str) -> InvalidInputError:
+    return InvalidInputError(
+        f"changing the default route of '{table.table_id}'",
+        problem=f"{problem} with another Elastic IP",
+        remedy="use separate route tables for each Elastic IP",
+    )
+
+
+def _described(gateway: Gateway) -> str:
+    return f"NAT gateway '{gateway.gateway_id}' of cluster '{gateway.job_flow_id}'"
+
+
+def _has_another_address(other: Gateway, gateway: Gateway) -> bool:
+    """Whether a gateway is that of a cluster with another address, and is not ending."""
+    is_of_cluster = other.job_flow_id is not None and not other.is_ending
+    return is_of_cluster and other.tags[ALLOCATION_TAG] != gateway.tags[ALLOCATION_TAG]
+
+
+def _age_key(gateway: Gateway) -> tuple[float, str]:
+    return (gateway.created_at.timestamp() if gateway.created_at else 0.0, gateway.gateway_id)
 
 
 def read_carrying_gateway(ec2: Any, allocation_id: str) -> Gateway | None:

@@ -3,37 +3,63 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from airflow_eip_provider import clock
 from airflow_eip_provider.aws.errors import IgnoreCodes, error_code, is_denied, is_expired, is_transient
+from airflow_eip_provider.aws.lag import READS_LAG_SECONDS, SECOND_LOOK_SECONDS
 from airflow_eip_provider.aws.routes import ANYWHERE, NO_ROUTE, NO_SUCH_TABLE, ROUTE_PARAMETERS, read_table
+from airflow_eip_provider.exceptions import ElasticIpError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_eip_provider.aws.routes import RouteTable
 
 log = logging.getLogger(__name__)
 
 
-def set_default_route(conn: Any, table_id: str, *, target: str) -> None:
+def set_default_route(
+    conn: Any, table_id: str, *, target: str, check: Callable[[RouteTable], None], pause: Callable[[float], None]
+) -> None:
     """
     Set the default route of a table, unless it already has this target (ec2:CreateRoute, ec2:ReplaceRoute).
 
     :param conn: a boto3 client of EC2.
     :param target: the ID of the new target.
+    :param check: raises an error if the present route must stay. As a read may show an old route, it counts only when
+        it is raised for as long as reads may lag.
+    :param pause: waits for some seconds.
+    :raises ElasticIpError: as ``check`` does.
     """
+    deadline = clock.time() + READS_LAG_SECONDS
+    while True:
+        try:
+            _set_default_route(conn, table_id, target=target, check=check)
+        except (ElasticIpError, ClientError) as error:
+            # RouteAlreadyExists is also the answer to botocore's retry after a lost response. Otherwise the read does
+            # not show the route yet, which must be checked before it is replaced.
+            is_refused = isinstance(error, ElasticIpError) or error_code(error) == "RouteAlreadyExists"
+            if not is_refused or clock.time() >= deadline:
+                raise
+            log.info("Reading the default route of %s again in %s s: %s", table_id, SECOND_LOOK_SECONDS, error)
+        else:
+            return
+        pause(SECOND_LOOK_SECONDS)
+
+
+def _set_default_route(conn: Any, table_id: str, *, target: str, check: Callable[[RouteTable], None]) -> None:
     table = read_table(conn, table_id)
-    if table is not None and table.default_route == target:
-        return
-    route = {"RouteTableId": table_id, "DestinationCidrBlock": ANYWHERE, **_parameter(target)}
+    if table is not None:
+        if table.default_route == target:
+            return
+        check(table)
     log.info("Setting the default route of %s to %s", table_id, target)
-    if table is not None and table.default_route != NO_ROUTE:
-        conn.replace_route(**route)
-        return
-    try:
-        conn.create_route(**route)
-    except ClientError as error:
-        if error_code(error) != "RouteAlreadyExists":  # also the answer to botocore's retry after a lost response
-            raise
-        conn.replace_route(**route)
+    has_route = table is not None and table.default_route != NO_ROUTE
+    change = conn.replace_route if has_route else conn.create_route
+    change(RouteTableId=table_id, DestinationCidrBlock=ANYWHERE, **_parameter(target))
 
 
 def restore_default_route(conn: Any, table_id: str, *, before: str, instead_of: str) -> bool:

@@ -31,6 +31,7 @@ class Setup:
     The input of the checks of a launch.
 
     :param allocation_id: with a valid format.
+    :param pool: every address that the cluster may get, if it is any one of several; ``allocation_id`` is one of them.
     :param job_flow: the parameters of RunJobFlow; ``None`` when only a subnet is known.
     :param subnets_named: used instead of the subnets in ``job_flow``.
     :param on_multi_node: "fail", "warn" or "allow", as in ``EmrCreateWithStaticIpOperator``, like ``bind_at`` and
@@ -44,6 +45,7 @@ class Setup:
     :param lock_store: its URI; ``None`` without one.
     :param store_client: returns the client of a lock store, by service and region.
     :param environment: ``[eip] environment``.
+    :param owner_digest: of the task, as in the tags of what its earlier tries created.
     :param candidate: the name of the candidate of the launch, such as "fallbacks[0]"; ``None`` without fallbacks.
     :param reads: shared with the checks of other candidates; ``None`` for new ones.
     """
@@ -51,6 +53,7 @@ class Setup:
     allocation_id: str
     eip: ElasticIpHook
     emr: EmrClusterHook
+    pool: Sequence[str] = ()
     job_flow: Mapping[str, Any] | None = None
     subnets_named: Sequence[str] = ()
     on_multi_node: str = "fail"
@@ -65,6 +68,7 @@ class Setup:
     lock_store: str | None = None
     store_client: Callable[[str, str | None], Any] | None = None
     environment: str | None = None
+    owner_digest: str | None = None
     candidate: str | None = None
     reads: Reads = None  # type: ignore[assignment]  # set by __post_init__
 

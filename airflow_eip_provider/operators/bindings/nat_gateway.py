@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -98,7 +99,14 @@ class NatGateway(Binding):
             raise _invalid(f"route_table_ids {tables!r}", "it has a duplicate", "name each route table once")
 
     def bind(self, site: Site) -> Bound | GatewayWait | None:
-        """Create the gateway, wait until it is available, change the routes."""
+        """
+        Create the gateway, wait until it is available, change the routes.
+
+        :raises GatewayFailedError: when EC2 could not create it.
+        :raises InvalidInputError: when a cluster with another address uses one of the route tables.
+        :raises TransientError: when others have changed a route since the gateway was created.
+        """
+        from airflow_eip_provider.aws.nat_gateways import check_replaceable
         from airflow_eip_provider.aws.route_changes import set_default_route
         from airflow_eip_provider.operators.binder import Binder
 
@@ -110,9 +118,10 @@ class NatGateway(Binding):
         if gateway.state != "available":
             return GatewayWait(gateway.gateway_id)
         site.poll("cluster_ready")  # change no route for a cluster that has ended
+        check = functools.partial(check_replaceable, site.eip.conn, gateway=gateway)
         for table_id in gateway.routes_before:
             site.kill.check()
-            set_default_route(site.eip.conn, table_id, target=gateway.gateway_id)
+            set_default_route(site.eip.conn, table_id, target=gateway.gateway_id, check=check, pause=site.kill.pause)
         return Bound(_located_by(gateway, Binder(site.eip, site.allocation_id).address()), gateway.gateway_id)
 
     @staticmethod
@@ -206,7 +215,7 @@ def _read_origins(ec2: Any, route_table_ids: Sequence[str], *, allocation_id: st
     origins: dict[str, str] = {}
     for table_id in route_table_ids:
         table = read_table(ec2, table_id)
-        origins[table_id] = read_origin(ec2, table, allocation_id=allocation_id) if table else NO_ROUTE
+        origins[table_id] = read_origin(ec2, table, allocation_ids=[allocation_id]) if table else NO_ROUTE
     return origins
 
 

@@ -203,6 +203,8 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LaunchingOperator, EmrCrea
 
         In this order, so that a try that is refused terminates the cluster of one that crashed.
         """
+        from airflow_eip_provider.operators.owner import Owner
+
         self.read_addresses(context)
         self._check_parameters()
         launcher = self.launcher(context)
@@ -211,7 +213,11 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LaunchingOperator, EmrCrea
         )
         if (adopted := self.begin_attempt(context, state, launcher)) is not None:
             self.publish(context, state, adopted)
-        setup = self.run_preflight(bind_at=self.bind_at, accept_self_termination=self.accept_self_termination)
+        setup = self.run_preflight(
+            bind_at=self.bind_at,
+            accept_self_termination=self.accept_self_termination,
+            owner_digest=Owner.of(context).digest,
+        )
         if setup.reads.address is not None:
             self.lease_queue.note_address(setup.reads.address)
         if isinstance(self.allocation_id, str):

@@ -52,9 +52,11 @@ class LaunchingOperator(NextCandidateOperator):
         # The launcher names a cluster that has no name after its task.
         first = {"Name": f"{self.dag_id}.{self.task_id}", **self.candidates[0].job_flow}
         shape = self.emr.conn.meta.service_model.operation_model("RunJobFlow").input_shape
+        pool = self.allocation_id if isinstance(self.allocation_id, AddressPool) else ()
         setup = Setup(
-            # The addresses of a pool have been checked; the other checks give the same result for each of them.
-            allocation_id=self.allocation_id[0] if isinstance(self.allocation_id, AddressPool) else self.allocation_id,
+            # The addresses of a pool have been checked; most other checks give the same result for each of them.
+            allocation_id=pool[0] if pool else self.allocation_id,
+            pool=pool,
             eip=self.eip,
             emr=self.emr,
             job_flow=first,

@@ -16,7 +16,7 @@ from airflow_eip_provider.preflight import nat as nat_checks
 from airflow_eip_provider.sensors.eip import EipAssociationSensor
 from airflow_eip_provider.triggers.undo import undo_stored
 from harness.life import Task
-from tests.integration.operators.aws_state import launched
+from tests.integration.operators.aws_state import STORE, launched
 
 
 def made(aws: Any) -> int:
@@ -359,6 +359,36 @@ def test_a_job_queues_although_ec2_does_not_show_the_gateway_of_the_holder_yet(
     waiting.start()
     assert waiting.error is None
     assert waiting.deferrals[0].startswith("Eip")
+
+
+@pytest.fixture
+def two(ec2: Any, allocation_id: str) -> list[str]:
+    """Two addresses, sorted."""
+    return sorted([allocation_id, str(ec2.allocate_address(Domain="vpc")["AllocationId"])])
+
+
+@pytest.mark.parametrize("addresses", ["a pool", "one for each"])
+@pytest.mark.parametrize("lag", [None, 40])
+def test_of_two_addresses_behind_one_route_table_the_second_does_not_take_the_route_of_the_first(
+    clocked, network, nat, two, addresses, lag
+):
+    network.lead_to_internet_gateway()
+    clocked.remember()
+    mine, theirs = (two, two) if addresses == "a pool" else two
+    first = Task(nat(allocation_id=mine, lock_store=STORE, deferrable=True), dag_id="first")
+    second = Task(nat(allocation_id=theirs, lock_store=STORE, deferrable=True), dag_id="second")
+    first.start()
+    clocked.clock.advance(30)
+    second.start()  # the gateway of the first is pending, and its route does not exist yet
+    first.go_on()
+    if lag:
+        clocked.faults.add(operation="DescribeRouteTables", kind="stale", seconds=lag, times=None)
+    second.go_on()
+    assert isinstance(second.error, AirflowFailException)
+    assert f"'{network.table}'" in str(second.error)
+    assert f"of cluster '{first.result}' with another Elastic IP" in str(second.error)
+    assert network.target() == first.ti.xcoms["static_ip"]["nat_gateway_id"] == network.gateways()[0]
+    assert len(network.gateways()) == 1
 
 
 def test_lost_answers_make_no_second_gateway(clocked, network, nat, deferrable, monkeypatch):

@@ -112,6 +112,12 @@ def test_a_route_table_of_another_addresss_session(refused, nat, network, ec2):
     refused(network.table, job_flow_id, "another")
 
 
+def test_a_route_table_of_another_run_with_an_address_of_the_same_pool(refused, nat, network, ec2, allocation_id):
+    pool = [allocation_id, ec2.allocate_address(Domain="vpc")["AllocationId"]]
+    job_flow_id = Task(nat(allocation_id=pool), dag_id="other").run()
+    refused(network.table, job_flow_id, "another", "name one Elastic IP", allocation_id=pool)
+
+
 @pytest.mark.parametrize("operation", ["CreateNatGateway", "CreateRoute", "ReplaceRoute", "DeleteRoute"])
 def test_a_missing_permission(refused, clocked, operation):
     clocked.deny(operation)

@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 from airflow_eip_provider import clock
 from airflow_eip_provider.aws.nat_gateway_changes import remove_gateway
 from airflow_eip_provider.aws.nat_gateways import Gateway
-from airflow_eip_provider.aws.route_changes import restore_default_route
+from airflow_eip_provider.aws.route_changes import restore_default_route, set_default_route
 from airflow_eip_provider.aws.routes import ANYWHERE
 from airflow_eip_provider.aws.tags import ALLOCATION_TAG, JOB_FLOW_TAG, ROUTE_TAG
 
@@ -53,6 +53,22 @@ def test_a_request_that_may_succeed_later_deletes_no_route(stubbed, code):
     ec2 = stubbed("ec2", shown("nat-1"), ("replace_route", code))
     with pytest.raises(ClientError, match=code):
         restore_default_route(ec2, "rtb-1", before="igw-1", instead_of="nat-1")
+
+
+def test_a_route_that_a_read_does_not_show_is_checked_before_it_is_replaced(stubbed):
+    created = {**ROUTE, "NatGatewayId": "nat-1"}
+    ec2 = stubbed(
+        "ec2",
+        shown(None),
+        ("create_route", "RouteAlreadyExists", created),
+        shown("nat-9", "blackhole"),
+        ("replace_route", {}, created),
+    )
+    checked, pauses = [], []
+    set_default_route(
+        ec2, "rtb-1", target="nat-1", check=lambda table: checked.append(table.default_route), pause=pauses.append
+    )
+    assert (checked, pauses) == (["none", "nat-9"], [10])
 
 
 @pytest.mark.parametrize(("state", "hours"), [("available", 2), ("pending", 0), ("failed", 0)])

@@ -171,6 +171,8 @@ def messages() -> dict[str, list[str]]:
         "DELETE /batches/{} to that server",
         *(BATCH, LIVY, BATCH),
     )
+    table, gateway = "rtb-0123456789abcdef0", "nat-0123456789abcdef0"
+    route = said("changing the default route of '{}'", table)
     errors: list[ElasticIpError] = [
         no_cluster,
         no_environment,
@@ -230,8 +232,18 @@ def messages() -> dict[str, list[str]]:
         ),
         exceptions.RecordContendedError(TABLE, writes=40, seconds=300.0),
         exceptions.CredentialsExpiredError("aws_production", problem=str(expired)),
+        *(
+            exceptions.InvalidInputError(
+                route,
+                problem=said(
+                    "{} with another Elastic IP", said(use, said("NAT gateway '{}' of cluster '{}'", gateway, CLUSTER))
+                ),
+                remedy=said("use separate route tables for each Elastic IP"),
+            )
+            for use in ("it leads to {}", "it is also for {}")
+        ),
         exceptions.GatewayFailedError(
-            "nat-0123456789abcdef0",
+            gateway,
             allocation_id=EIP,
             code="Gateway.NotAttached",
             problem="Network vpc-1 has no Internet gateway attached",
@@ -344,6 +356,27 @@ def messages() -> dict[str, list[str]]:
                 ),
                 remedy=said("disassociate that one, or name it as allocation_id"),
             )
+        ),
+        str(
+            TransientError(
+                route,
+                problem=said(
+                    "its target was '{}' when NAT gateway '{}' was created, and is now '{}'",
+                    *("igw-0123456789abcdef0", gateway, "tgw-0123456789abcdef0"),
+                ),
+                remedy=said(
+                    "do not change this route while a cluster starts; a retry restores the new target afterwards"
+                ),
+            )
+        ),
+        said(
+            "EC2 refuses {} as the default route of {}, which now has none: {}",
+            *("igw-0123456789abcdef0", table),
+            aws_error(
+                "InvalidParameterValue",
+                "ReplaceRoute",
+                f"route table {table} and network gateway igw-0123456789abcdef0 belong to different networks",
+            ),
         ),
         said("given up: not seen that {}", f"{MEANING['detected']}, {MEANING['bound']}"),
     ]
