@@ -116,12 +116,18 @@ class Cluster(ClusterStatus):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A step, as ListSteps shows it."""
+    """
+    A step, as ListSteps shows it.
+
+    :param jar: its JAR, and ``args`` the JAR's arguments; ``None`` when they are not shown.
+    """
 
     step_id: str
     name: str
     state: str
     reason: str = ""
+    jar: str | None = None
+    args: tuple[str, ...] = field(default=(), repr=False)  # they may contain a password
 
     @property
     def is_active(self) -> bool:
@@ -176,6 +182,8 @@ def _step(item: Mapping[str, Any]) -> Step:
         name=item["Name"],
         state=status["State"],
         reason=_sentence(failure.get("Reason"), failure.get("Message"), change.get("Message")),
+        jar=item.get("Config", {}).get("Jar"),
+        args=tuple(item.get("Config", {}).get("Args") or ()),
     )
 
 

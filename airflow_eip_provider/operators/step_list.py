@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,8 @@ from airflow_eip_provider.literals import is_template, parse_literal
 
 MAX_STEPS = 256  # pending and running steps of a cluster (EMR API Reference, AddJobFlowSteps)
 _LONGEST_ARGUMENT = 10_280  # characters (EMR API Reference, HadoopJarStepConfig.Args)
+# EMR API Reference, XmlString: the pattern of names and arguments.
+_REFUSED = re.compile(r"[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _AS_BOTO3 = "give at least one step, as boto3's add_job_flow_steps"
 # Placeholders for a step, its HadoopJarStep or a string that is unknown until it is rendered.
 _ANY_TEXT = "?"
@@ -105,6 +108,8 @@ def _checked_step(step: object, number: int) -> dict[str, Any]:
 
 def _checked_jar(jar: Mapping[str, Any], name: str) -> dict[str, Any]:
     checked = dict(jar)
+    if isinstance(path := jar.get("Jar"), str) and not path.strip():
+        raise _StepsError(f"Jar of step '{name}' is empty", "give the JAR, for example command-runner.jar")
     if "Args" in jar:
         given = parse_literal(jar["Args"])
         if isinstance(given, (str, bytes, bytearray, Mapping)) or not isinstance(given, Sequence):
@@ -134,6 +139,11 @@ def _text(value: object, what: str) -> str:
     The error does not contain the value, which may be a password.
     """
     if isinstance(value, str):
+        if _REFUSED.search(value):
+            raise _StepsError(
+                f"{what} contains a control character other than tab and line break",
+                "EMR does not accept it; write it as the program's own escape, such as \\001",
+            )
         return value
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)

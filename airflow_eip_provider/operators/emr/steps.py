@@ -11,7 +11,7 @@ from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
 from airflow_eip_provider import clock, metrics
 from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE, own_xcom
-from airflow_eip_provider.aws.errors import was_throttled
+from airflow_eip_provider.aws.errors import had_no_effect, was_throttled
 from airflow_eip_provider.aws.lag import READS_LAG_SECONDS, SECOND_LOOK_SECONDS, until_shown
 from airflow_eip_provider.aws.resource_ids import check_job_flow_id
 from airflow_eip_provider.exceptions import (
@@ -38,7 +38,7 @@ from airflow_eip_provider.operators.rendering import StructuredFields
 from airflow_eip_provider.rendered import check_flags, is_nothing
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from airflow_eip_provider.airflow_compat import Context
     from airflow_eip_provider.aws.clusters import Cluster, Step
@@ -188,7 +188,7 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
         self.link_cluster(context, job_flow_id, log_uri=cluster.log_uri)
         self.link_address(context)
         checked_at = clock.time()
-        adopted = self._adopt(job_flow_id, mark, count=len(steps), first_try=first_try)
+        adopted = self._adopt(job_flow_id, mark, steps=steps, first_try=first_try)
         if not adopted and clock.time() - checked_at >= SECOND_LOOK_SECONDS:
             cluster = fence.cluster()
             egress = fence.check(cluster)
@@ -348,7 +348,9 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
             kill=self.kill,
         )
 
-    def _adopt(self, job_flow_id: str, mark: StepMark, *, count: int, first_try: int) -> list[str]:
+    def _adopt(
+        self, job_flow_id: str, mark: StepMark, *, steps: Sequence[Mapping[str, Any]], first_try: int
+    ) -> list[str]:
         """
         Find the steps that were submitted already, so that they are not submitted twice.
 
@@ -360,22 +362,66 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
 
         if self._submitted is not None:  # by this try, which is beginning again
             return self._submitted[1]
+        count = len(steps)
         is_retry = mark.try_number > 1  # after a clear, too: the previous try may have submitted just now
         own_try = mark.try_number if self._may_have_submitted else None
         deadline = clock.time() + READS_LAG_SECONDS
         while True:
             read = read_all_steps if is_retry or self._may_have_submitted else read_active_steps
             tries = mark.by_try(read(self.emr.conn, job_flow_id))
-            step_ids = steps_to_adopt(tries, count=count, first_try=first_try, own_try=own_try)
+            found = steps_to_adopt(tries, count=count, first_try=first_try, own_try=own_try)
             # Once all steps of the previous try are shown, none of them can appear later.
             is_missing = self._may_have_submitted or (is_retry and len(tries.get(mark.try_number - 1, ())) < count)
-            if len(step_ids) == count or not is_missing or clock.time() >= deadline:
+            if len(found) == count or not is_missing or clock.time() >= deadline:
                 break
             self.log.info("ListSteps may not show yet what was submitted before; calling it again")
             self.kill.pause(SECOND_LOOK_SECONDS)
-        if step_ids:
-            self.log.info("Continuing with steps %s, which were submitted already", ", ".join(step_ids))
+        if not found or self._are_replaced(job_flow_id, found, mark, steps=steps, first_try=first_try):
+            return []
+        step_ids = [step.step_id for step in found]
+        self.log.info("Continuing with steps %s, which were submitted already", ", ".join(step_ids))
         return step_ids
+
+    def _are_replaced(
+        self,
+        job_flow_id: str,
+        found: Sequence[Step],
+        mark: StepMark,
+        *,
+        steps: Sequence[Mapping[str, Any]],
+        first_try: int,
+    ) -> bool:
+        """
+        Cancel the steps of an earlier try if the task's steps have changed since, so that they are submitted instead.
+
+        The steps of a retry may differ because of templates, such as the present time. So a retry continues with as
+        many others, with a warning. A task that was cleared does not.
+        """
+        from airflow_eip_provider.aws.clusters import read_active_steps
+        from airflow_eip_provider.operators.emr.submitted import have_changed
+
+        number = mark.try_of(found[0].name) or 0
+        is_same_number = len(found) == len(steps)
+        if number == mark.try_number or (is_same_number and not have_changed(found, steps, mark)):
+            return False
+        names = ", ".join(step.step_id for step in found)
+        if is_same_number and number >= first_try:
+            self.log.warning(
+                "The steps of this task are not those of try %s, %s, with which it continues. To run the present ones, "
+                "clear the task",
+                number,
+                names,
+            )
+            return False
+        self.log.warning("The steps of this task have changed since try %s; cancelling its steps %s", number, names)
+        active = {step.step_id for step in found if step.is_active}
+        self.kill.check()
+        self.emr.cancel_steps(job_flow_id, step_ids=sorted(active))
+        until_shown(
+            lambda: not active.intersection(step.step_id for step in read_active_steps(self.emr.conn, job_flow_id)),
+            pause=self.kill.pause,
+        )
+        return True
 
     def _note_adoption(self, job_flow_id: str, mark: StepMark) -> None:
         """Let an earlier try whose process is still running leave its steps to this one."""
@@ -412,7 +458,7 @@ class EmrAddStepsWithStaticIpOperator(StructuredFields, PhasedOperator, EmrAddSt
         try:
             step_ids = self.emr.submit_steps(job_flow_id, mark.on(steps), **role)
         except Exception as error:
-            self._may_have_submitted = not was_throttled(error)
+            self._may_have_submitted = not (was_throttled(error) or had_no_effect(error))
             raise
         self._submitted = (job_flow_id, step_ids)
         self.log.info("Submitted steps %s to cluster %s", ", ".join(step_ids), job_flow_id)

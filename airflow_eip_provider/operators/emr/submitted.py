@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_eip_provider.aws.clusters import GUARD_MARK
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from airflow_eip_provider.airflow_compat import Context
     from airflow_eip_provider.aws.clusters import Step
 
+_LINEAGE = "spark.openlineage."
 _NONCE_DIGITS = 12
 _NAME_LENGTH = 256  # StepConfig.Name (EMR API reference)
 
@@ -56,9 +57,36 @@ class StepMark:
         return tries
 
 
+def have_changed(submitted: Sequence[Step], wanted: Sequence[Mapping[str, Any]], mark: StepMark) -> bool:
+    """
+    Return whether submitted steps differ from those that the task has now, in name, JAR or arguments.
+
+    :param submitted: as many steps as wanted, of one try.
+    :param wanted: the steps for AddJobFlowSteps, without a mark and without the arguments for OpenLineage.
+    """
+    by_name = replace(mark, try_number=mark.try_of(submitted[0].name) or 0)
+    for step, now in zip(submitted, by_name.on(wanted), strict=True):
+        jar = now["HadoopJarStep"]
+        is_same = (step.jar, _without_lineage(step.args)) == (jar["Jar"], _without_lineage(jar.get("Args") or ()))
+        if step.name != now["Name"] or (step.jar is not None and not is_same):
+            return True
+    return False
+
+
+def _without_lineage(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments of a step without the properties for OpenLineage, which differ in each try."""
+    kept: list[str] = []
+    for argument in arguments:
+        if argument.startswith(_LINEAGE) and kept[-1:] == ["--conf"]:
+            kept.pop()
+        else:
+            kept.append(argument)
+    return kept
+
+
 def steps_to_adopt(
     tries: Mapping[int, Sequence[Step]], *, count: int, first_try: int, own_try: int | None
-) -> list[str]:
+) -> list[Step]:
     """
     Return the steps to continue with: those that are still active, or that all completed.
 
@@ -75,5 +103,5 @@ def steps_to_adopt(
         completed = len(steps) == count and states == {"COMPLETED"} and number == newest >= first_try
         active = bool(states & {"PENDING", "RUNNING"}) and "CANCEL_PENDING" not in states
         if number == own_try or active or completed:
-            return [step.step_id for step in steps]
+            return list(steps)
     return []

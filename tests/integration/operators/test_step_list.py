@@ -93,6 +93,8 @@ def test_an_argument_that_could_be_written_in_more_than_one_way_is_named(argumen
         ([step("a"), "b"], "entry 1 is str"),
         ([[step("a")]], "entry 0 is list"),
         ([{"Name": "a"}], "step 'a' has no Name or no HadoopJarStep"),
+        ([{"Name": "a", "HadoopJarStep": {"Jar": " "}}], "Jar of step 'a' is empty"),
+        ([step("a", "\x01")], "argument 1 of step 'read' contains a control character"),
         ([step("a", ActionOnFailure="NONSENSE")], "'NONSENSE'.*CANCEL_AND_WAIT"),
         ([step("a", ActionOnFailure=7)], "ActionOnFailure"),
         ([step("a", Argz=[])], "Argz"),
