@@ -41,9 +41,10 @@ def until_shown(
     :param pause: waits for some seconds.
     :return: the last result.
     """
-    deadline = clock.time() + within
-    while not (shown := read()) and clock.time() < deadline:
+    shown, deadline = read(), clock.time() + within  # the first read may take long
+    while not shown and clock.time() < deadline:
         (pause or clock.sleep)(SECOND_LOOK_SECONDS)
+        shown = read()
     return shown
 
 

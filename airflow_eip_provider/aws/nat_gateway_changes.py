@@ -75,12 +75,12 @@ def create_gateway(
     return gateway
 
 
-def remove_gateway(conn: Any, gateway: Gateway) -> None:
+def remove_gateway(conn: Any, gateway: Gateway, *, patient: bool = True) -> None:
     """
     Restore the default routes that lead to a cluster's gateway, then delete it. It does nothing to other gateways.
 
     The order matters: the tags of the gateway say what to restore. If its routes may have been changed a moment ago,
-    and a read does not show that, it is repeated for a minute. Idempotent.
+    and a read does not show that, it is repeated for a minute, if ``patient``. Idempotent.
     (ec2:DescribeRouteTables, ec2:ReplaceRoute, ec2:DeleteRoute, ec2:DeleteNatGateway)
 
     :param conn: a boto3 client of EC2.
@@ -95,7 +95,7 @@ def remove_gateway(conn: Any, gateway: Gateway) -> None:
                 del remaining[table_id]
         return not remaining
 
-    if _may_have_new_routes(gateway):
+    if patient and _may_have_new_routes(gateway):
         until_shown(restore)
     else:
         restore()
@@ -117,16 +117,17 @@ def _may_have_new_routes(gateway: Gateway) -> bool:
     return gateway.state == "available" and age < _ROUTED_WITHIN_SECONDS
 
 
-def remove_gateways(conn: Any, job_flow_id: str, *, allocation_id: str | None) -> bool:
+def remove_gateways(conn: Any, job_flow_id: str, *, allocation_id: str | None, patient: bool = True) -> bool:
     """
     Remove every NAT gateway that was created for a cluster, in whatever state.
 
     :param allocation_id: only gateways with this address; ``None`` for any address.
+    :param patient: as in :func:`remove_gateway`.
     :return: whether EC2 shows any; it may not show a new one yet.
     """
     gateways = read_cluster_gateways(conn, job_flow_id, allocation_id=allocation_id)
     for gateway in gateways:
-        remove_gateway(conn, gateway)
+        remove_gateway(conn, gateway, patient=patient)
     return bool(gateways)
 
 
@@ -171,12 +172,13 @@ def find_denied_actions(
             yield NotPermittedError(f"ec2:{action}", resource=resource)
 
 
-def remove_association(conn: Any, association_id: str) -> bool:
+def remove_association(conn: Any, association_id: str, *, patient: bool = True) -> bool:
     """
     Undo one association, or remove the NAT gateway that has the address.
 
     :param conn: a boto3 client of EC2.
     :param association_id: of the association, or of the NAT gateway.
+    :param patient: as in :func:`remove_gateway`.
     :return: whether it existed.
     """
     if not is_gateway(association_id):
@@ -184,7 +186,7 @@ def remove_association(conn: Any, association_id: str) -> bool:
     gateway = read_gateway(conn, association_id)
     if gateway is None:
         return False
-    remove_gateway(conn, gateway)
+    remove_gateway(conn, gateway, patient=patient)
     return not gateway.is_ending
 
 

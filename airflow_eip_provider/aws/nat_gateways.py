@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from airflow_eip_provider.aws.clusters import read_cluster
 from airflow_eip_provider.aws.errors import IgnoreCodes
 from airflow_eip_provider.aws.pages import as_filters, read_pages
 from airflow_eip_provider.aws.routes import NO_ROUTE
@@ -92,34 +93,37 @@ def read_gateway(ec2: Any, gateway_id: str) -> Gateway | None:
 
 
 def read_origin(
-    ec2: Any, table: RouteTable, *, allocation_ids: Collection[str], owner_digest: str | None = None
+    ec2: Any, emr: Any, table: RouteTable, *, allocation_ids: Collection[str], owner_digest: str | None = None
 ) -> str:
     """
     Read the target that a default route has without the gateway of a cluster: an ID, or :data:`NO_ROUTE`.
 
-    If an earlier cluster with this address has left its route behind, the tags of its gateway name that target.
+    If an earlier cluster has left its route behind, the tags of its gateway name that target.
 
     :param allocation_ids: the address; or each one that the cluster may get.
     :param owner_digest: of the task; its own cluster, which an earlier try launched, is no reason for an error.
-    :raises InvalidInputError: if the route leads to a gateway of a cluster that does not have all of them.
+    :raises InvalidInputError: if the route leads to the gateway of a cluster that has not ended, and the gateway does
+        not have every one of these addresses.
     """
     target = table.default_route
     gateway = read_gateway(ec2, target) if is_gateway(target) else None
     if gateway is None or gateway.job_flow_id is None:
         return target
     is_own = owner_digest is not None and gateway.tags.get(OWNER_DIGEST_TAG) == owner_digest
-    if not (is_own or gateway.is_ending or gateway.associations.keys() >= set(allocation_ids)):
+    has_all = gateway.associations.keys() >= set(allocation_ids)
+    if not (is_own or gateway.is_ending or has_all or _is_left(emr, gateway)):
         raise _in_use(table, f"it leads to {_described(gateway)}")
     return gateway.routes_before.get(table.table_id, NO_ROUTE)
 
 
-def check_replaceable(ec2: Any, table: RouteTable, *, gateway: Gateway) -> None:
+def check_replaceable(ec2: Any, emr: Any, table: RouteTable, *, gateway: Gateway) -> None:
     """
     Check that the default route of a table may be changed to a cluster's new gateway.
 
     It may be if the route has the target that the gateway's tags name, or leads to a gateway that is ending or was
-    deleted. Of two gateways whose tags name the same table, the older one gets the route: it was created minutes ago,
-    so every read shows it, while a read of the table may not show yet that its route was changed.
+    deleted, or whose cluster has ended. Of two gateways whose tags name the same table, the older one gets the route:
+    it was created minutes ago, so every read shows it, while a read of the table may not show yet that its route was
+    changed.
 
     :raises InvalidInputError: if a cluster with another address uses the table.
     :raises TransientError: if others have changed the route since the gateway was created: its tags do not name their
@@ -128,10 +132,13 @@ def check_replaceable(ec2: Any, table: RouteTable, *, gateway: Gateway) -> None:
     before, target = gateway.routes_before[table.table_id], table.default_route
     if target != before:
         present = read_gateway(ec2, target) if is_gateway(target) else None
-        if present is not None and _has_another_address(present, gateway):
+        if present is not None:
+            is_unused = present.is_ending or _is_left(emr, present)
+        else:
+            is_unused = is_gateway(target) and table.is_blackhole
+        if present is not None and not is_unused and _has_another_address(present, gateway):
             raise _in_use(table, f"it leads to {_described(present)}")
-        was_deleted = present.is_ending if present is not None else is_gateway(target) and table.is_blackhole
-        if not was_deleted:
+        if not is_unused:
             raise TransientError(
                 f"changing the default route of '{table.table_id}'",
                 problem=f"its target was '{before}' when NAT gateway '{gateway.gateway_id}' was created, and is now "
@@ -139,8 +146,9 @@ def check_replaceable(ec2: Any, table: RouteTable, *, gateway: Gateway) -> None:
                 remedy="do not change this route while a cluster starts; a retry restores the new target afterwards",
             )
     for other in _describe(ec2, {"tag-key": [f"{ROUTE_TAG}{table.table_id}"], "state": ["pending", "available"]}):
-        if _has_another_address(other, gateway) and _age_key(other) < _age_key(gateway):
-            raise _in_use(table, f"it is also for {_described(other)}")
+        is_first = _has_another_address(other, gateway) and _age_key(other) < _age_key(gateway)
+        if is_first and not _is_left(emr, other):
+            raise _in_use(table, f"it is also used by {_described(other)}, which was created earlier,")
 
 
 def _in_use(table: RouteTable, problem: str) -> InvalidInputError:
@@ -159,6 +167,12 @@ def _has_another_address(other: Gateway, gateway: Gateway) -> bool:
     """Whether a gateway is that of a cluster with another address, and is not ending."""
     is_of_cluster = other.job_flow_id is not None and not other.is_ending
     return is_of_cluster and other.tags[ALLOCATION_TAG] != gateway.tags[ALLOCATION_TAG]
+
+
+def _is_left(emr: Any, gateway: Gateway) -> bool:
+    """Whether the cluster of a gateway has ended; the gateway's next owner, or the reaper, removes it."""
+    cluster = read_cluster(emr, gateway.job_flow_id) if gateway.job_flow_id else None
+    return cluster is not None and cluster.has_ended
 
 
 def _age_key(gateway: Gateway) -> tuple[float, str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from airflow_eip_provider import clock
-from airflow_eip_provider.aws.errors import IgnoreCodes, error_code, is_denied, is_expired, is_transient
+from airflow_eip_provider.aws.errors import IgnoreCodes, error_code
 from airflow_eip_provider.aws.lag import READS_LAG_SECONDS, SECOND_LOOK_SECONDS
 from airflow_eip_provider.aws.routes import ANYWHERE, NO_ROUTE, NO_SUCH_TABLE, ROUTE_PARAMETERS, read_table
 from airflow_eip_provider.exceptions import ElasticIpError
@@ -66,8 +66,8 @@ def restore_default_route(conn: Any, table_id: str, *, before: str, instead_of: 
     """
     Restore the default route of a table (ec2:ReplaceRoute, ec2:DeleteRoute).
 
-    :param before: the previous target, or :data:`NO_ROUTE`. If EC2 refuses it, for example because it no longer exists,
-        the route is deleted.
+    :param before: the previous target, or :data:`NO_ROUTE`. If it no longer exists, or is detached from the VPC
+        (InvalidParameterValue), the route is deleted.
     :param instead_of: the present target. A route with any other target was changed by others, and is left as it is.
     :return: ``False`` if the read shows the route as it may have been before it was changed to ``instead_of``: a later
         read may show that it has yet to be restored.
@@ -83,7 +83,7 @@ def restore_default_route(conn: Any, table_id: str, *, before: str, instead_of: 
         try:
             conn.replace_route(RouteTableId=table_id, DestinationCidrBlock=ANYWHERE, **_parameter(before))
         except ClientError as error:
-            if is_transient(error) or is_denied(error) or is_expired(error):
+            if error_code(error) != "InvalidParameterValue" and not error_code(error).endswith("NotFound"):
                 raise
             # Otherwise the gateway would keep the address, and every following job would fail in the same way.
             log.warning("EC2 refuses %s as the default route of %s, which now has none: %s", before, table_id, error)

@@ -115,7 +115,7 @@ def _find_ingress_problems(
         if any(rule.get("PrefixListIds") for rule in relevant):
             yield _warning(f"{text}, unless one of their prefix lists allows it")
         elif networks and all(any(map(network.overlaps, ranges)) for network in networks):
-            yield _warning(f"{text}, unless its own addresses are among those that they allow there")
+            yield _warning(f"{text}, unless these rules allow the load balancer's private addresses")
         else:
             yield _error(text)
 

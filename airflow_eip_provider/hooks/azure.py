@@ -55,6 +55,7 @@ _NOT_ROUTED = [
 ]
 _AZURE_SERVICES = "0.0.0.0"  # a rule from and to this address admits only Azure's own services
 _THROTTLED, _SERVER_ERROR = 429, 500
+_ENTRA_CODE = re.compile(r"\bAADSTS\d+")
 _REMEDIES = {
     "SubscriptionNotFound": "check the subscription in the server's resource ID, and the tenant of azure_conn_id",
     "InvalidSubscriptionId": "check the subscription in the server's resource ID",
@@ -324,11 +325,13 @@ def _raise_error(doing: str, error: Any) -> NoReturn:
     from azure.core.exceptions import ClientAuthenticationError  # an extra
 
     status = getattr(error, "status_code", None)
-    if status is None:
+    # azure-identity's errors often have no response. Microsoft Entra ID's own refusals have a code in their text.
+    is_refused = isinstance(error, ClientAuthenticationError) and _ENTRA_CODE.search(error.message) is not None
+    if status is None and not is_refused:
         # Also when there is no token, for example while the endpoint of managed identities does not respond.
         problem = f"{type(error).__name__}: {' '.join(error.message.split())}"
         raise AzureUnavailableError(doing, problem=problem) from error
-    if status == _THROTTLED or status >= _SERVER_ERROR:
+    if status is not None and (status == _THROTTLED or status >= _SERVER_ERROR):
         raise AzureUnavailableError(doing, problem=f"{status} {error.reason}") from error
     if isinstance(error, ClientAuthenticationError):
         code, remedy = "Unauthorized", "check login, password and tenantId of azure_conn_id"

@@ -313,6 +313,8 @@ class LivyBatchHook(BaseHook):
             problem = f"{type(error).__name__}: {self._cleaned(str(error))}"
             # Not chained: the text of the original error may contain the secrets.
             raise LivyUnavailableError(doing, problem=problem, was_sent=not _never_sent(error)) from None
+        except ValueError:  # requests parses the location of a redirect although it does not follow it
+            raise LivyUnavailableError(doing, problem="a redirect to a malformed URL") from None
 
     def _stock_hook(self, method: str) -> Any:
         try:
@@ -362,7 +364,9 @@ class LivyBatchHook(BaseHook):
 
 def until_deleted(delete: Callable[[], bool]) -> bool:
     """
-    Delete the batch of a killed task, and repeat that while Livy does not answer, for the seconds that are left.
+    Delete the batch of a killed task, and repeat that for 20 seconds while Livy does not answer.
+
+    A request that gets no answer takes up to 30 seconds more.
 
     :param delete: returns ``False`` while a batch may still appear.
     :return: its last result.
@@ -374,7 +378,7 @@ def until_deleted(delete: Callable[[], bool]) -> bool:
             if delete():
                 return True
         except LivyUnavailableError as error:
-            log.warning("The task is killed and its batch is not deleted yet, trying again: %s", error)
+            log.warning("The task was killed; its batch is not deleted yet. Trying again: %s", error)
         clock.sleep(_KILLED_PAUSE_SECONDS)
     return delete()
 

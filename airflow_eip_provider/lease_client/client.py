@@ -314,16 +314,16 @@ class StoreLeaseClient(LeaseClient):
         world = self.world(undoing=True)
         protocol.undo(world, work)
         if undo.launched and undo.resource_id is not None:
-            self._remove_gateways(undo.resource_id, was_terminated=undo.resource_id in world.terminated)
+            self._remove_gateways(undo.resource_id, undo if undo.resource_id in world.terminated else None)
 
     def _lost(self, lost: protocol.LeaseLost) -> LeaseLostError:
         return LeaseLostError(self.allocation_id, who=self._who, problem=lost.why)
 
-    def _remove_gateways(self, job_flow_id: str, *, was_terminated: bool = False) -> None:
+    def _remove_gateways(self, job_flow_id: str, undo: Undo | None = None) -> None:
         """
         Remove the NAT gateway of a cluster that is ending; a gateway that failed may not show the address.
 
-        :param was_terminated: this task has just terminated it. Its gateway may be new: search until EC2 must show it.
+        :param undo: has just terminated it. Its gateway may be new: search until EC2 must show it.
         """
         if job_flow_id in self._without_gateway:
             return
@@ -332,11 +332,15 @@ class StoreLeaseClient(LeaseClient):
         if cluster is not None and is_shown and not is_behind_own_gateway(cluster):
             self._without_gateway.add(job_flow_id)  # this does not change, so EMR need not be asked again
             return
-        ec2, allocation_id = self.clients["ec2"], self.allocation_id
-        if was_terminated:
-            until_shown(lambda: remove_gateways(ec2, job_flow_id, allocation_id=allocation_id))
+
+        def remove() -> bool:
+            ec2, allocation_id = self.clients["ec2"], self.allocation_id
+            return remove_gateways(ec2, job_flow_id, allocation_id=allocation_id, patient=self.patient)
+
+        if undo is not None and (is_shown or undo.may_have_gateway):
+            until_shown(remove)
         elif cluster is not None and is_shown and cluster.is_ending:
-            remove_gateways(ec2, job_flow_id, allocation_id=allocation_id)
+            remove()
 
     def check_step(self, resource_id: str) -> StepCheck:
         """Check that the cluster has the lease, and that it is active."""
@@ -531,7 +535,7 @@ class LeaseWorld(LeaseReads):
     def disassociate(self, association_id: str) -> None:
         """Undo one association, if it still exists; for that of a NAT gateway, delete the gateway."""
         self._check_alive()
-        remove_association(self.clients["ec2"], association_id)
+        remove_association(self.clients["ec2"], association_id, patient=self._lease_client.patient)
 
     def put_on(self, resource_id: str) -> str | None:
         """Associate the address with the primary node of a cluster, unless anything has it or EC2 refuses it."""

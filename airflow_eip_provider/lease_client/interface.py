@@ -142,6 +142,7 @@ class Undo:
     :param moved_from: the cluster from which it moves a service; it gets the address back if it can have it.
     :param was_freed: the address was disassociated from that cluster; ``None`` when that is not known.
     :param keeps_lease: a retry follows, and continues with what that cluster cannot have back.
+    :param may_have_gateway: a NAT gateway may have been created for that cluster.
     :param step_ids: the steps that it submitted to that cluster; if set, they are all that has to be undone.
     """
 
@@ -159,6 +160,7 @@ class Undo:
     moved_from: str | None = None
     was_freed: bool | None = False
     keeps_lease: bool = False
+    may_have_gateway: bool = True
     step_ids: tuple[str, ...] | None = None
 
 
@@ -322,6 +324,11 @@ class LeaseClient(LeaseQueue):
         """Return ``None``."""
         return None
 
+    @property
+    def patient(self) -> bool:
+        """Whether there is time to wait until reads show a changed route; a killed task has only seconds."""
+        return self.kill is None or not self.kill.is_set
+
     def disassociate(self, resource_id: str) -> bool:
         """
         Disassociate the address from this resource, and from no other.
@@ -334,7 +341,7 @@ class LeaseClient(LeaseQueue):
         location = read_location(self.clients, self.allocation_id)
         if location.association_id is None or resource_id not in location.resource_ids:
             return False
-        freed = remove_association(self.clients["ec2"], location.association_id)
+        freed = remove_association(self.clients["ec2"], location.association_id, patient=self.patient)
         log.info("Removed the association of Elastic IP %s with %s", self.allocation_id, resource_id)
         return freed
 

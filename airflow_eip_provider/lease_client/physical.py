@@ -292,7 +292,7 @@ class PhysicalLeaseClient(LeaseClient):
         if undo.terminate:
             end(self.clients["emr"], resource_id)
         if undo.association_id is not None:
-            remove_association(self.clients["ec2"], undo.association_id)
+            remove_association(self.clients["ec2"], undo.association_id, patient=self.patient)
         elif undo.may_lag:
             # Otherwise a resource that continues to run would keep an address that EC2 does not show on it yet.
             until_shown(lambda: self.disassociate(resource_id))
@@ -302,13 +302,13 @@ class PhysicalLeaseClient(LeaseClient):
             return False
         # The tags by which a gateway is found do not change, and a second read may fail.
         cluster = cluster or read_cluster(self.clients["emr"], resource_id)
-        if cluster is not None and not is_behind_own_gateway(cluster):
-            return False
-        return not self._remove_gateways(resource_id)
+        has_none = not undo.may_have_gateway if cluster is None else not is_behind_own_gateway(cluster)
+        return not has_none and not self._remove_gateways(resource_id)
 
     def _remove_gateways(self, job_flow_id: str) -> bool:
         """Remove the NAT gateways of a cluster; return whether EC2 shows any."""
-        return remove_gateways(self.clients["ec2"], job_flow_id, allocation_id=self.allocation_id)
+        ec2, allocation_id = self.clients["ec2"], self.allocation_id
+        return remove_gateways(ec2, job_flow_id, allocation_id=allocation_id, patient=self.patient)
 
     def _put_back(self, job_flow_id: str) -> None:
         """Associate the address with the cluster that a failover has not replaced, unless anything has it."""

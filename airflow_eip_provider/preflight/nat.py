@@ -70,11 +70,19 @@ def route_tables(setup: Setup) -> Iterator[Finding]:
 @partial(Check, "tenancies", "no cluster with another address uses the route tables", needs=(route_tables,))
 def other_clusters(setup: Setup) -> Iterator[Finding]:
     allocation_ids = setup.pool or [setup.allocation_id]
-    one_of_several = "name one Elastic IP as allocation_id, so that the job waits for it; each needs separate tables"
+    one_of_several = (
+        "name one Elastic IP as allocation_id, so that the job waits for it; each Elastic IP needs its own route tables"
+    )
     for table_id, table in setup.route_tables.items():
         try:
             if table:
-                read_origin(setup.eip.conn, table, allocation_ids=allocation_ids, owner_digest=setup.owner_digest)
+                read_origin(
+                    setup.eip.conn,
+                    setup.emr.conn,
+                    table,
+                    allocation_ids=allocation_ids,
+                    owner_digest=setup.owner_digest,
+                )
         except InvalidInputError as in_use:
             yield error(
                 f"route table '{table_id}'",

@@ -197,7 +197,7 @@ class Reaper:
             message += f"{allocation_id} stays: run this again"
             return Outcome(job_flow_id, reaped=True, message=message, failed=True)
         remove_gateways(self._eip.conn, job_flow_id, allocation_id=allocation_id)
-        return self._outcome(cluster, allocation_id, stays="leaves its NAT gateway, which is being deleted")
+        return self._outcome(cluster, allocation_id, stays="is on its NAT gateway until that is deleted")
 
     def _judge(self, cluster: Cluster, cache: _Cache) -> JudgedCluster:
         record = cache.record(cluster.tags[ALLOCATION_TAG])

@@ -145,7 +145,7 @@ class PrimaryWatch:
         self._status: ClusterStatus | None = None
         self._results: list[Result] = []
         self._is_first_round = True
-        self._no_host_since = math.inf
+        self._no_host_since, self._primary_read_at = math.inf, -math.inf
         turns: tuple[Turn, ...] = ("cluster", "instance", "primary") if "public_ip" in host else ("cluster", "instance")
         self._turns = deque(turns)
         self._history = HealthHistory(
@@ -174,7 +174,8 @@ class PrimaryWatch:
             return "cluster"
         if EC2_STATE in self._history.claimed:
             return "primary" if self.known.is_tagged else "instance"
-        if self.known.primary is None and self._turns[0] != "cluster":
+        is_host_missing = self._no_host_since < math.inf
+        if is_host_missing or (self.known.primary is None and self._turns[0] != "cluster"):
             return "primary"
         return self._turns[0]
 
@@ -255,7 +256,8 @@ class PrimaryWatch:
         return [Result(EMR_STATE, now, ok=False, problem=f"still {status.state} after its start timeout")]
 
     def _read_primary(self, observed: Observed, now: float) -> list[Result]:
-        """Read the primary instance: at first, and when the known one is gone."""
+        """Read the primary instance: at first, when the known one is gone, and while it has no address for the host."""
+        self._primary_read_at = now
         primary = observed.tagged_primary(self._job_flow_id)
         if primary is None and self.instance_id is None and self._is_ready:
             # EC2 does not show EMR's tags on instances. EMR does, once, with some more calls.
@@ -297,8 +299,8 @@ class PrimaryWatch:
             return await self._checker.check_all(host, self._logins or {})
         now = clock.time()
         self._no_host_since = min(self._no_host_since, now)
-        if now < self._no_host_since + READS_LAG_SECONDS:
-            return []
+        if self._primary_read_at < self._no_host_since + READS_LAG_SECONDS:
+            return []  # EC2 may not show the address yet
         problem = f"instance '{self.instance_id}' has no address for host '{self._host}'"
         return [Result(check.name, now, ok=False, problem=problem, kind="refused") for check in self._checks]
 

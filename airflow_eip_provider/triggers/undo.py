@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
+from airflow_eip_provider.kill_flag import KillFlag
 from airflow_eip_provider.lease.record import Attempt
 from airflow_eip_provider.lease_client.interface import Undo
 from airflow_eip_provider.lease_client.reads import is_cluster
@@ -89,5 +90,7 @@ def undo_stored(
     if undo.step_ids is not None:
         aws.emr.cancel_steps(str(undo.resource_id), step_ids=undo.step_ids)
         return
-    lease_client = aws.lease_queue(what.get("lock_store"), what["allocation_id"])
+    kill = KillFlag(str(what["allocation_id"]))
+    kill.is_set = True
+    lease_client = aws.lease_queue(what.get("lock_store"), what["allocation_id"], kill=kill)
     lease_client.undo(replace(undo, succeeded=spare_handed_over))

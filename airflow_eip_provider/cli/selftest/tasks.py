@@ -15,6 +15,7 @@ from airflow_eip_provider.operators.owner import Owner
 
 if TYPE_CHECKING:
     from airflow_eip_provider.cli.selftest.plan import Plan
+    from airflow_eip_provider.cli.signals import StoppedOnce
     from airflow_eip_provider.hooks.aws import AwsHooks
 
 DAG_ID = "airflow-eip-selftest"
@@ -33,10 +34,14 @@ class _Terminate(OnHooks, EmrTerminateWithStaticIpOperator):
 
 
 class Tasks:
-    """The three tasks of a self-test."""
+    """
+    The three tasks of a self-test.
 
-    def __init__(self, plan: Plan, hooks: AwsHooks) -> None:
-        self._plan, self._hooks, self._run_id = plan, hooks, new_run_id()
+    :param signals: what stops the self-test; an undo is not stopped.
+    """
+
+    def __init__(self, plan: Plan, hooks: AwsHooks, *, signals: StoppedOnce) -> None:
+        self._plan, self._hooks, self._run_id, self._signals = plan, hooks, new_run_id(), signals
         self._create_ti = self._task_instance("create")
 
     @functools.cached_property
@@ -64,7 +69,7 @@ class Tasks:
             prewarm=False,
             **self._shared("create"),
         )
-        run_operator(operator, self._hooks, self._create_ti)
+        run_operator(operator, self._hooks, self._create_ti, signals=self._signals)
 
     def probe(self) -> list[str]:
         """Run the egress probe while the cluster has the address; return the step's id."""
@@ -73,7 +78,7 @@ class Tasks:
             job_flow_id=self.job_flow_id,
             **self._shared("probe"),
         )
-        return list(run_operator(operator, self._hooks, self._task_instance("probe")))
+        return list(run_operator(operator, self._hooks, self._task_instance("probe"), signals=self._signals))
 
     def terminate(self, job_flow_id: str) -> None:
         """Terminate the cluster, free the address, and release the lease; safe to repeat."""

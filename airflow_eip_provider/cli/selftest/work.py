@@ -40,8 +40,8 @@ class SelfTest:
         self._began = clock.monotonic()
         self._recorder = Recorder(plan.allocation_id, self._say)
         self._hooks = recorded_hooks(session.hooks, self._recorder)
-        self._tasks = Tasks(plan, self._hooks)
         self._signals = StoppedOnce("ending the cluster and freeing the address")
+        self._tasks = Tasks(plan, self._hooks, signals=self._signals)
         self.report = Report(session, plan, self._recorder)
 
     def perform(self) -> Report:

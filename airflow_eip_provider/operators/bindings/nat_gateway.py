@@ -6,7 +6,7 @@ import functools
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from airflow_eip_provider.aws.tags import (
     ALLOCATION_TAG,
@@ -118,7 +118,7 @@ class NatGateway(Binding):
         if gateway.state != "available":
             return GatewayWait(gateway.gateway_id)
         site.poll("cluster_ready")  # change no route for a cluster that has ended
-        check = functools.partial(check_replaceable, site.eip.conn, gateway=gateway)
+        check = functools.partial(check_replaceable, site.eip.conn, site.aws.emr.conn, gateway=gateway)
         for table_id in gateway.routes_before:
             site.kill.check()
             set_default_route(site.eip.conn, table_id, target=gateway.gateway_id, check=check, pause=site.kill.pause)
@@ -177,7 +177,7 @@ class NatGateway(Binding):
         """
         from airflow_eip_provider.aws.nat_gateway_changes import create_gateway
 
-        origins = _read_origins(site.eip.conn, self.route_table_ids, allocation_id=site.allocation_id)
+        origins = _read_origins(site, self.route_table_ids)
         tags = {
             **site.tags,
             ALLOCATION_TAG: site.allocation_id,
@@ -207,15 +207,16 @@ def _check_id(parameter: str, value: object, prefix: str) -> None:
         raise _invalid(f"{parameter} {value!r}", "this is not such an ID", f"give an ID {prefix}-… as EC2 shows it")
 
 
-def _read_origins(ec2: Any, route_table_ids: Sequence[str], *, allocation_id: str) -> dict[str, str]:
+def _read_origins(site: Site, route_table_ids: Sequence[str]) -> dict[str, str]:
     """Return the original target of the default route of each route table."""
     from airflow_eip_provider.aws.nat_gateways import read_origin
     from airflow_eip_provider.aws.routes import NO_ROUTE, read_table
 
     origins: dict[str, str] = {}
     for table_id in route_table_ids:
+        ec2, emr = site.eip.conn, site.aws.emr.conn
         table = read_table(ec2, table_id)
-        origins[table_id] = read_origin(ec2, table, allocation_ids=[allocation_id]) if table else NO_ROUTE
+        origins[table_id] = read_origin(ec2, emr, table, allocation_ids=[site.allocation_id]) if table else NO_ROUTE
     return origins
 
 

@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 
 from airflow_eip_provider import clock, metrics
 from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE, earliest_start, own_xcom, remembered
-from airflow_eip_provider.aws.tags import OWNER_DIGEST_TAG, TOKEN_TAG
+from airflow_eip_provider.aws.tags import BINDING_TAG, CLUSTER_GATEWAY, OWNER_DIGEST_TAG, TOKEN_TAG
 from airflow_eip_provider.exceptions import ClusterEndedError, InvalidInputError, WaitTimeoutError
 from airflow_eip_provider.hooks.address_pool import AddressPool
 from airflow_eip_provider.hooks.emr import EmrClusterHook
@@ -425,6 +425,7 @@ class EmrCreateWithStaticIpOperator(StructuredFields, LaunchingOperator, EmrCrea
             may_be_adopted=self.may_be_retried(context),
             is_unclear=is_unclear,
             created_after=earliest_start(context),
+            may_have_gateway=state is None or self.tags_of(state.candidate).get(BINDING_TAG) == CLUSTER_GATEWAY,
         )
 
     def log_leftovers(self, resource_id: str) -> None:

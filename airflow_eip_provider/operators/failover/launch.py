@@ -188,6 +188,7 @@ class SuccessorOperator(LaunchingOperator):
             created_after=earliest_start(context),
             moved_from=self.job_flow_id,
             was_freed=progress.get("was_freed", False),
+            may_have_gateway=False,
             # A retry would wait again for a cluster that has not started.
             keeps_lease=self.is_retried(context) and (has_started or job_flow_id is None or not launched),
         )

@@ -13,6 +13,7 @@ from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 from airflow_eip_provider import clock, metrics
 from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE
 from airflow_eip_provider.aws.clusters import GUARD_MARK, read_all_primaries
+from airflow_eip_provider.aws.lag import READS_LAG_SECONDS, SECOND_LOOK_SECONDS
 from airflow_eip_provider.aws.resource_ids import check_job_flow_id
 from airflow_eip_provider.aws.tags import CLUSTER_TAG, IN_CHARGE_TAG, OWNER_DIGEST_TAG, SUCCESSOR_TAG, TRY_TAG
 from airflow_eip_provider.exceptions import (
@@ -343,16 +344,31 @@ class EmrFailoverOperator(
         return None
 
     def _check_no_other_address(self, standby: str) -> None:
-        """Check that the standby's primary node can be associated with the address, before the old one loses it."""
+        """
+        Check that the standby's primary node can be associated with the address, before the old one loses it.
+
+        :raises TransientError: naming another address that is there for as long as a read may be old.
+        """
         from airflow_eip_provider.operators.binder import Binder
         from airflow_eip_provider.triggers.emr import judge_primary_running
 
         if is_nothing(self.allocation_id):
             return
         primary = self.poll(lambda observed: judge_primary_running(observed, standby))
-        if primary.status == "done":
-            interface, instance = primary.data["network_interface_id"], primary.data["instance_id"]
-            Binder(self.eip, self.allocation_id).check_no_other(network_interface_id=interface, instance_id=instance)
+        if primary.status != "done":
+            return
+        interface, instance = primary.data["network_interface_id"], primary.data["instance_id"]
+        binder, deadline = Binder(self.eip, self.allocation_id), clock.time() + READS_LAG_SECONDS
+        while True:
+            try:
+                binder.check_no_other(network_interface_id=interface, instance_id=instance)
+            except TransientError as error:
+                if clock.time() >= deadline:
+                    raise
+                self.log.info("Reading the addresses of %s again: %s", instance, error)
+            else:
+                return
+            self.kill.pause(SECOND_LOOK_SECONDS)
 
     def _take_lease(self, context: Context, state: FailoverState, event: dict[str, Any] | None) -> WatchTrigger | None:
         """Take over the lease: from now on no step starts on the old cluster."""

@@ -35,7 +35,7 @@ def test_the_gateway_is_removed_when_the_cancelled_steps_have_ended(clocked, beh
     clocked.clock.advance(60)
     said = reap("--environment", "gone", "--yes")
     assert said.status == 0
-    assert "leaves its NAT gateway, which is being deleted" in said.err
+    assert "is on its NAT gateway until that is deleted" in said.err
     clocked.clock.advance(300)
     network.assert_as_before()
 

@@ -15,6 +15,7 @@ from airflow_eip_provider.cli.__main__ import main
 from airflow_eip_provider.cli.selftest.tasks import Tasks
 from airflow_eip_provider.hooks.eip import ElasticIpHook
 from airflow_eip_provider.iam_policy import policy_document
+from airflow_eip_provider.operators.emr import EmrCreateWithStaticIpOperator
 from airflow_eip_provider.stored_hooks import StoredHooks
 from airflow_eip_provider.stores.uri import open_store
 from tests.integration.cli.conftest import Said
@@ -380,6 +381,21 @@ def test_a_signal_during_the_cleanup_counts_after_it(stage, selftest):
 
 
 # It plans
+
+
+def test_ctrl_c_does_not_interrupt_the_undo_of_an_error(stage, selftest, monkeypatch):
+    """Nor does it hide the error."""
+    stage.aws.faults.deny("RunJobFlow")
+    undo = EmrCreateWithStaticIpOperator.undo
+
+    def undo_with_ctrl_c(*arguments: Any) -> None:
+        monkeypatch.setattr(EmrCreateWithStaticIpOperator, "undo", undo)
+        stop(signal.SIGINT)
+        undo(*arguments)
+
+    monkeypatch.setattr(EmrCreateWithStaticIpOperator, "undo", undo_with_ctrl_c)
+    assert "RunJobFlow" in selftest().err
+    assert_clean(stage, launched=0)
 
 
 def test_the_plan_calls_nothing_and_shows_the_highest_cost(stage, selftest):

@@ -205,3 +205,18 @@ def test_a_standby_that_has_another_address_is_refused_before_anything_changes(c
         stage.failover(force=True).run()
     assert stage.changes(after=seen) == []
     check_old_serves(stage, lease)
+
+
+@pytest.mark.parametrize("store", [True, False], ids=["store", "no store"])
+def test_an_old_read_of_the_standbys_addresses_does_not_fail_the_failover(clocked, staged, store):
+    stage = staged(store=store)
+    ec2, primary = stage.boto("ec2"), clocked.cluster(stage.standby).primary
+    other = ec2.allocate_address(Domain="vpc")["AllocationId"]
+    association = ec2.associate_address(AllocationId=other, InstanceId=primary.id)["AssociationId"]
+    clocked.remember()
+    clocked.clock.advance(60)
+    ec2.disassociate_address(AssociationId=association)
+    clocked.clock.advance(15)
+    clocked.faults.add(operation="DescribeAddresses", kind="stale", seconds=25, times=None)
+    clocked.clock.call_later(30, clocked.faults.clear, name="reads are new again")
+    assert stage.failover(force=True).run() == stage.standby

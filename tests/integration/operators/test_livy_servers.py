@@ -238,6 +238,7 @@ def test_when_every_request_is_redirected_the_task_fails_before_it_posts(operato
     a.answer = lambda _, target, *request: (301, f"https://livy.example.com{target}")  # type: ignore[method-assign]
     with pytest.raises(AirflowFailException, match=r"301: a redirect to https://livy\.example\.com/batches/batch-eip-"):
         Task(operator(deferrable=deferrable)).run()
+    assert a.asked("POST") == []
 
 
 def test_a_redirected_delete_is_not_taken_for_a_deletion(operator, a, clocked, logged):

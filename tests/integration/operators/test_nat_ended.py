@@ -5,10 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from botocore.exceptions import ClientError
 
 from airflow_eip_provider.aws import endings
 from harness.life import Task
 from local_emr.faults import ClusterFault
+from tests.integration.operators.aws_state import STORE
 
 
 def test_a_teardown_with_another_address_removes_the_gateway_and_says_so(
@@ -47,3 +49,30 @@ def test_a_throttled_call_does_not_hide_that_the_cluster_did_not_start_in_time(
     assert "to start" in str(steps.error)
     clocked.clock.advance(300)
     network.assert_as_before()
+
+
+@pytest.fixture
+def two(ec2, allocation_id):
+    return sorted([allocation_id, str(ec2.allocate_address(Domain="vpc")["AllocationId"])])
+
+
+def test_a_pool_continues_after_a_cluster_that_ended_without_a_teardown(clocked, network, nat, two):
+    ended = Task(nat(allocation_id=two, lock_store=STORE), dag_id="ended").run()
+    clocked.end_cluster(ended)
+    clocked.clock.advance(900)
+    following = Task(nat(allocation_id=two, lock_store=STORE, deferrable=True), dag_id="following").run()
+    assert network.target() in network.gateways("available")
+    assert following != ended
+
+
+def test_the_gateway_of_an_ended_cluster_with_another_address_is_no_hindrance(
+    clocked, network, nat, two, terminate_operator
+):
+    first = Task(nat(allocation_id=two[0], lock_store=STORE), dag_id="first").run()
+    clocked.clock.advance(4000)
+    clocked.faults.add(operation="DeleteNatGateway", kind="error", code="UnauthorizedOperation", status=403, times=1)
+    with pytest.raises(ClientError, match="UnauthorizedOperation"):
+        Task(terminate_operator(first, allocation_id=two[0], lock_store=STORE), dag_id="first").run()
+    clocked.clock.advance(4000)
+    assert network.target() is None
+    Task(nat(allocation_id=two[1], lock_store=STORE, deferrable=True), dag_id="second").run()

@@ -79,6 +79,20 @@ def test_an_identity_endpoint_that_does_not_respond_for_a_minute_is_waited_out(a
     assert Task(sensor(deferrable=deferrable)).run()["public_ip"] == IP
 
 
+def test_a_wrong_password_fails_at_once(azure, monkeypatch, deferrable):
+    """azure-identity's error has no response then either, but the code of Microsoft Entra ID."""
+    from airflow.providers.microsoft.azure.hooks.base_azure import AzureBaseHook  # noqa: PLC0415 - an extra
+    from azure.core.exceptions import ClientAuthenticationError  # noqa: PLC0415 - an extra
+
+    class Identity:
+        def get_token(self, *_: Any, **__: Any) -> None:
+            raise ClientAuthenticationError(message="Authentication failed: AADSTS7000215: Invalid client secret")
+
+    monkeypatch.setattr(AzureBaseHook, "get_credential", lambda *_, **__: Identity())
+    with pytest.raises(AirflowFailException, match=r"AADSTS7000215.*check login, password and tenantId"):
+        Task(sensor(deferrable=deferrable)).run()
+
+
 @pytest.mark.parametrize("servers", [[SERVER_ID.replace("sales", "orders")], ["sales"], []])
 def test_what_no_waiting_mends_fails_at_once(azure, deferrable, servers):
     with pytest.raises(AirflowFailException):

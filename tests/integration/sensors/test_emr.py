@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow.providers.amazon.aws.hooks.base_aws import AwsGenericHook
 
+from airflow_eip_provider import clock
 from airflow_eip_provider.airflow_compat import AirflowFailException, AirflowSensorTimeout, AirflowSkipException
 from airflow_eip_provider.health import http
+from airflow_eip_provider.health.http import HttpChecker
+from airflow_eip_provider.health.judgement import Result
 from airflow_eip_provider.sensors.emr import EmrPrimaryHealthSensor, HttpCheck
 from airflow_eip_provider.triggers.health import EmrPrimaryHealthTrigger
 from harness.life import Task
@@ -236,12 +239,36 @@ def test_templates_are_rendered_within_the_checks(livy):
     assert watch.host == "red.{instance_id}.example.com"
 
 
+def in_private_subnet(emr: Any, ec2: Any) -> str:
+    """Launch a cluster whose primary node has no public address."""
+    vpc = ec2.describe_subnets()["Subnets"][0]["VpcId"]
+    subnet_id = ec2.create_subnet(VpcId=vpc, CidrBlock="172.31.200.0/24")["Subnet"]["SubnetId"]
+    return str(emr.run_job_flow(Name="x", Instances={**INSTANCES, "Ec2SubnetId": subnet_id})["JobFlowId"])
+
+
 def test_a_host_that_the_node_does_not_have_is_an_error(clocked, emr, ec2, livy, deferrable):
     """Before, the HTTP checks were never made, so a service that was down was not found."""
-    vpc = ec2.describe_subnets()["Subnets"][0]["VpcId"]
-    private = ec2.create_subnet(VpcId=vpc, CidrBlock="172.31.200.0/24")["Subnet"]["SubnetId"]
-    instances = {"MasterInstanceType": "m5.xlarge", "InstanceCount": 1, "KeepJobFlowAliveWhenNoSteps": True}
-    job_flow_id = emr.run_job_flow(Name="x", Instances={**instances, "Ec2SubnetId": private})["JobFlowId"]
+    job_flow_id = in_private_subnet(emr, ec2)
     clocked.clock.advance(1200)
     with pytest.raises(AirflowFailException, match=r"'livy' .* has no address for host 'public_ip'; correct .* host"):
         Task(sensor(job_flow_id, livy, host="public_ip", deferrable=deferrable, timeout=3600)).run()
+
+
+@pytest.mark.parametrize(("unhealthy_after", "interval"), [("1/1", 60), ("1/2", 30), ("3/5", 10)])
+def test_an_old_read_of_the_primary_node_is_no_missing_address(
+    clocked, emr, ec2, livy, monkeypatch, unhealthy_after, interval
+):
+    async def check_all(*_: Any) -> list[Result]:
+        return [Result("livy", clock.time(), ok=True)]
+
+    monkeypatch.setattr(HttpChecker, "check_all", check_all)
+    job_flow_id = in_private_subnet(emr, ec2)
+    clocked.remember()
+    clocked.clock.advance(1200)
+    allocation_id = ec2.allocate_address(Domain="vpc")["AllocationId"]
+    ec2.associate_address(AllocationId=allocation_id, InstanceId=clocked.cluster(job_flow_id).primary.id)
+    clocked.clock.advance(5)
+    clocked.faults.add(operation="DescribeInstances", kind="stale", seconds=30, times=1)
+    watched = {"host": "public_ip", "until": "healthy", "unhealthy_after": unhealthy_after}
+    task = Task(sensor(job_flow_id, livy, **watched, poke_interval=interval, deferrable=False, timeout=900))
+    assert task.run()["status"] == "healthy"

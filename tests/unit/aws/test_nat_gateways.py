@@ -42,7 +42,17 @@ class Ec2:
         return {"NatGateways": [each for each in found if not states or each["State"] in states]}
 
 
-def check(target: str, *others: dict[str, Any], is_blackhole: bool = False) -> None:
+class Emr:
+    """Answers DescribeCluster."""
+
+    def __init__(self, state: str) -> None:
+        self._state = state
+
+    def describe_cluster(self, ClusterId: str) -> dict[str, Any]:  # noqa: N803 - boto3's
+        return {"Cluster": {"Id": ClusterId, "Name": "x", "Status": {"State": self._state}}}
+
+
+def check(target: str, *others: dict[str, Any], is_blackhole: bool = False, cluster: str = "WAITING") -> None:
     table = RouteTable(
         "rtb-1",
         vpc_id="vpc-1",
@@ -53,7 +63,7 @@ def check(target: str, *others: dict[str, Any], is_blackhole: bool = False) -> N
         leads_out=True,
         has_gateway_endpoint=False,
     )
-    check_replaceable(Ec2(MINE, *others), table, gateway=gateway_of(MINE))
+    check_replaceable(Ec2(MINE, *others), Emr(cluster), table, gateway=gateway_of(MINE))
 
 
 @pytest.mark.parametrize("state", ["deleting", "deleted"])
@@ -74,7 +84,13 @@ def test_a_route_that_others_have_changed_may_not_as_it_could_not_be_restored(ta
         check(target)
 
 
+def test_the_gateway_of_a_cluster_that_has_ended_is_no_hindrance():
+    left = described("nat-2", "eipalloc-2", minutes=-1)
+    check("nat-2", left, cluster="TERMINATED")
+    check("igw-1", left, cluster="TERMINATED")
+
+
 def test_of_two_gateways_for_one_table_the_older_one_gets_the_route():
     check("igw-1", described("nat-2", "eipalloc-2", state="pending", minutes=1))
-    with pytest.raises(InvalidInputError, match=r"rtb-1.*it is also for NAT gateway 'nat-2'.*separate route tables"):
+    with pytest.raises(InvalidInputError, match=r"rtb-1.*also used by NAT gateway 'nat-2'.*separate route tables"):
         check("igw-1", described("nat-2", "eipalloc-2", state="pending", minutes=-1))

@@ -48,7 +48,7 @@ def test_a_refused_target_is_replaced_by_none_with_a_warning(stubbed, caplog):
     assert "rtb-1" in caplog.text
 
 
-@pytest.mark.parametrize("code", ["RequestLimitExceeded", "UnauthorizedOperation", "RequestExpired"])
+@pytest.mark.parametrize("code", ["RequestLimitExceeded", "UnauthorizedOperation", "IncorrectState", "AuthFailure"])
 def test_a_request_that_may_succeed_later_deletes_no_route(stubbed, code):
     ec2 = stubbed("ec2", shown("nat-1"), ("replace_route", code))
     with pytest.raises(ClientError, match=code):

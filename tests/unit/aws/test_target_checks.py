@@ -96,7 +96,7 @@ def test_each_subnet_of_the_load_balancer_may_have_a_rule_of_its_own(problems):
 def test_ranges_within_the_subnet_may_be_the_load_balancers_own_addresses(problems):
     ((is_error, text),) = problems(rule(8998, 8998, **ranges("10.0.0.9/32")))
     assert not is_error
-    assert "unless its own addresses are among those that they allow there" in text
+    assert "unless these rules allow the load balancer's private addresses" in text
 
 
 @pytest.mark.parametrize(

@@ -240,7 +240,7 @@ def messages() -> dict[str, list[str]]:
                 ),
                 remedy=said("use separate route tables for each Elastic IP"),
             )
-            for use in ("it leads to {}", "it is also for {}")
+            for use in ("it leads to {}", "it is also used by {}, which was created earlier,")
         ),
         exceptions.GatewayFailedError(
             gateway,

@@ -94,3 +94,10 @@ def test_a_redirect_is_not_followed_whatever_the_options_say(livy, hook):
     livy.answer = lambda *_: (302, "/batches")
     with pytest.raises(LivyRefusedError):
         LivyBatchHook(extra_options={"allow_redirects": True}).find("daily")
+
+
+@pytest.mark.parametrize("location", ["http://[::1/login", "http://[not-an-address]/", "//["])
+def test_a_redirect_to_a_malformed_url_is_an_error_of_this_package(livy, hook, location):
+    livy.answer = lambda *_: (302, location)
+    with pytest.raises(LivyUnavailableError, match="a redirect to a malformed URL"):
+        hook.find("daily")
