@@ -132,7 +132,8 @@ def judge(
     connections: dict[tuple[Any, ...], Connections] = {}
     for flow, database in relevant:
         verdict, why, lease_period = judging.verdict(flow)
-        key = (verdict, why, flow.interface_id, flow.source, flow.destination, lease_period and lease_period.name)
+        sender = (flow.interface_id, flow.source)
+        key = (verdict, why, *sender, flow.destination, database.name, lease_period and lease_period.name)
         if key not in connections:
             connections[key] = Connections(
                 verdict,

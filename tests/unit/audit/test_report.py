@@ -56,6 +56,12 @@ def test_flows_of_one_sender_are_counted_together_and_strangers_come_first():
     assert (found[1].first, found[1].last) == (1000, 1120)
 
 
+def test_two_databases_on_one_host_are_counted_separately():
+    databases = [Database.parse("203.0.113.50:5432"), Database.parse("203.0.113.50:3306")]
+    found = judge([replace(FLOW, port=port) for port in (5432, 3306, 3306)], databases, [OURS])
+    assert {each.database: each.records for each in found} == {"203.0.113.50:5432": 1, "203.0.113.50:3306": 2}
+
+
 @pytest.mark.parametrize(
     ("text", "networks", "port"),
     [
