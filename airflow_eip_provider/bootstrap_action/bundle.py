@@ -56,7 +56,7 @@ def bootstrap_script(options: Options) -> str:
     :raises InvalidInputError: for a lock store that a node cannot use.
     """
     programs = ["parameters"]
-    if options.lock_store:
+    if options.lock_store is not None:
         _check_store(options.lock_store)
         programs.append("lease")
     values = {

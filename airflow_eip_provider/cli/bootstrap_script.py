@@ -64,18 +64,21 @@ def run(options: argparse.Namespace) -> int:
     """Generate the script."""
     with only_the_result():
         from airflow_eip_provider.bootstrap_action.bundle import Options, bootstrap_script
+        from airflow_eip_provider.cli.session import lock_store_of
 
         checked_environment(options.environment)
         if options.wait >= _LIMIT:
             problem = f"{options.wait} is too long: EMR ends a cluster whose bootstrap actions take about an hour"
             remedy = "give less, such as 45m; for a longer wait, run 'airflow-eip associate' elsewhere, or use a DAG"
             raise UsageError("reading --wait", problem=problem, remedy=remedy)
+        # Unlike other commands, it has no default from airflow.cfg: a script without a lock works on EMR 5 and 6.
+        lock_store = None if options.lock_store is None else lock_store_of(options)
         with reading_arguments("--lock-store"):
             script = bootstrap_script(
                 Options(
                     wait_seconds=int(options.wait.total_seconds()),
                     goes_on=options.when_busy == "continue",
-                    lock_store=None if options.lock_store == "none" else options.lock_store,
+                    lock_store=lock_store,
                     environment=options.environment,
                 )
             )

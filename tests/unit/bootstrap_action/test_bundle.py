@@ -126,6 +126,7 @@ def test_a_client_error_reads_as_botocores_does() -> None:
             "or create it yourself: aws dynamodb create-table --table-name leases --billing-mode",
         ),
         (["--lock-store", "leases"], "its scheme is ''"),
+        (["--lock-store", ""], "reading --lock-store: its scheme is ''"),
         (["--environment", "a/b"], "'a/b' is not a name of 1 to 64 letters"),
         (["--output", "/none/x.sh"], "error: writing '/none/x.sh': No such file or directory; name a file"),
         (["--wait", "1h"], "reading --wait: 1:00:00 is too long: EMR ends a cluster whose bootstrap actions take"),
@@ -140,6 +141,13 @@ def test_a_store_that_a_node_cannot_use_is_refused(arguments, said, capsys) -> N
         status = refusal.code
     assert status == 2
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("uri", "grace"), [("dynamodb://leases", "60"), ("dynamodb://leases?grace=90", "90")])
+def test_a_node_uses_the_configured_grace_unless_the_uri_has_one(uri, grace, monkeypatch, capsys) -> None:
+    monkeypatch.setenv("AIRFLOW__EIP__GRACE", "60")
+    assert main(["bootstrap-script", "--lock-store", uri]) == 0
+    assert f"\nlock_store='dynamodb://leases?grace={grace}'\n" in capsys.readouterr().out
 
 
 def test_the_command_prints_the_script_or_writes_it(tmp_path: Path, capsys) -> None:
