@@ -7,8 +7,9 @@
 # Arguments of the action:
 #   s3://BUCKET/PATH/parametersValues.json [--wait 30m] [--when-busy fail|continue] [--poll 15s]
 #
-# Exit status: 0 the address is on this node; or this is another node; or it stayed busy, and --when-busy is "continue"
-#              1 it stayed busy, or an error; EMR ends the cluster
+# Exit status: 0 the address is on this node; or this is another node; or it stayed busy, or AWS did not answer, for the
+#                whole wait, and --when-busy is "continue"
+#              1 the same, and --when-busy is "fail"; or an error; EMR ends the cluster
 #              2 wrong arguments or parameters; nothing was changed in AWS, and EMR ends the cluster
 
 set -uo pipefail
@@ -51,17 +52,17 @@ main() {
     base64 -d <&3 >"$work/programs.pyz" || fail $FAILED "the programs in this script are damaged"
     find_self
     read_parameters
-    find_address
     deadline=$((SECONDS + wait_seconds))
+    until find_address; do
+        rest
+    done
     if [[ -n $lock_store ]]; then
         leasing=yes
         say "entering the queue of $allocation_id in $lock_store"
-        lease enter --wait "$wait_seconds" || lease_failed $?
+        lease enter --wait "$((deadline > SECONDS ? deadline - SECONDS : 0))" || lease_failed $?
     fi
     until associate; do
-        ((SECONDS < deadline)) || busy
-        say "waiting: $allocation_id is $place"
-        sleep "$poll_seconds"
+        rest
     done
     if [[ -n $lock_store ]]; then
         lease hand-over || exit $FAILED
@@ -152,18 +153,21 @@ read_parameters() {
     say "reading $parameters"
     said=$(aws s3 cp --only-show-errors "$parameters" "$work/parametersValues.json" --region "$region" 2>&1) ||
         fail $WRONG "reading $parameters: $said"
-    said=$(cd "$work" && "$python" -I -S programs.pyz parameters parametersValues.json 2>&1) ||
-        fail $WRONG "$parameters: $said"
+    said=$(cd "$work" && "$python" -I -S programs.pyz parameters parametersValues.json 2>problem) ||
+        fail $WRONG "$parameters: $(<"$work/problem")"
     read -r allocation_id vpc_wanted <<<"$said"
     [[ $vpc == "$vpc_wanted" ]] ||
         fail $WRONG "$parameters: clusterVPCID is $vpc_wanted, and this cluster is in $vpc"
 }
 
-# Find where the address is.
+# Find where the address is; if EC2 does not answer now, set the place to that, and return nonzero.
 find_address() {
     local said holder
-    said=$(ec2 describe-addresses --allocation-ids "$allocation_id" \
-        --query 'Addresses[0].[PublicIp,NetworkInterfaceId,InstanceId]' --output text) || address_failed "$said"
+    if ! said=$(ec2 describe-addresses --allocation-ids "$allocation_id" \
+        --query 'Addresses[0].[PublicIp,NetworkInterfaceId,InstanceId]' --output text); then
+        unanswered free && return 1
+        address_failed "$(<"$work/problem")"
+    fi
     read -r public_ip carrier holder <<<"$said"
     place="on $carrier"
     [[ $holder == None ]] || place="on $holder ($carrier)"
@@ -172,21 +176,47 @@ find_address() {
 # Associate the address with this node's interface if it is free; otherwise set its place, and return nonzero.
 associate() {
     local said
-    find_address
+    find_address || return
     [[ $carrier == "$interface" ]] && return
     [[ $carrier == None ]] || return
     associated=yes
     # Without --no-allow-reassociation EC2 takes the address from another owner that got it in the meantime.
-    said=$(ec2 associate-address --allocation-id "$allocation_id" --network-interface-id "$interface" \
-        --no-allow-reassociation --query AssociationId --output text) && return
+    ec2 associate-address --allocation-id "$allocation_id" --network-interface-id "$interface" \
+        --no-allow-reassociation --query AssociationId --output text >/dev/null && return
+    # If the request had an effect although its response was lost, the next read will show it.
+    unanswered "on this node" && return 1
+    said=$(<"$work/problem")
     # This is also the answer to a retry of the AWS CLI after a lost response: the next read will show it.
     [[ $said == *"(Resource.AlreadyAssociated)"* ]] || fail $FAILED "associating $allocation_id with $interface: $said"
     place="associated with something else in the meantime"
     return 1
 }
 
+# The error of a call is in a file: a successful call may write warnings to standard error.
 ec2() {
-    aws ec2 "$@" --region "$region" 2>&1
+    aws ec2 "$@" --region "$region" 2>"$work/problem"
+}
+
+# unanswered STATE: whether the same call may succeed later: it was throttled, or had a server error, no connection or no
+# complete response. Then set the place to "not known to be STATE". The AWS CLI has already sent the call several times.
+unanswered() {
+    local problem
+    problem=$(<"$work/problem")
+    case $problem in
+        *"(RequestLimitExceeded)"* | *"(Throttl"* | *"(Internal"* | *"(Unavailable)"* | *"(ServiceUnavailable)"*) ;;
+        *"("5[0-9][0-9]")"*) ;;
+        *"Could not connect to "* | *"onnect timeout on "* | *"Read timeout on "* | *"Failed to connect to "*) ;;
+        *"Connection was closed before "* | *"Unable to parse response"* | *"HTTP Client raised"*) ;;
+        *) return 1 ;;
+    esac
+    place="not known to be $1: ${problem//$'\n'/ }"
+}
+
+# Sleep until the next try; when the wait is over, give up.
+rest() {
+    ((SECONDS < deadline)) || busy
+    say "waiting: $allocation_id is $place"
+    sleep "$poll_seconds"
 }
 
 address_failed() {
@@ -212,12 +242,14 @@ lease_failed() {
 }
 
 busy() {
+    local problem="$allocation_id is not free after $wait ($place)"
+    [[ $place != "not known "* ]] || problem="after $wait, $allocation_id is $place"
     if [[ $when_busy == continue ]]; then
-        say "WARNING: $allocation_id is not free after $wait ($place); this cluster continues WITHOUT it"
+        say "WARNING: $problem; this cluster continues WITHOUT it"
         say "WARNING: this cluster continues WITHOUT $allocation_id" >&2
         exit 0
     fi
-    fail $FAILED "$allocation_id is not free after $wait ($place)"
+    fail $FAILED "$problem"
 }
 
 clean_up() {

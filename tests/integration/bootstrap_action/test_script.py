@@ -141,6 +141,47 @@ def test_a_node_without_the_metadata_service_fails_with_its_name(nodes, by_hand,
     assert nothing_changed()
 
 
+@pytest.mark.parametrize(
+    ("operation", "answered_before", "fault", "said"),
+    [
+        ("DescribeAddresses", 0, {"kind": "throttle"}, "not known to be free: "),
+        ("DescribeAddresses", 1, {"kind": "reset"}, "not known to be free: "),
+        ("AssociateAddress", 0, {"kind": "throttle"}, "not known to be on this node: "),
+        ("AssociateAddress", 0, {"kind": "error", "code": "Unavailable", "status": 503}, "(Unavailable)"),
+        ("AssociateAddress", 0, {"kind": "lost_response"}, "not known to be on this node: "),
+    ],
+)
+def test_a_call_without_an_answer_is_repeated_until_the_wait_is_over(
+    nodes, by_hand, parameters, local_aws, associated_instance_of, operation, answered_before, fault, said
+):
+    job_flow_id = by_hand()
+    if answered_before:
+        local_aws.faults.add(operation=operation, kind="delay", seconds=0, times=answered_before)
+    local_aws.faults.add(operation=operation, times=2, **fault)
+    once = {"AWS_MAX_ATTEMPTS": "1"}  # the AWS CLI's own retries have ended
+    gave_up = nodes.run(job_flow_id, parameters, "--wait", "0", "--when-busy", "continue", **once)
+    assert gave_up.returncode == 0, gave_up.stdout + gave_up.stderr
+    assert said in gave_up.stdout
+    assert "continues WITHOUT it" in gave_up.stdout
+
+    done = nodes.run(job_flow_id, parameters, "--wait", "60s", "--poll", "1", **once)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert associated_instance_of() == local_aws.cluster(job_flow_id).primary.id
+
+
+def test_warnings_of_the_aws_cli_are_not_part_of_its_answers(nodes, by_hand, parameters, associated_instance_of):
+    program = nodes.path / "aws"
+    real = program.resolve()
+    program.unlink()
+    program.write_text(
+        f'#!/bin/bash\necho "NotOpenSSLWarning: urllib3 v2 supports OpenSSL 1.1.1+" >&2\nexec {real} "$@"\n'
+    )
+    program.chmod(0o755)
+    done = nodes.run(by_hand(), parameters)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert associated_instance_of() is not None
+
+
 def test_a_lease_whose_association_fails_is_released(nodes, by_hand, parameters, local_aws, record):
     job_flow_id = by_hand()
     local_aws.deny("AssociateAddress")
