@@ -6,7 +6,8 @@ is the same owner, and a later run is a newer attempt. The program does the same
 cluster that was launched elsewhere: it launches and adopts nothing. No program here ends the lease: it is finished when
 its cluster has ended, and the next owner of the address ends it.
 
-Exit status: 0 done; 1 an error; 3 (``enter``) the cluster did not get the address in time.
+Exit status: 0 done; 1 an error; 3 (``enter``) the cluster did not get the address in time; 4 (``enter``) the lock
+store, EC2 or EMR did not answer in time.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-DONE, FAILED, BUSY = 0, 1, 3
+DONE, FAILED, BUSY, UNANSWERED = 0, 1, 3, 4
 
 
 class State:
@@ -97,7 +98,7 @@ class Lease:
             if not is_transient(error):
                 raise
             log.info("no answer in time: %s", error)
-            return BUSY
+            return UNANSWERED
         if not isinstance(entered, Acquired):
             return BUSY
         self._state.save(token=entered.token)

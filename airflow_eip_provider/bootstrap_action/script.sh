@@ -20,7 +20,7 @@ poll=15s
 lock_store=@LOCK_STORE@
 environment=@ENVIRONMENT@
 
-FAILED=1 WRONG=2 BUSY=3
+FAILED=1 WRONG=2 BUSY=3 UNANSWERED=4
 
 say() {
     printf '%s %s\n' "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$*"
@@ -198,7 +198,7 @@ ec2() {
 }
 
 # unanswered STATE: whether the same call may succeed later: it was throttled, or had a server error, no connection or no
-# complete response. Then set the place to "not known to be STATE". The AWS CLI has already sent the call several times.
+# complete response. Then set the place to "not known to be STATE". The AWS CLI has already repeated the call.
 unanswered() {
     local problem
     problem=$(<"$work/problem")
@@ -236,8 +236,11 @@ lease() {
 }
 
 lease_failed() {
-    (($1 == BUSY)) || exit $FAILED
-    place="leased to another"
+    case $1 in
+        "$BUSY") place="leased to another" ;;
+        "$UNANSWERED") place="not known to be free: $lock_store, EC2 or EMR does not answer" ;;
+        *) exit $FAILED ;;
+    esac
     busy
 }
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ONCE = Config(retries={"total_max_attempts": 1})  # as the AWS CLI sends what changes something
-DONE, FAILED, BUSY = 0, 1, 3
+DONE, FAILED, BUSY, UNANSWERED = 0, 1, 3, 4
 SURFACE_SECONDS = 900
 
 
@@ -142,7 +142,7 @@ def test_a_conflicting_or_unanswered_write_is_resolved_by_a_read(run_on, by_hand
 def test_an_unanswered_store_is_called_again_until_the_wait_is_over(run_on, by_hand, local_aws, caplog):
     local_aws.faults.add(operation="GetItem", kind="throttle", times=1000)
     run = run_on(by_hand())
-    assert run("enter", "--wait", "0.5") == BUSY
+    assert run("enter", "--wait", "0.5") == UNANSWERED
     assert "trying again: using lock store" in caplog.text
     local_aws.faults.clear()
     assert run("enter") == DONE

@@ -169,6 +169,16 @@ def test_a_call_without_an_answer_is_repeated_until_the_wait_is_over(
     assert associated_instance_of() == local_aws.cluster(job_flow_id).primary.id
 
 
+def test_a_store_that_does_not_answer_is_not_called_a_lease_of_another(nodes, by_hand, parameters, table, local_aws):
+    job_flow_id = by_hand()
+    local_aws.faults.add(operation="GetItem", kind="error", times=None)
+    once = {"AWS_MAX_ATTEMPTS": "1"}
+    done = nodes.run(job_flow_id, parameters, lock_store=STORE, **once)
+    assert done.returncode == 1
+    assert f"is not known to be free: {STORE}, EC2 or EMR does not answer" in done.stderr
+    assert "no answer in time: " in done.stdout
+
+
 def test_warnings_of_the_aws_cli_are_not_part_of_its_answers(nodes, by_hand, parameters, associated_instance_of):
     program = nodes.path / "aws"
     real = program.resolve()
