@@ -58,6 +58,7 @@ PRIMARY_CHECKS = (
     job_flow.one_primary,
     job_flow.topology,
     network.subnets_exist,
+    zones.border_groups,
     network.internet_gateways,
     network.public_addresses,
     *_PLACEMENT_CHECKS,

@@ -12,6 +12,7 @@ from airflow_eip_provider.exceptions import InvalidInputError
 from airflow_eip_provider.preflight.address import usable
 from airflow_eip_provider.preflight.finding import Check, Finding, error, not_permitted, warning
 from airflow_eip_provider.preflight.network import SUBNET_PLACES, no_subnet, subnets_exist
+from airflow_eip_provider.preflight.zones import check_border_group
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,6 +38,8 @@ def public_subnet(setup: Setup) -> Iterator[Finding]:
             why="a NAT gateway in it cannot reach the internet",
             remedy="use a public subnet as public_subnet_id",
         )
+    else:
+        yield from check_border_group(setup, subnet)
 
 
 @partial(Check, "route-tables", "the route tables can lead to the gateway", needs=(public_subnet,))

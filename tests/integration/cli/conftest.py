@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_eip_provider.aws import addresses
 from airflow_eip_provider.cli.__main__ import main
 from harness.leases import Queue
 from harness.life import Task
@@ -94,6 +95,14 @@ def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
         return Said(status, *capsys.readouterr())
 
     return run
+
+
+@pytest.fixture
+def address_of_a_local_zone(allocation_id: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Move the address into the network border group of a Local Zone, which the local EMR does not have."""
+    read = addresses._address
+    monkeypatch.setattr(addresses, "_address", lambda item: read({**item, "NetworkBorderGroup": "eu-west-1-lhr-1"}))
+    return allocation_id
 
 
 @pytest.fixture

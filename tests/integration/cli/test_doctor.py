@@ -235,6 +235,15 @@ def test_workers_in_a_public_subnet_that_assigns_no_addresses(examine, overrides
     assert "core and task nodes get no public address" in said.all_found["auto-assign"][-1]
 
 
+def test_an_address_of_a_local_zone_in_a_zone_of_the_region(examine, address_of_a_local_zone):
+    said = examine()
+    assert said.status == 3
+    assert (
+        f"the network border group of Elastic IP '{address_of_a_local_zone}' is 'eu-west-1-lhr-1'"
+        in (said.found("border-group")["what"])
+    )
+
+
 @pytest.mark.parametrize("to", [{"IpRanges": ANYWHERE}, {"Ipv6Ranges": [{"CidrIpv6": "::/0"}]}], ids=["IPv4", "IPv6"])
 @pytest.mark.parametrize("parameter", ["EmrManagedMasterSecurityGroup", "AdditionalMasterSecurityGroups"])
 def test_a_primary_whose_ssh_port_is_open_to_all(examine, group, parameter, to):

@@ -63,6 +63,12 @@ def lasting(examine: Any) -> Callable[..., Any]:
     return run
 
 
+def test_an_address_of_a_local_zone_for_a_gateway_in_a_zone_of_the_region(made, address_of_a_local_zone):
+    said = made()
+    assert said.status == 3
+    assert "is 'eu-west-1-lhr-1'" in said.found("public-subnet")["what"]
+
+
 def test_a_sound_setup_for_a_gateway_of_the_session_has_no_findings(made):
     said = made()
     assert said.all_found == {}

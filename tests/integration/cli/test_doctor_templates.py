@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-SUBNETS = ["auto-assign", "exposure", "instance-types", "route", "security-groups", "subnet", "zone"]
+SUBNETS = ["auto-assign", "border-group", "exposure", "instance-types", "route", "security-groups", "subnet", "zone"]
 TYPES = ["instance-types"]
 GROUPS = ["exposure", "security-groups"]
 SIZES = ["primary", "topology"]
