@@ -78,6 +78,14 @@ def test_a_cluster_that_gives_up_leaves_the_queue_at_once(run_on, by_hand, recor
     assert second("enter") == DONE
 
 
+def test_undo_repeats_a_throttled_write(run_on, by_hand, record, local_aws):
+    run = run_on(by_hand())
+    assert run("enter") == DONE
+    local_aws.faults.add(operation="PutItem", kind="throttle")
+    assert run("undo") == DONE
+    assert (record().lease, record().queue) == (None, ())
+
+
 def test_undo_disassociates_the_address_when_another_owner_has_the_lease(
     run_on, by_hand, bind, record, local_aws, associated_instance_of
 ):
