@@ -66,6 +66,7 @@ DOCTOR_LOOKS = {
     "GetCallerIdentity",
     "DescribeAddresses",
     "DescribeAvailabilityZones",
+    "DescribeCluster",
     "DescribeInstances",
     "DescribeInstanceTypeOfferings",
     "DescribeNatGateways",
