@@ -119,7 +119,7 @@ class Step:
     """
     A step, as ListSteps shows it.
 
-    :param jar: its JAR, and ``args`` the JAR's arguments; ``None`` when they are not shown.
+    :param jar: its JAR; ``None`` when EMR does not show it and its arguments, ``args``.
     """
 
     step_id: str

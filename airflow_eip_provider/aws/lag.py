@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, TypeVar
 
 from airflow_eip_provider import clock
@@ -9,6 +10,8 @@ from airflow_eip_provider.aws.errors import is_transient
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -48,18 +51,27 @@ def until_shown(
     return shown
 
 
-def until_answered(read: Callable[[], T], *, every: float) -> T:
+def until_answered(
+    read: Callable[[], T],
+    *,
+    every: float = SECOND_LOOK_SECONDS,
+    may_end: Callable[[Exception], bool] = is_transient,
+    pause: Callable[[float], None] | None = None,
+) -> T:
     """
-    Repeat a read while it fails with transient errors, for a minute.
+    Repeat a read, or a check of what was read, while it fails with an error that may end, for as long as reads may lag.
 
     :param every: seconds between two reads.
-    :raises Exception: the last transient error after that minute, or the first other error.
+    :param may_end: which errors may end; by default transient ones.
+    :param pause: waits for some seconds.
+    :raises Exception: the last such error after that time, or the first other error.
     """
     deadline = clock.time() + READS_LAG_SECONDS
     while True:
         try:
             return read()
         except Exception as error:
-            if not is_transient(error) or clock.time() >= deadline:
+            if not may_end(error) or clock.time() >= deadline:
                 raise
-            clock.sleep(every)
+            log.info("Reading again in %s s: %s", every, error)
+            (pause or clock.sleep)(every)

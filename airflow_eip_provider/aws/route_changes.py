@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from airflow_eip_provider import clock
 from airflow_eip_provider.aws.errors import IgnoreCodes, error_code
-from airflow_eip_provider.aws.lag import READS_LAG_SECONDS, SECOND_LOOK_SECONDS
+from airflow_eip_provider.aws.lag import until_answered
 from airflow_eip_provider.aws.routes import ANYWHERE, NO_ROUTE, NO_SUCH_TABLE, ROUTE_PARAMETERS, read_table
 from airflow_eip_provider.exceptions import ElasticIpError
 
@@ -34,20 +33,16 @@ def set_default_route(
     :param pause: waits for some seconds.
     :raises ElasticIpError: as ``check`` does.
     """
-    deadline = clock.time() + READS_LAG_SECONDS
-    while True:
-        try:
-            _set_default_route(conn, table_id, target=target, check=check)
-        except (ElasticIpError, ClientError) as error:
-            # RouteAlreadyExists is also the answer to botocore's retry after a lost response. Otherwise the read does
-            # not show the route yet, which must be checked before it is replaced.
-            is_refused = isinstance(error, ElasticIpError) or error_code(error) == "RouteAlreadyExists"
-            if not is_refused or clock.time() >= deadline:
-                raise
-            log.info("Reading the default route of %s again in %s s: %s", table_id, SECOND_LOOK_SECONDS, error)
-        else:
-            return
-        pause(SECOND_LOOK_SECONDS)
+
+    def is_refused(error: Exception) -> bool:
+        # RouteAlreadyExists is also the answer to botocore's retry after a lost response. Otherwise the read does not
+        # show the route yet, which must be checked before it is replaced.
+        already = isinstance(error, ClientError) and error_code(error) == "RouteAlreadyExists"
+        return isinstance(error, ElasticIpError) or already
+
+    until_answered(
+        lambda: _set_default_route(conn, table_id, target=target, check=check), may_end=is_refused, pause=pause
+    )
 
 
 def _set_default_route(conn: Any, table_id: str, *, target: str, check: Callable[[RouteTable], None]) -> None:

@@ -15,7 +15,7 @@ from airflow_eip_provider.aws.addresses import put_on_primary
 from airflow_eip_provider.aws.clusters import read_cluster
 from airflow_eip_provider.aws.endings import end
 from airflow_eip_provider.aws.lag import until_shown
-from airflow_eip_provider.aws.nat_gateway_changes import is_behind_own_gateway, remove_association, remove_gateways
+from airflow_eip_provider.aws.nat_gateway_changes import is_behind_own_gateway, remove_association
 from airflow_eip_provider.aws.tags import ALLOCATION_TAG, TOKEN_TAG, as_items
 from airflow_eip_provider.exceptions import (
     CorruptRecordError,
@@ -257,7 +257,7 @@ class StoreLeaseClient(LeaseClient):
         given_up = protocol.give_up(world, attempt, token=token or 0, failed=failed)
         if isinstance(given_up, protocol.LeaseLost):
             raise self._lost(given_up)
-        self._remove_gateways(failed)
+        self._remove_ending_gateways(failed)
         launched = protocol.replace_cluster(world, attempt, token=token or 0, failed=failed, other=other)
         if isinstance(launched, protocol.LeaseLost):
             raise self._lost(launched)
@@ -314,12 +314,12 @@ class StoreLeaseClient(LeaseClient):
         world = self.world(undoing=True)
         protocol.undo(world, work)
         if undo.launched and undo.resource_id is not None:
-            self._remove_gateways(undo.resource_id, undo if undo.resource_id in world.terminated else None)
+            self._remove_ending_gateways(undo.resource_id, undo if undo.resource_id in world.terminated else None)
 
     def _lost(self, lost: protocol.LeaseLost) -> LeaseLostError:
         return LeaseLostError(self.allocation_id, who=self._who, problem=lost.why)
 
-    def _remove_gateways(self, job_flow_id: str, undo: Undo | None = None) -> None:
+    def _remove_ending_gateways(self, job_flow_id: str, undo: Undo | None = None) -> None:
         """
         Remove the NAT gateway of a cluster that is ending; a gateway that failed may not show the address.
 
@@ -332,15 +332,10 @@ class StoreLeaseClient(LeaseClient):
         if cluster is not None and is_shown and not is_behind_own_gateway(cluster):
             self._without_gateway.add(job_flow_id)  # this does not change, so EMR need not be asked again
             return
-
-        def remove() -> bool:
-            ec2, allocation_id = self.clients["ec2"], self.allocation_id
-            return remove_gateways(ec2, job_flow_id, allocation_id=allocation_id, patient=self.patient)
-
         if undo is not None and (is_shown or undo.may_have_gateway):
-            until_shown(remove)
+            until_shown(lambda: self.remove_gateways(job_flow_id))
         elif cluster is not None and is_shown and cluster.is_ending:
-            remove()
+            self.remove_gateways(job_flow_id)
 
     def check_step(self, resource_id: str) -> StepCheck:
         """Check that the cluster has the lease, and that it is active."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_eip_provider import clock
-from airflow_eip_provider.aws.nat_gateway_changes import remove_association
+from airflow_eip_provider.aws.nat_gateway_changes import remove_association, remove_gateways
 from airflow_eip_provider.lease.record import Record
 from airflow_eip_provider.lease.store import Snapshot
 from airflow_eip_provider.lease_client.reads import read_location
@@ -344,6 +344,11 @@ class LeaseClient(LeaseQueue):
         freed = remove_association(self.clients["ec2"], location.association_id, patient=self.patient)
         log.info("Removed the association of Elastic IP %s with %s", self.allocation_id, resource_id)
         return freed
+
+    def remove_gateways(self, job_flow_id: str) -> bool:
+        """Remove the NAT gateways that were created for a cluster; return whether EC2 shows any."""
+        ec2, allocation_id = self.clients["ec2"], self.allocation_id
+        return remove_gateways(ec2, job_flow_id, allocation_id=allocation_id, patient=self.patient)
 
     @abstractmethod
     def enter(

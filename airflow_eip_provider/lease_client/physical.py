@@ -20,7 +20,6 @@ from airflow_eip_provider.aws.lag import READS_LAG_SECONDS, until_shown
 from airflow_eip_provider.aws.nat_gateway_changes import (
     is_behind_own_gateway,
     remove_association,
-    remove_gateways,
     remove_own_gateways,
 )
 from airflow_eip_provider.aws.nat_gateways import read_cluster_gateways
@@ -253,7 +252,7 @@ class PhysicalLeaseClient(LeaseClient):
                     created_after=undo.created_after,
                 )
         if gateway_may_appear:
-            until_shown(lambda: self._remove_gateways(str(resource_id)))
+            until_shown(lambda: self.remove_gateways(str(resource_id)))
 
     def _is_in_charge(self, job_flow_id: str | None, *, old: str) -> bool:
         """Whether a failover has moved the service of the old cluster to another one."""
@@ -303,12 +302,7 @@ class PhysicalLeaseClient(LeaseClient):
         # The tags by which a gateway is found do not change, and a second read may fail.
         cluster = cluster or read_cluster(self.clients["emr"], resource_id)
         has_none = not undo.may_have_gateway if cluster is None else not is_behind_own_gateway(cluster)
-        return not has_none and not self._remove_gateways(resource_id)
-
-    def _remove_gateways(self, job_flow_id: str) -> bool:
-        """Remove the NAT gateways of a cluster; return whether EC2 shows any."""
-        ec2, allocation_id = self.clients["ec2"], self.allocation_id
-        return remove_gateways(ec2, job_flow_id, allocation_id=allocation_id, patient=self.patient)
+        return not has_none and not self.remove_gateways(resource_id)
 
     def _put_back(self, job_flow_id: str) -> None:
         """Associate the address with the cluster that a failover has not replaced, unless anything has it."""

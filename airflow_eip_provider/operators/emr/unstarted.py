@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from airflow_eip_provider import clock
 from airflow_eip_provider.aws.clusters import read_active_steps
 from airflow_eip_provider.aws.errors import is_transient
-from airflow_eip_provider.aws.lag import READS_LAG_SECONDS, SECOND_LOOK_SECONDS, until_answered
+from airflow_eip_provider.aws.lag import READS_LAG_SECONDS, until_answered
 from airflow_eip_provider.aws.nat_gateway_changes import remove_own_gateways
 from airflow_eip_provider.exceptions import StartTimeoutError
 
@@ -38,9 +38,7 @@ def end_unstarted(
     job_flow_id = cluster.job_flow_id
     aws.emr.end(job_flow_id)
     try:
-        until_answered(
-            lambda: _free(aws, lease_client, cluster, allocation_id=allocation_id), every=SECOND_LOOK_SECONDS
-        )
+        until_answered(lambda: _free(aws, lease_client, cluster, allocation_id=allocation_id))
     except Exception as error:
         if not is_transient(error):
             raise

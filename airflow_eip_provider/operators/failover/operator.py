@@ -13,7 +13,7 @@ from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 from airflow_eip_provider import clock, metrics
 from airflow_eip_provider.airflow_compat import DEFAULT_DEFERRABLE
 from airflow_eip_provider.aws.clusters import GUARD_MARK, read_all_primaries
-from airflow_eip_provider.aws.lag import READS_LAG_SECONDS, SECOND_LOOK_SECONDS
+from airflow_eip_provider.aws.lag import until_answered
 from airflow_eip_provider.aws.resource_ids import check_job_flow_id
 from airflow_eip_provider.aws.tags import CLUSTER_TAG, IN_CHARGE_TAG, OWNER_DIGEST_TAG, SUCCESSOR_TAG, TRY_TAG
 from airflow_eip_provider.exceptions import (
@@ -358,17 +358,12 @@ class EmrFailoverOperator(
         if primary.status != "done":
             return
         interface, instance = primary.data["network_interface_id"], primary.data["instance_id"]
-        binder, deadline = Binder(self.eip, self.allocation_id), clock.time() + READS_LAG_SECONDS
-        while True:
-            try:
-                binder.check_no_other(network_interface_id=interface, instance_id=instance)
-            except TransientError as error:
-                if clock.time() >= deadline:
-                    raise
-                self.log.info("Reading the addresses of %s again: %s", instance, error)
-            else:
-                return
-            self.kill.pause(SECOND_LOOK_SECONDS)
+        binder = Binder(self.eip, self.allocation_id)
+        until_answered(
+            lambda: binder.check_no_other(network_interface_id=interface, instance_id=instance),
+            may_end=lambda error: isinstance(error, TransientError),
+            pause=self.kill.pause,
+        )
 
     def _take_lease(self, context: Context, state: FailoverState, event: dict[str, Any] | None) -> WatchTrigger | None:
         """Take over the lease: from now on no step starts on the old cluster."""

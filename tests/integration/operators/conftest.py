@@ -145,6 +145,20 @@ def release(allocation_id: str) -> Callable[..., EipReleaseOperator]:
     return functools.partial(EipReleaseOperator, task_id="release", allocation_id=allocation_id, aws_conn_id=None)
 
 
+@pytest.fixture
+def job_flow_id(clocked: Any, create_operator: Any) -> str:
+    """A cluster that has the address and is ready for steps; no lock store."""
+    created: str = Task(create_operator()).run()
+    clocked.clock.advance(600)
+    return created
+
+
+@pytest.fixture
+def two(ec2: Any, allocation_id: str) -> list[str]:
+    """Two Elastic IPs, sorted."""
+    return sorted([allocation_id, str(ec2.allocate_address(Domain="vpc")["AllocationId"])])
+
+
 @pytest.fixture(params=["dynamodb", "s3"])
 def lock_store(request: pytest.FixtureRequest, clocked: Any, boto: Any, monkeypatch: pytest.MonkeyPatch) -> str:
     """A lock store of each kind, and the name of the environment that it needs; other folders import this fixture."""

@@ -13,13 +13,6 @@ RETRY, CLEARED = 1, 3  # max_tries of try 2 of a task with one retry
 
 
 @pytest.fixture
-def job_flow_id(clocked: Any, create_operator: Any) -> str:
-    created: str = Task(create_operator()).run()
-    clocked.clock.advance(600)
-    return created
-
-
-@pytest.fixture
 def steps(job_flow_id: str, steps_operator: Any) -> Any:
     """Make a steps task."""
 

@@ -13,14 +13,6 @@ from harness.life import Task
 from tests.integration.operators.aws_state import free_address, step_states
 
 
-@pytest.fixture
-def job_flow_id(clocked: Any, create_operator: Any) -> str:
-    """A cluster that has the address and is ready for steps."""
-    created: str = Task(create_operator()).run()
-    clocked.clock.advance(600)
-    return created
-
-
 def test_steps_are_run_and_their_ids_returned_the_same_way_in_both_modes(
     clocked, job_flow_id, steps_operator, step, deferrable, emr
 ):

@@ -361,12 +361,6 @@ def test_a_job_queues_although_ec2_does_not_show_the_gateway_of_the_holder_yet(
     assert waiting.deferrals[0].startswith("Eip")
 
 
-@pytest.fixture
-def two(ec2: Any, allocation_id: str) -> list[str]:
-    """Two addresses, sorted."""
-    return sorted([allocation_id, str(ec2.allocate_address(Domain="vpc")["AllocationId"])])
-
-
 @pytest.mark.parametrize("addresses", ["a pool", "one for each"])
 @pytest.mark.parametrize("lag", [None, 40])
 def test_of_two_addresses_behind_one_route_table_the_second_does_not_take_the_route_of_the_first(

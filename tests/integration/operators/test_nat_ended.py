@@ -51,11 +51,6 @@ def test_a_throttled_call_does_not_hide_that_the_cluster_did_not_start_in_time(
     network.assert_as_before()
 
 
-@pytest.fixture
-def two(ec2, allocation_id):
-    return sorted([allocation_id, str(ec2.allocate_address(Domain="vpc")["AllocationId"])])
-
-
 def test_a_pool_continues_after_a_cluster_that_ended_without_a_teardown(clocked, network, nat, two):
     ended = Task(nat(allocation_id=two, lock_store=STORE), dag_id="ended").run()
     clocked.end_cluster(ended)

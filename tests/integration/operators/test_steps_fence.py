@@ -25,16 +25,8 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def job_flow_id(clocked: Any, create_operator: Any) -> str:
-    """A cluster that has the address and is ready for steps; no lock store."""
-    created: str = Task(create_operator()).run()
-    clocked.clock.advance(600)
-    return created
-
-
-@pytest.fixture
 def leased_id(clocked: Any, create_operator: Any, lock_store: str) -> str:
-    """The same, with a lease."""
+    """A cluster like that of ``job_flow_id``, with a lease."""
     created: str = Task(create_operator(lock_store=lock_store)).run()
     clocked.clock.advance(600)
     return created
